@@ -1,0 +1,128 @@
+"""The demo's photographs, crops and classifier."""
+
+import keras
+import numpy as np
+import pytest
+
+from xplique_craft import demo
+from xplique_craft.demo import train
+
+
+@pytest.fixture(scope="module")
+def model():
+    return demo.load_model()
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    return train.labelled_crops(20, "held_out")
+
+
+def test_classes_are_fourteen_photographs_in_colour():
+    assert len(set(demo.CLASS_NAMES)) == 14
+    for name in demo.CLASS_NAMES:
+        pixels = demo.photograph(name)
+        assert pixels.dtype == np.uint8
+        assert pixels.shape[2:] == (3,)
+        assert 224 <= min(pixels.shape[:2]) <= 1000
+        assert pixels.std() > 10  # a picture, not a blank
+
+
+def test_grey_photographs_have_equal_channels():
+    pixels = demo.photograph("coins")
+    np.testing.assert_array_equal(pixels[..., 0], pixels[..., 2])
+
+
+def test_photograph_is_a_copy():
+    demo.photograph("cat")[:] = 0
+    assert demo.photograph("cat").max() > 0
+
+
+@pytest.mark.parametrize("split", ["fit", "held_out", "train"])
+def test_crops_are_keyed_by_their_index(split):
+    five = demo.crops("astronaut", 5, split=split)
+    assert five.shape == (5, demo.CROP_SIDE, demo.CROP_SIDE, 3)
+    assert five.dtype == np.uint8
+    np.testing.assert_array_equal(demo.crops("astronaut", 3, split=split), five[:3])
+
+
+def test_splits_seeds_and_indices_draw_different_crops():
+    draws = [
+        *demo.crops("gravel", 2),
+        *demo.crops("gravel", 2, split="held_out"),
+        *demo.crops("gravel", 2, split="train"),
+        *demo.crops("gravel", 2, seed=1),
+    ]
+    assert len({draw.tobytes() for draw in draws}) == len(draws)
+
+
+def test_no_crop_at_all():
+    assert demo.crops("cat", 0).shape == (0, 96, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("dog", 1), {}, "class_name must be one of 'astronaut', .*, not 'dog'"),
+        (("cat", 1), {"split": "test"}, "split must be one of 'fit', .*, not 'test'"),
+        (("cat", -1), {}, "number must be 0 or more, not -1"),
+        (("cat", 1), {"seed": -2}, "seed must be 0 or more, not -2"),
+    ],
+)
+def test_crops_refuse_what_they_cannot_draw(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        demo.crops(*arguments, **options)
+
+
+def test_photograph_refuses_an_unknown_class():
+    with pytest.raises(ValueError, match="class_name must be one of"):
+        demo.photograph("Astronaut")
+
+
+def test_a_missing_photograph_is_named(monkeypatch):
+    monkeypatch.setitem(demo.data._SOURCES, "cat", ("skimage", "data/no_such_cat.png"))
+    demo.data._read.cache_clear()
+    with pytest.raises(FileNotFoundError, match=r"'cat' should be data/no_such_cat\.png"):
+        demo.photograph("cat")
+
+
+def test_weights_are_small():
+    assert demo.WEIGHTS_PATH.stat().st_size <= 1_000_000
+
+
+def test_a_missing_file_of_weights_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(demo.model, "WEIGHTS_PATH", tmp_path / "absent.keras")
+    with pytest.raises(FileNotFoundError, match=r"xplique_craft\.demo\.train"):
+        demo.load_model()
+
+
+def test_shipped_model_is_the_one_build_model_makes(model):
+    built = demo.build_model()
+    layers = [(layer.name, type(layer), layer.output.shape) for layer in built.layers]
+    assert [(layer.name, type(layer), layer.output.shape) for layer in model.layers] == layers
+    assert model.count_params() == built.count_params() == 80_558
+    assert not model.compiled
+
+
+def test_shipped_model_recognises_held_out_crops(model, held_out):
+    assert train.accuracy(model, *held_out) >= 0.99
+
+
+def test_cut_is_non_negative_with_an_affine_head(model, held_out):
+    images, _ = held_out
+    images = images[::20]
+    features = keras.Model(model.input, model.get_layer(demo.DEFAULT_LAYER).output)
+    activations, logits = features.predict(images, verbose=0), model.predict(images, verbose=0)
+    assert activations.shape[1:] == (12, 12, 96)
+    assert activations.min() == 0.0
+    weights, bias = model.get_layer("logits").get_weights()
+    np.testing.assert_allclose(activations.mean((1, 2)) @ weights + bias, logits, atol=1e-3)
+    assert logits.min() < 0.0  # scores before any softmax
+
+
+def test_training_lowers_the_error_and_repeats():
+    first, second = (train.train(crops_per_class=4, epochs=6, verbose=False) for _ in range(2))
+    images, labels = train.labelled_crops(4, "train")
+    assert train.accuracy(first, images, labels) > 2 / len(demo.CLASS_NAMES)
+    for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)

@@ -1,0 +1,63 @@
+"""
+CRAFT for Xplique, complete and faithful to the model.
+
+In the order of use:
+
+    split_model, candidate_layers     where a Keras model can be cut into g and h
+    Craft                             finds the concepts of a class, and answers questions of them
+    importance                        how much each concept matters (Sobol)
+    attributions                      where each concept is, and why this class
+    explain_class, report             everything about a class, as one page
+    plots                             figures of results
+    factorization                     how activations become concepts
+
+Importing the package is quick; TensorFlow is loaded with the first name that needs it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import attributions, factorization, importance, plots, report
+    from .craft import Craft
+    from .explanation import explain_class
+    from .splitting import Candidate, Split, candidate_layers, join_models, split_model
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Candidate",
+    "Craft",
+    "Split",
+    "attributions",
+    "candidate_layers",
+    "explain_class",
+    "factorization",
+    "importance",
+    "join_models",
+    "plots",
+    "report",
+    "split_model",
+]
+
+_HOMES = {
+    "Candidate": "splitting",
+    "Craft": "craft",
+    "Split": "splitting",
+    "candidate_layers": "splitting",
+    "explain_class": "explanation",
+    "join_models": "splitting",
+    "split_model": "splitting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in __all__:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

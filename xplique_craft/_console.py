@@ -1,0 +1,133 @@
+"""
+What the console's commands share: plain messages, the model of a file, the summary of a result.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from .results import ClassExplanation
+    from .splitting import Candidate
+
+__all__ = ["best_layer", "input_shape", "load_model", "plain_messages", "print_summary"]
+
+FEW_PICTURES = 10
+"""Below this many pictures of a class, a warning says that its concepts are hardly reliable."""
+
+_CONCEPTS_SHOWN = 5
+
+
+@contextmanager
+def plain_messages() -> Iterator[None]:
+    """TensorFlow's logs off; warnings and errors of the user's making as one line each."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            yield
+        except (OSError, TypeError, ValueError) as error:
+            typer.echo(f"Error: {_one_line(error)}", err=True)
+            raise typer.Exit(2) from error
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    typer.echo(f"Warning: {_one_line(message)}", err=True)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def load_model(path: Path) -> Any:
+    """The Keras model of a file, or a ValueError in one sentence."""
+    if not path.is_file():
+        raise ValueError(f"MODEL must be a saved Keras model, and there is no file {path}.")
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras answers with any type, and pages of configuration
+        reason = str(error).split("Exception encountered:")[-1].split("Full object config")[0]
+        raise ValueError(
+            f"MODEL must be a saved Keras model, and Keras cannot load {path}: {reason.strip()} "
+            "(A model with layers of your own: load it in Python, and use Craft.from_model.)"
+        ) from error
+
+
+def input_shape(model: Any, size: str | None) -> tuple[int, int, int]:
+    """Height, width and channels of the pictures, from the model and, where it is open, --size."""
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (1, 3):
+        raise ValueError(
+            "MODEL must take one picture, (H, W, channels) with 1 or 3 channels, and this one's "
+            f"input is {shape}."
+        )
+    height, width, channels = shape[1:]
+    if size is not None:
+        sides = size.lower().split("x")
+        if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+            raise ValueError(f"size must be HxW in pixels, as 224x224, not {size!r}.")
+        wanted = int(sides[0]), int(sides[1])
+        if height not in (None, wanted[0]) or width not in (None, wanted[1]):
+            raise ValueError(f"size must be the model's own, {height}x{width}, not {size}.")
+        height, width = wanted
+    if height is None or width is None:
+        raise ValueError("size must be given, as --size 224x224: this model leaves it open.")
+    return height, width, channels
+
+
+def best_layer(candidates: "Sequence[Candidate]", classes: int) -> "Candidate | None":
+    """
+    The last candidate that is non-negative and has several positions; None without one.
+
+    One with as many channels as classes is passed over: its channels are the classes' own maps, in
+    which there are no parts left to find.
+    """
+    for candidate in reversed(candidates):
+        *positions, channels = candidate.shape
+        if candidate.non_negative and channels != classes and any(n != 1 for n in positions):
+            return candidate
+    return None
+
+
+def print_summary(explanation: "ClassExplanation") -> None:
+    """How many pictures, how faithful, and the first concepts."""
+    checked = explanation.quality_held_out
+    quality = checked or explanation.quality
+    held_out = checked.number_of_images if checked else 0
+    used = explanation.number_of_images + held_out
+    typer.echo(
+        f"{explanation.class_name}: {used} of {used + explanation.number_left_out} pictures are "
+        f"predicted as it and used, {explanation.number_of_images} to find the concepts and "
+        f"{held_out} to check them."
+    )
+    if used < FEW_PICTURES:
+        warnings.warn(
+            f"Concepts of {used} pictures are hardly reliable: give more than {FEW_PICTURES} that "
+            "the model predicts as the class (and see that --preprocess is right).",
+            stacklevel=2,
+        )
+    where = "pictures it was not fitted on" if checked else "the pictures it was fitted on"
+    typer.echo(f"Faithfulness on {where}, with 90% intervals:")
+    typer.echo(f"  agreement             {quality.agreement}")
+    typer.echo(f"  reconstruction share  {quality.reconstruction_share}")
+    typer.echo(f"  explained share       {quality.explained_share}")
+    typer.echo("Concepts that add most to the score:")
+    for card in explanation.cards[:_CONCEPTS_SHOWN]:
+        typer.echo(
+            f"  concept {card.concept:<3d} {card.share:7.1%} of the score, "
+            f"Sobol total index {card.importance}"
+        )

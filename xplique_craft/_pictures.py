@@ -1,0 +1,217 @@
+"""
+Pictures of a folder, as people look at them (uint8) and as a model eats them (float32).
+
+Every preprocessing is the same three numbers a channel: y = (x - mean) / std, x in 0 to 255, with
+the channels reversed first where the model wants BGR. `_NAMED` holds those that have a name.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+__all__ = ["EXTENSIONS", "Preprocessing", "read_pictures"]
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""What the name of a picture may end in, in small or capital letters."""
+
+_MODES = {1: "L", 3: "RGB"}  # channels -> mode of Pillow
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """
+    What stands between a picture and the model, (x - mean) / std.
+
+    Parameters
+    ----------
+    mean
+        What is subtracted, in units of 0 to 255: one number, or one for each channel in the order
+        the model sees them.
+    std
+        What it is then divided by, in the same units.
+    bgr
+        Whether the channels are reversed first, from RGB to BGR.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    bgr: bool = False
+
+    @classmethod
+    def from_spec(cls, spec: str) -> "Preprocessing":
+        """
+        Read a preprocessing as the console writes it.
+
+        Parameters
+        ----------
+        spec
+            "none", "unit", "tf", "torch", "caffe", or "mean=R,G,B" with an optional ";std=R,G,B",
+            one number or three each.
+
+        Returns
+        -------
+        preprocessing
+            What the words mean.
+
+        Raises
+        ------
+        ValueError
+            If the words mean nothing, or a std is not positive.
+        """
+        if spec in _NAMED:
+            return _NAMED[spec]
+        rule = (
+            f"preprocess must be one of {', '.join(_NAMED)}, or mean=R,G,B with an optional "
+            f";std=R,G,B (numbers between 0 and 255), not {spec!r}"
+        )
+        values: dict[str, tuple[float, ...]] = {}
+        for part in spec.split(";"):
+            name, _, numbers = part.partition("=")
+            try:
+                values[name.strip()] = tuple(float(number) for number in numbers.split(","))
+            except ValueError:
+                raise ValueError(f"{rule}.") from None
+        if "mean" not in values or not values.keys() <= {"mean", "std"}:
+            raise ValueError(f"{rule}.")
+        if any(len(numbers) not in (1, 3) for numbers in values.values()):
+            raise ValueError(f"{rule}: one number or three.")
+        if not all(number > 0 for number in values.get("std", (1.0,))):
+            raise ValueError(f"{rule}: a std must be above 0.")
+        return cls(mean=values["mean"], std=values.get("std", (1.0,)))
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """
+        Preprocess pictures.
+
+        Parameters
+        ----------
+        pictures
+            (n, H, W, channels), 0 to 255; RGB where there are three channels.
+
+        Returns
+        -------
+        inputs
+            float32 array of the same shape, what the model eats.
+
+        Raises
+        ------
+        ValueError
+            If the preprocessing is for three channels and the pictures have another number.
+        """
+        channels = pictures.shape[-1]
+        if channels != 3 and (self.bgr or max(len(self.mean), len(self.std)) == 3):
+            raise ValueError(
+                f"preprocess must suit the model's number of channels, {channels}, and this one is "
+                "for 3; take none, unit, tf or mean=M;std=S with one number each."
+            )
+        inputs = np.array(pictures[..., ::-1] if self.bgr else pictures, np.float32, order="C")
+        # in place: the pictures of a folder may fill much of the memory
+        inputs -= np.asarray(self.mean, np.float32)
+        inputs /= np.asarray(self.std, np.float32)
+        return inputs
+
+
+_NAMED = {
+    "none": Preprocessing(),
+    "unit": Preprocessing(std=(255.0,)),
+    "tf": Preprocessing(mean=(127.5,), std=(127.5,)),
+    "torch": Preprocessing(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
+    "caffe": Preprocessing(mean=(103.939, 116.779, 123.68), bgr=True),
+}
+
+
+def read_pictures(
+    folder: Path,
+    size: tuple[int, int],
+    resize: Literal["crop", "squash"] = "crop",
+    *,
+    channels: int = 3,
+    verbose: bool = False,
+) -> tuple[np.ndarray, list[str]]:
+    """
+    Read the pictures of a folder at one size.
+
+    Pictures are turned upright as their EXIF data says. Files that cannot be read are skipped, and
+    one warning names them.
+
+    Parameters
+    ----------
+    folder
+        Where the pictures are; its subfolders are not looked into.
+    size
+        (H, W) in pixels.
+    resize
+        "crop": scaled until it covers (H, W), then its centre is kept. "squash": height and width
+        are scaled apart, and everything is kept.
+    channels
+        1 for grey pictures, 3 for RGB.
+    verbose
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    pictures, names
+        (n, H, W, channels) uint8, and the n file names, in alphabetical order.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, no picture in it, or none that can be read; or if `resize` or
+        `channels` is none of the above.
+    """
+    if resize not in ("crop", "squash"):
+        raise ValueError(f"resize must be 'crop' or 'squash', not {resize!r}.")
+    if channels not in _MODES:
+        raise ValueError(f"channels must be 1 or 3, what pictures have, not {channels}.")
+    if not folder.is_dir():
+        raise ValueError(f"folder must be a folder of pictures, and {folder} is none.")
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    )
+    if not paths:
+        raise ValueError(
+            f"folder must hold pictures, and {folder} has no file that ends in "
+            f"{', '.join(EXTENSIONS)} (subfolders are not looked into)."
+        )
+    pictures, names, skipped = [], [], []
+    for path in tqdm(paths, desc="reading pictures", disable=not verbose):
+        try:
+            pictures.append(_read(path, size, resize, channels))
+            names.append(path.name)
+        # Pillow answers a damaged file with any of these, by format
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            skipped.append(f"{path.name} ({error})")
+    if not pictures:
+        raise ValueError(
+            f"folder must hold pictures that can be read, and of the {len(paths)} files of {folder}"
+            f" none can; the first: {skipped[0]}."
+        )
+    if skipped:
+        warnings.warn(
+            f"{len(skipped)} of {len(paths)} files of {folder} cannot be read and are skipped: "
+            f"{', '.join(skipped)}.",
+            stacklevel=2,
+        )
+    return np.stack(pictures), names
+
+
+def _read(path: Path, size: tuple[int, int], resize: str, channels: int) -> np.ndarray:
+    """One picture, (H, W, channels) uint8."""
+    with Image.open(path) as file:
+        if file.mode == "F" or file.mode.startswith("I"):
+            # Pillow would clip these at 255 without a word
+            raise ValueError(f"mode {file.mode}, more than 8 bits a channel: convert it to 8 bits")
+        image = ImageOps.exif_transpose(file).convert(_MODES[channels])
+    height, width = size
+    if resize == "crop":
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    else:
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels)

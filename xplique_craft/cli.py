@@ -1,0 +1,327 @@
+"""
+The console: `xplique-craft layers | explain | demo`.
+
+Commands read their arguments, call the package and print what it answers; TensorFlow is imported
+inside them, so that `--help` answers at once.
+"""
+
+import time
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from . import __version__
+from ._console import best_layer, input_shape, load_model, plain_messages, print_summary
+from ._labels import find_class, read_labels
+from ._pictures import Preprocessing, read_pictures
+
+__all__ = ["app", "main"]
+
+DEMO_CROPS = 60
+"""Crops of each photograph that the demo explains."""
+
+DEMO_HELD_OUT = 0.4
+"""Share of them that the concepts are checked on instead of fitted on."""
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Resize(str, Enum):
+    """How pictures of another shape are brought to the model's."""
+
+    crop = "crop"
+    squash = "squash"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"xplique-craft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """
+    What does an image classifier see in a class, how much does each thing
+    matter, and can the explanation be trusted?
+
+    CRAFT cuts a Keras model at one layer, finds concepts in what that layer
+    says of crops of your pictures, and measures what each concept adds to the
+    class's score.
+
+    Start with [bold]xplique-craft demo[/bold]: it needs no model and no pictures.
+
+    With a model of yours: [bold]layers[/bold] says where it can be cut,
+    [bold]explain[/bold] writes the page.
+    """
+
+
+@app.command()
+@plain_messages()
+def layers(
+    model: Annotated[Path, typer.Argument(help="The saved model, a .keras file.", metavar="MODEL")],
+) -> None:
+    """
+    List the layers where a model can be cut.
+
+    A layer qualifies if everything that the model computes goes through it:
+    what comes before turns a picture into [bold]activations[/bold], what comes
+    after, the [bold]head[/bold], turns these into scores.
+
+    [bold]non-negative[/bold]: after a ReLU, say. Concepts are parts that add up, and
+    need it.
+
+    [bold]affine head[/bold]: averages and linear layers only. Importance is then
+    exact, not sampled.
+
+    The deeper the layer, the more its concepts are about whole things; early
+    layers see edges, colours and textures. The last non-negative layer that
+    still has positions, marked *, is the one to begin with.
+
+    Example: [bold]xplique-craft layers model.keras[/bold]
+    """
+    loaded = load_model(model)
+
+    from .splitting import candidate_layers
+
+    candidates = candidate_layers(loaded)
+    best = best_layer(candidates, loaded.output_shape[-1])
+    rows = [("", "layer", "shape", "non-negative", "affine head")]
+    for candidate in candidates:
+        rows.append(
+            (
+                "*" if candidate is best else "",
+                candidate.name,
+                " x ".join("?" if side is None else str(side) for side in candidate.shape),
+                "yes" if candidate.non_negative else "no",
+                "yes" if candidate.affine_head else "no",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+    if best is None:
+        typer.echo("No layer is non-negative and has positions: none is recommended.")
+    else:
+        typer.echo(f"* begin with --layer {best.name}")
+
+
+@app.command()
+@plain_messages()
+def explain(
+    model: Annotated[Path, typer.Argument(help="The saved model, a .keras file.", metavar="MODEL")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of pictures of the class.", metavar="IMAGES_FOLDER")
+    ],
+    class_word: Annotated[
+        str,
+        typer.Option("--class", help="Class to explain: its index, or its name in --labels."),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder to write report.html into.")],
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Where to cut the model; default: the one `layers` marks with *."),
+    ] = None,
+    concepts: Annotated[int, typer.Option(help="How many concepts to find.", min=1)] = 10,
+    preprocess: Annotated[
+        str,
+        typer.Option(
+            help="What the model was trained on: none, unit, tf, torch, caffe, or "
+            "'mean=R,G,B;std=R,G,B' (see above).",
+            metavar="SPEC",
+        ),
+    ] = "none",
+    resize: Annotated[
+        Resize,
+        typer.Option(help="Other shapes: keep the centre (crop), or everything, out of shape."),
+    ] = Resize.crop,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Size of the pictures, for a model that leaves it open.", metavar="HxW"),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Names of the classes: one a line, or JSON, ImageNet's form included."),
+    ] = None,
+    held_out: Annotated[
+        float,
+        typer.Option(help="Share of the pictures kept to check the concepts on.", min=0, max=0.9),
+    ] = 0.3,
+    patch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="One side of crops, in pixels; default: several, up to the whole picture.", min=1
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures run at a time.", min=1)] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """
+    Explain one class of a model, from a folder of pictures.
+
+    Only pictures that the model [bold]predicts[/bold] as the class are used (the
+    others are counted): give it 50 to 200 pictures of the class, as you would
+    show them to a person.
+
+    [bold]--layer[/bold] is where the model is cut: `xplique-craft layers MODEL`
+    lists what there is.
+
+    [bold]--preprocess[/bold] is what was done to the pictures when the model was
+    trained; with a wrong one, few pictures are predicted right. For x from 0
+    to 255, in RGB:
+
+    \b
+      none    x                      the model does it itself
+      unit    x / 255
+      tf      x / 127.5 - 1          MobileNet, Inception, Xception of Keras
+      torch   (x / 255 - m) / s      with the mean and std of ImageNet
+      caffe   BGR, x - m             VGG, ResNet of Keras
+      'mean=R,G,B;std=R,G,B'         (x - mean) / std, std is 1 if left out
+
+    Examples:
+
+    \b
+      xplique-craft explain model.keras tench/ --class 0 --layer conv_pw_13_relu \\
+          --preprocess tf --output tench-report
+      xplique-craft explain model.keras tench/ --class tench \\
+          --labels imagenet.json --preprocess mean=123,117,104 --output tench-report
+    """
+    preprocessing = Preprocessing.from_spec(preprocess)
+    class_id, class_name = find_class(class_word, read_labels(labels) if labels else None)
+    loaded = load_model(model)
+    height, width, channels = input_shape(loaded, size)
+    classes = loaded.output_shape[-1]
+    if class_id >= classes:
+        raise ValueError(
+            f"class must be below the model's number of outputs, {classes}, not {class_id}."
+        )
+    pictures, names = read_pictures(
+        folder, (height, width), resize.value, channels=channels, verbose=not quiet
+    )
+    output.mkdir(parents=True, exist_ok=True)
+
+    from .craft import Craft
+    from .explanation import explain_class
+    from .report import write_report
+    from .splitting import candidate_layers
+
+    if layer is None:
+        best = best_layer(candidate_layers(loaded), classes)
+        if best is None:
+            raise ValueError(
+                "layer must be given: no layer of this model is non-negative and has positions. "
+                "`xplique-craft layers` lists what there is."
+            )
+        layer = best.name
+        typer.echo(f"Cut at {layer} (--layer takes another).")
+    craft = Craft.from_model(
+        loaded, layer, concepts, batch_size, patch_size, seed=seed, verbose=not quiet
+    )
+    explanation = explain_class(
+        craft,
+        preprocessing(pictures),
+        class_id,
+        photographs=pictures.repeat(3, axis=-1) if channels == 1 else pictures,
+        class_name=class_name,
+        titles=names,
+        held_out=held_out or None,
+        model_name=model.stem,
+    )
+    page = write_report([explanation], output / "report.html")
+    print_summary(explanation)
+    typer.echo(f"Report: {page.resolve()}")
+
+
+@app.command()
+@plain_messages()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder to write report.html into.")] = Path(
+        "demo-report"
+    ),
+    classes: Annotated[
+        str, typer.Option(help="Classes to explain, as astronaut,coffee; or all.")
+    ] = "all",
+    concepts: Annotated[int, typer.Option(help="How many concepts of each class.", min=1)] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """
+    Explain a small model on real photographs, all of it already installed.
+
+    Nothing is downloaded. The page shows, for each class, its concepts as
+    crops, what each adds to the score, where each is in whole pictures, and
+    how faithful all this is to the model.
+
+    Example: [bold]xplique-craft demo --classes astronaut,coffee[/bold]
+    """
+    started = time.perf_counter()
+
+    from . import demo as shipped
+
+    names = _demo_classes(classes, shipped.CLASS_NAMES)
+    output.mkdir(parents=True, exist_ok=True)
+
+    from .craft import Craft
+    from .explanation import explain_class
+    from .report import write_report
+    from .splitting import split_model
+
+    split = split_model(shipped.load_model(), shipped.DEFAULT_LAYER)
+    explanations = []
+    for name in tqdm(names, desc="explaining classes", unit="class", disable=quiet):
+        photographs = shipped.crops(name, DEMO_CROPS, split="fit", seed=seed)
+        explanations.append(
+            explain_class(
+                Craft.from_model(split, number_of_concepts=concepts, seed=seed),
+                photographs.astype("float32"),
+                shipped.CLASS_NAMES.index(name),
+                photographs=photographs,
+                class_name=name,
+                held_out=DEMO_HELD_OUT,
+                model_name="the demo's classifier of photographs",
+            )
+        )
+    page = write_report(explanations, output / "report.html")
+    typer.echo(f"Explained {len(names)} classes in {time.perf_counter() - started:.0f} s.")
+    typer.echo(f"Report: {page.resolve()}")
+
+
+def _demo_classes(words: str, known: Sequence[str]) -> list[str]:
+    """The classes named in --classes, in that order, each once."""
+    if words == "all":
+        return list(known)
+    names = list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ValueError(
+            f"classes must be all, or some of {', '.join(known)}, not {', '.join(unknown) or words}"
+        )
+    return names
+
+
+def main() -> None:
+    """Run the console."""
+    app(prog_name="xplique-craft")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""From images to concepts, batch by batch: x -> A = g(x) -> U, E."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ._checks import one_hot
+from .factorization import Factorized
+from .gates import Coded
+from .network import Network
+from .streams import ImageBatch, Stream
+
+__all__ = ["coded_batches", "encode_batch"]
+
+
+def encode_batch(activations: tf.Tensor, factorized: Factorized) -> tuple[tf.Tensor, tf.Tensor]:
+    """
+    Coefficients (n, ..., k) and KKT residuals (n, ...) of activations (n, ..., c).
+
+    Raises
+    ------
+    ValueError
+        If the activations are not what the factorizer can take, or have other channels.
+    """
+    activations = tf.convert_to_tensor(activations)
+    channels = factorized.components_.shape[1]
+    if activations.shape.rank < 2 or activations.shape[-1] != channels:
+        raise ValueError(
+            f"activations must have the {channels} channels of the concept bank in their last axis "
+            f"and one axis for images, received shape {tuple(activations.shape)}."
+        )
+    # The mean is not finite where any value is not.
+    ends = [tf.reduce_min(activations), tf.reduce_mean(activations)]
+    factorized.factorizer.check(np.array([float(end) for end in ends]))
+    return factorized.encode(activations)
+
+
+def coded_batches(
+    stream: Stream,
+    network: Network,
+    factorized: Factorized,
+    *,
+    targets: Any,
+    class_id: int,
+    keep_residual: bool,
+    use_labels: bool = False,
+    description: str = "encode",
+    verbose: bool = False,
+) -> Iterator[Coded]:
+    """
+    The images of a stream in terms of concepts.
+
+    Parameters
+    ----------
+    stream
+        The images.
+    network, factorized
+        g, and the bank with its encoding.
+    targets
+        See `one_hot`; None for the labels of a dataset (where `use_labels`), else `class_id`.
+    class_id
+        The class whose score counts where there are no targets.
+    keep_residual
+        Whether E is kept; zeros stand in its place otherwise.
+    use_labels
+        Whether a dataset's labels are targets.
+    """
+    classes = network.number_of_classes
+    whole = None
+    if targets is not None and np.ndim(targets) > 0 and stream.length is not None:
+        whole = one_hot(targets, stream.length, classes)
+    for batch in stream.progress(description, verbose):
+        weights = _batch_targets(batch, targets, whole, class_id, classes, use_labels)
+        activations = network.latents(batch.images)
+        u, kkt = encode_batch(activations, factorized)
+        residual = activations - factorized.decode(u) if keep_residual else 0.0 * activations
+        yield Coded(batch.indices, activations, u, residual, kkt, weights)
+
+
+def _batch_targets(
+    batch: ImageBatch,
+    targets: Any,
+    whole: np.ndarray | None,
+    class_id: int,
+    classes: int,
+    use_labels: bool,
+) -> np.ndarray:
+    n = len(batch.images)
+    if whole is not None:
+        return whole[batch.start : batch.start + n]
+    if targets is not None:
+        if np.ndim(targets) > 0:
+            targets = np.asarray(targets)[batch.start : batch.start + n]
+        return one_hot(targets, n, classes)
+    if use_labels and batch.targets is not None:
+        return one_hot(batch.targets, n, classes, name="the dataset's labels")
+    return one_hot(class_id, n, classes)

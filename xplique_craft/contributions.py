@@ -1,0 +1,89 @@
+"""
+Contributions that add up: integrated gradients on the gates (Aumann-Shapley).
+
+    phi_j = integral_0^1 df_x/dm_j (t, ..., t) dt,    sum_j phi_j = f_x(1) - f_x(0)
+
+so score = h(0) + [f_x(0) - h(0)] + sum_j phi_j, the bracket being the residual's part. In closed
+form where h is affine (phi_j = c_j); elsewhere by Gauss-Legendre quadrature, whose points double
+for the images whose sum is not yet complete.
+"""
+
+import numpy as np
+
+from .gates import Coded, GatedHead
+from .results import Contributions
+
+__all__ = ["ablation_effects", "concatenate_contributions", "contributions"]
+
+COMPLETENESS = 1e-3  # largest gap, of |f_x(1) - f_x(0)|, at which points stop doubling
+FIRST_POINTS, MOST_POINTS = 8, 512
+
+
+def contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributions:
+    """
+    Contributions of the concepts for a batch of images.
+
+    Parameters
+    ----------
+    coded
+        n images.
+    bank
+        W, (k, c).
+    head
+        The gated head.
+
+    Returns
+    -------
+    contributions
+        phi (n, k) with base, residual part, score and gap, each (n,). Of a batch in which some
+        images needed more points than others, `points` is the largest number.
+    """
+    n, k = len(coded.targets), len(bank)
+    base = head.baseline(coded.activations, coded.targets).astype(np.float64)
+    ends = head.evaluate(coded, bank, np.stack([np.zeros(k), np.ones(k)])).astype(np.float64)
+    start, total = ends[:, 0], ends[:, 1] - ends[:, 0]
+    if head.affine:
+        phi, points = head.affine_form(coded, bank)[0], 0
+    else:
+        phi, points = np.zeros((n, k)), FIRST_POINTS
+        left = np.arange(n)
+        while True:
+            part = coded.rows(left)
+            nodes, weights = np.polynomial.legendre.leggauss(points)
+            phi[left] = sum(
+                0.5 * weight * head.slopes(part, bank, at=0.5 * (node + 1.0)).astype(np.float64)
+                for node, weight in zip(nodes, weights, strict=True)
+            )
+            missing = np.abs(total[left] - phi[left].sum(axis=1))
+            left = left[missing > COMPLETENESS * np.abs(total[left])]
+            if len(left) == 0 or 2 * points > MOST_POINTS:
+                break
+            points *= 2
+    return Contributions(
+        phi=phi,
+        base=base,
+        residual=start - base,
+        score=ends[:, 1],
+        gap=total - phi.sum(axis=1),
+        points=points,
+        exact=head.affine,
+    )
+
+
+def concatenate_contributions(parts: list[Contributions]) -> Contributions:
+    """Contributions of several batches as one."""
+    if len(parts) == 1:
+        return parts[0]
+    names = ("phi", "base", "residual", "score", "gap")
+    return Contributions(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in names),
+        points=max(part.points for part in parts),
+        exact=all(part.exact for part in parts),
+    )
+
+
+def ablation_effects(coded: Coded, bank: np.ndarray, head: GatedHead) -> np.ndarray:
+    """f_x(1) - f_x(1 with m_j = 0), (n, k): what each concept's removal alone would cost."""
+    k = len(bank)
+    values = head.evaluate(coded, bank, np.concatenate([np.ones((1, k)), 1.0 - np.eye(k)]))
+    return values[:, :1] - values[:, 1:]

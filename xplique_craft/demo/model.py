@@ -1,0 +1,80 @@
+"""
+The demo's classifier: four convolutions, global average pooling, one linear layer.
+
+It takes pixels as they are (0 to 255) and returns logits. After the last convolution,
+`DEFAULT_LAYER`, comes nothing but an average and a linear layer: cut there, the activations are
+non-negative (12, 12, 96) maps and the head is affine.
+"""
+
+from pathlib import Path
+
+import keras
+
+from .data import CLASS_NAMES, CROP_SIDE
+
+__all__ = ["DEFAULT_LAYER", "WEIGHTS_PATH", "build_model", "load_model"]
+
+DEFAULT_LAYER = "conv4"
+"""Name of the layer to cut the model at."""
+
+WEIGHTS_PATH = Path(__file__).with_name("photographs.keras")
+"""The trained classifier that the package ships."""
+
+
+def build_model() -> keras.Model:
+    """
+    The classifier with random weights.
+
+    Returns
+    -------
+    model
+        Functional model from (n, 96, 96, 3) pixels between 0 and 255 to (n, 14) logits, of about
+        80,000 weights. Layers "conv1" to "conv4" end in a ReLU; a unit of "conv4" sees 43 by 43
+        pixels.
+    """
+    pixels = keras.Input((CROP_SIDE, CROP_SIDE, 3), name="pixels")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(pixels)
+    x = _convolution(24, 5, "conv1", strides=2)(x)
+    x = keras.layers.MaxPooling2D(name="pool1")(x)
+    x = _convolution(40, 3, "conv2")(x)
+    x = _convolution(56, 3, "conv3")(x)
+    x = keras.layers.MaxPooling2D(name="pool3")(x)
+    x = _convolution(96, 3, DEFAULT_LAYER)(x)
+    x = keras.layers.GlobalAveragePooling2D(name="average")(x)
+    logits = keras.layers.Dense(len(CLASS_NAMES), name="logits")(x)
+    return keras.Model(pixels, logits, name="photographs")
+
+
+def load_model() -> keras.Model:
+    """
+    The trained classifier.
+
+    Returns
+    -------
+    model
+        As `build_model` returns, with the weights that `xplique_craft.demo.train` made.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the installation lacks the file of weights.
+    """
+    if not WEIGHTS_PATH.is_file():
+        raise FileNotFoundError(
+            f"The demo's classifier should be at {WEIGHTS_PATH}, and is not there. Reinstall the "
+            "package, or make the file with `python -m xplique_craft.demo.train`."
+        )
+    return keras.saving.load_model(WEIGHTS_PATH, compile=False)
+
+
+def _convolution(channels: int, width: int, name: str, strides: int = 1) -> keras.layers.Layer:
+    """A convolution that keeps the borders and ends in a ReLU."""
+    return keras.layers.Conv2D(
+        channels,
+        width,
+        strides=strides,
+        padding="same",
+        activation="relu",
+        kernel_initializer="he_normal",
+        name=name,
+    )

@@ -1,0 +1,97 @@
+"""
+What all concept explainers share: Xplique's interface, and running through `self.model`.
+
+`explainer.model` is the flat graph from images to logits. Xplique's ModelRandomizationMetric
+replaces it by a clone with other weights; the explainer then cuts that clone at the same layer, so
+that what it explains is always the model that it holds. The bank is no weight of any model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from xplique.attributions.base import BlackBoxExplainer
+
+from ._checks import check_positive_int
+from .coding import coded_batches
+from .gates import Coded, GatedHead
+from .network import Network
+from .splitting import split_model
+from .streams import Stream
+
+if TYPE_CHECKING:
+    from .craft import Craft
+
+__all__ = ["ConceptExplainer"]
+
+
+class ConceptExplainer(BlackBoxExplainer):
+    """
+    Base of the explainers that read a fitted `Craft`.
+
+    Parameters
+    ----------
+    craft
+        A fitted `Craft`.
+    batch_size
+        Images, or images times gates, evaluated at once.
+    operator
+        Xplique's operator (model, inputs, targets) -> (n,), a Tasks or its string; it is called
+        with the head h as the model and gated activations as inputs. None: sum(logits * targets).
+    keep_residual
+        Whether f_x keeps what the concepts do not explain; None for the craft's own setting.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the craft is not fitted.
+    """
+
+    def __init__(
+        self,
+        craft: Craft,
+        batch_size: int = 64,
+        operator: Callable[..., Any] | str | None = None,
+        keep_residual: bool | None = None,
+    ) -> None:
+        craft.check_if_fitted()
+        super().__init__(craft.model, check_positive_int("batch_size", batch_size), operator)
+        # The cache of Xplique may hold another model of the same tensors; ours is this one.
+        self.model = craft.model
+        self.craft = craft
+        self.operator = operator
+        self.keep_residual = craft.keep_residual if keep_residual is None else keep_residual
+        self._heads: dict[int, GatedHead] = {}
+        self._replaced: tuple[Any, Network] | None = None
+
+    def _network(self) -> Network:
+        """The network of `self.model`, which others may have replaced."""
+        if self.model is self.craft.model:
+            return self.craft.network
+        if self._replaced is None or self._replaced[0] is not self.model:
+            self._replaced = (self.model, split_model(self.model, self.craft.layer).network)
+            self._heads.clear()
+        return self._replaced[1]
+
+    def _gated_head(self) -> GatedHead:
+        """The gated head of `self.model`, whose compiled functions are kept."""
+        network = self._network()
+        if id(network) not in self._heads:
+            self._heads[id(network)] = GatedHead(network, self.operator, self.batch_size)
+        return self._heads[id(network)]
+
+    def _coded(self, inputs: Any, targets: Any, description: str) -> Iterator[Coded]:
+        """The inputs in terms of concepts, batch by batch."""
+        network = self._network()
+        return coded_batches(
+            Stream(inputs, network.input_shape, self.batch_size),
+            network,
+            self.craft.factorized,
+            targets=targets,
+            class_id=self.craft.factorization.class_id,
+            keep_residual=self.keep_residual,
+            use_labels=True,
+            description=description,
+            verbose=self.craft.verbose,
+        )

@@ -1,0 +1,299 @@
+"""
+From a model and photographs to everything that a page says of one class.
+"""
+
+from __future__ import annotations
+
+import platform
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from . import __version__
+from ._checks import check_class_id, check_positive_int
+from .attributions import ConceptAttribution
+from .craft import Craft
+from .importance import SobolImportance
+from .results import (
+    ClassExplanation,
+    ConceptCard,
+    Contributions,
+    Estimate,
+    ImageView,
+)
+from .sampling import describe_patch_size
+from .streams import Stream
+
+__all__ = ["best_crops", "explain_class"]
+
+FEWEST_IMAGES = 2
+STABLE_IMAGES = 20  # images from which on the concepts of a class hardly change
+
+
+def explain_class(
+    craft: Craft,
+    images: Any,
+    class_id: int,
+    *,
+    photographs: Any = None,
+    class_name: str | None = None,
+    class_names: Sequence[str] | None = None,
+    titles: Sequence[str] | None = None,
+    held_out: float | None = 0.3,
+    model_name: str | None = None,
+    number_of_crops: int = 10,
+    number_of_views: int = 6,
+    nb_design: int = 128,
+) -> ClassExplanation:
+    """
+    Explain a class from its photographs: select, hold out, fit, measure, collect.
+
+    CRAFT explains the images that the model predicts as the class; the others are left out and
+    counted. Of those that remain a share is held out, and what is said of faithfulness,
+    contributions and importance is said of the held-out ones.
+
+    Parameters
+    ----------
+    craft
+        A `Craft`; it is fitted here.
+    images
+        (n, H, W, channels), preprocessed as the model takes them.
+    class_id
+        Index of the class among the model's outputs.
+    photographs
+        uint8 (n, H', W', 3) or (n, H', W'), as people look at them, of the images' proportions;
+        None where `images` are pixels in [0, 255] already.
+    class_name
+        Name of the class; None for its name in `class_names`, else its number.
+    class_names
+        Names of all classes, to say what else an image is predicted as.
+    titles
+        n names of the pictures; None for "image 0", ...
+    held_out
+        Share of the images to hold out, at least one; None or 0 for none.
+    model_name
+        What to call the model; None for its Keras name.
+    number_of_crops
+        Crops on the card of a concept, each of another image.
+    number_of_views
+        Photographs shown.
+    nb_design
+        Points of the Sobol design where the head is not affine.
+
+    Returns
+    -------
+    explanation
+        What `report.write_report` writes.
+
+    Raises
+    ------
+    ValueError
+        If under two images are predicted as the class, or arguments do not fit each other.
+    """
+    class_id = check_class_id(class_id, craft.network.number_of_classes)
+    images = np.asarray(images)
+    stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
+    pictures = _pictures(photographs, images)
+    titles = _titles(titles, len(images))
+    check_positive_int("number_of_crops", number_of_crops)
+    check_positive_int("number_of_views", number_of_views)
+    if held_out is not None and not 0.0 <= held_out < 1.0:
+        raise ValueError(f"held_out must be a share in [0, 1), received {held_out!r}.")
+
+    predictions = np.concatenate(
+        [
+            craft.network.logits(craft.network.latents(batch.images)).numpy().argmax(axis=1)
+            for batch in stream.progress("predict", craft.verbose)
+        ]
+    )
+    chosen = np.flatnonzero(predictions == class_id)
+    if len(chosen) < FEWEST_IMAGES:
+        raise ValueError(
+            f"Only {len(chosen)} of {len(images)} images are predicted as class {class_id}; CRAFT "
+            "explains the images that the model predicts as the class. Check class_id and the "
+            "preprocessing, or give more images."
+        )
+    fit_rows, held_rows = _hold_out(chosen, held_out, craft.seed)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        crops, crops_u, _ = craft.fit(images[fit_rows], class_id)
+        quality = craft.quality(images[fit_rows])
+        quality_held_out = craft.quality(images[held_rows]) if len(held_rows) else None
+        rows = held_rows if len(held_rows) else fit_rows
+        contributions = craft.contributions(images[rows])
+        importance = SobolImportance(
+            craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
+        ).summary(images[rows], class_id)
+        coefficients = craft.transform(images[rows])
+        attribution = ConceptAttribution(craft, batch_size=craft.batch_size)
+        shown = np.arange(len(rows))[:number_of_views]
+        maps = np.clip(attribution.explain_concepts(images[rows[shown]]), 0.0, 1.0)
+    notes = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    notes += _remarks(contributions, craft.factorized, len(fit_rows), STABLE_IMAGES)
+    names = list(class_names) if class_names is not None else None
+    class_name = class_name or (names[class_id] if names else f"class {class_id}")
+    mean_coefficients = coefficients.reshape(len(rows), -1, coefficients.shape[-1]).mean(axis=1)
+    best = best_crops(crops.boxes, crops_u, number_of_crops)
+    cards = [
+        ConceptCard(
+            concept=int(j),
+            share=float(contributions.share[j]),
+            importance=Estimate(float(importance.overall[j]), *importance.image_interval[j]),
+            estimation=(
+                float(importance.estimation_interval[j, 0]),
+                float(importance.estimation_interval[j, 1]),
+            ),
+            crops=[
+                _cut(pictures[fit_rows[box[0]]], box[1:], images.shape[1:3])
+                for box in crops.boxes[best[j]]
+            ],
+            crop_coefficients=crops_u[best[j], j].tolist(),
+            coefficients=mean_coefficients[:, j],
+        )
+        for j in np.argsort(-contributions.share, kind="stable")
+    ]
+    views = [
+        ImageView(
+            photograph=pictures[rows[i]],
+            maps=maps[i],
+            phi=contributions.phi[i],
+            base=float(contributions.base[i]),
+            residual=float(contributions.residual[i]),
+            score=float(contributions.score[i]),
+            gap=float(contributions.gap[i]),
+            title=titles[rows[i]],
+            prediction=class_name,
+        )
+        for i in shown
+    ]
+    return ClassExplanation(
+        model_name=model_name or craft.model.name,
+        layer=craft.layer,
+        class_name=class_name,
+        class_id=class_id,
+        number_of_images=len(fit_rows),
+        number_left_out=len(images) - len(chosen),
+        patch_sizes=describe_patch_size(craft.patch_size),
+        seed=craft.seed,
+        versions=_versions(),
+        quality=quality,
+        quality_held_out=quality_held_out,
+        contributions=contributions,
+        importance=importance,
+        cards=cards,
+        images=views,
+        notes=notes,
+    )
+
+
+def best_crops(boxes: np.ndarray, crops_u: np.ndarray, number: int) -> list[np.ndarray]:
+    """
+    The crops with the largest coefficients of each concept, at most one of each image.
+
+    Parameters
+    ----------
+    boxes
+        (m, 5): image, top, left, height, width.
+    crops_u
+        (m, k).
+    number
+        At most so many.
+
+    Returns
+    -------
+    best
+        For each concept, indices of crops, best first; none whose coefficient is 0.
+    """
+    best = []
+    for u in crops_u.T:
+        order = np.argsort(-u, kind="stable")
+        order = order[u[order] > 0.0]
+        _, first = np.unique(boxes[order, 0], return_index=True)
+        best.append(order[np.sort(first)[:number]])
+    return best
+
+
+def _hold_out(chosen: np.ndarray, share: float | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to fit on and rows held out, both in order; drawn by the seed."""
+    if not share:
+        return chosen, chosen[:0]
+    number = min(len(chosen) - 1, max(1, round(share * len(chosen))))
+    order = np.random.default_rng(np.random.SeedSequence([seed, 0x4E1D])).permutation(chosen)
+    return np.sort(order[number:]), np.sort(order[:number])
+
+
+def _pictures(photographs: Any, images: np.ndarray) -> np.ndarray:
+    """uint8 (n, H', W', 3) for people."""
+    if photographs is None:
+        if images.min() < 0 or images.max() > 255 or images.max() <= 1.0:
+            raise ValueError(
+                "photographs must be given where the images are preprocessed: these lie in "
+                f"[{images.min():.3g}, {images.max():.3g}], not in [0, 255]. Pass the pictures as "
+                "they were, uint8 (n, H, W, 3)."
+            )
+        photographs = images
+    pictures = np.asarray(photographs)
+    if pictures.ndim == 3:
+        pictures = pictures[..., None]
+    if pictures.ndim != 4 or len(pictures) != len(images) or pictures.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"photographs must have shape (n, H, W, 3) or (n, H, W) with n = {len(images)}, "
+            f"received {pictures.shape}."
+        )
+    if pictures.shape[-1] == 1:
+        pictures = np.repeat(pictures, 3, axis=-1)
+    return np.clip(np.rint(pictures), 0, 255).astype(np.uint8)
+
+
+def _titles(titles: Sequence[str] | None, number: int) -> list[str]:
+    if titles is None:
+        return [f"image {i}" for i in range(number)]
+    if len(titles) != number:
+        raise ValueError(f"titles must name {number} images, received {len(titles)} names.")
+    return [str(title) for title in titles]
+
+
+def _cut(picture: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A crop of the picture, whose size may differ from that of the image the box refers to."""
+    high, wide = picture.shape[0] / size[0], picture.shape[1] / size[1]
+    top, left, height, width = box
+    bottom, right = round((top + height) * high), round((left + width) * wide)
+    return picture[round(top * high) : bottom, round(left * wide) : right]
+
+
+def _versions() -> dict[str, str]:
+    names = ("xplique", "tensorflow", "keras", "numpy", "scikit-learn")
+    return {
+        "xplique_craft": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
+
+
+def _remarks(
+    contributions: Contributions, factorized: Any, fitted_on: int, wanted: int
+) -> list[str]:
+    """What a reader must know of how these numbers came about."""
+    remarks = []
+    if fitted_on < wanted:
+        remarks.append(
+            f"Only {fitted_on} images were used to find the concepts; from about {wanted} on they "
+            "are stable."
+        )
+    if not factorized.converged:
+        remarks.append(
+            f"The factorisation stopped at its limit of {factorized.iterations} iterations, before "
+            "its tolerance was reached; more change the concepts little."
+        )
+    if not contributions.exact:
+        total = np.abs(contributions.score - contributions.base - contributions.residual).sum()
+        gap = np.abs(contributions.gap).sum() / total if total > 0.0 else float("nan")
+        remarks.append(
+            "What follows the layer is not linear, so contributions are integrals computed with "
+            f"up to {contributions.points} points; they miss {gap:.2%} of the score they divide."
+        )
+    return remarks

@@ -1,0 +1,118 @@
+"""
+The encoding u(a, W) and its derivative by the implicit function theorem.
+
+With S = {j : u_j > 0} and strict complementarity (y_j > 0 off S), S does not change in a
+neighbourhood of a row a, and there u_S solves G_SS u_S = W_S a^T. Differentiating that equation,
+
+    du_S/da = (W_S W_S^T)^-1 W_S,    0 off S,
+
+so for the cotangent v of a row, with z = G_SS^-1 v_S (0 off S) and E = A - U W,
+
+    da = z W,    dW = Z^T E - U^T (Z W)    (the latter summed over rows):
+
+one k-sized solve a row, no unrolled iterations. Ref. Fel et al., CRAFT (CVPR 2023), section 3.3.
+
+What breaks it: where complementarity is not strict (u_j = 0 and y_j = 0) u has a kink, and what is
+returned is the derivative on the side where u_j stays 0. Where rows of W_S are dependent u is not
+unique; the ridge of `nnls` then gives the derivative of the solution of least norm.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from .nnls import RIDGE, encode_gram, kkt_residual, solve_on_support
+
+__all__ = ["encode", "encode_rows"]
+
+
+def _gram(bank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Directions (k, c) in the bank's precision, their Gram matrix and the norms in float64."""
+    wide = tf.cast(bank, tf.float64)
+    norms = tf.linalg.norm(wide, axis=1)
+    norms = tf.where(norms > 0.0, norms, 1.0)
+    directions = wide / norms[:, None]
+    return tf.cast(directions, bank.dtype), directions @ tf.transpose(directions), norms
+
+
+@tf.custom_gradient
+def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
+    """
+    Exact non-negative coefficients of rows, differentiable with respect to both arguments.
+
+    To be called inside a compiled function, where k, the number of bank rows, is known.
+
+    Parameters
+    ----------
+    activations
+        A, (n, c), float32 or float64.
+    bank
+        W, (k, c), of the same type.
+
+    Returns
+    -------
+    u
+        (n, k), >= 0, of the same type.
+    residual
+        (n,): relative KKT residual of each row, not differentiable.
+    """
+    precision = activations.dtype
+    directions, gram, norms = _gram(bank)
+    b = tf.cast(tf.matmul(activations, directions, transpose_b=True), tf.float64)
+    scaled = encode_gram(gram, b, precision)
+    residual = tf.cast(kkt_residual(scaled, gram, b), precision)
+    u = tf.cast(scaled / norms, precision)
+
+    def gradient(cotangent: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        wide = tf.cast(cotangent, tf.float64) / norms
+        z = solve_on_support(gram, wide, scaled > 0, RIDGE[precision])
+        z = tf.cast(z / norms, precision)
+        into_rows = z @ bank
+        error = activations - u @ bank
+        into_bank = tf.matmul(z, error, transpose_a=True) - tf.matmul(
+            u, into_rows, transpose_a=True
+        )
+        return into_rows, into_bank
+
+    return (u, residual), gradient
+
+
+@cache
+def _compiled(k: int, dtype: tf.DType) -> Any:
+    """One trace for each number of concepts and precision, whatever the bank."""
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None], dtype), tf.TensorSpec([k, None], dtype)]
+    )
+    def compiled(activations: tf.Tensor, bank: tf.Tensor) -> Any:
+        return encode_rows(activations, bank)
+
+    return compiled
+
+
+def encode(activations: tf.Tensor | np.ndarray, bank: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    """
+    Exact non-negative coefficients at every position.
+
+    Parameters
+    ----------
+    activations
+        A, (..., c), float32 or float64.
+    bank
+        W, (k, c).
+
+    Returns
+    -------
+    u
+        (..., k), >= 0.
+    residual
+        (...): relative KKT residual, max |min(u, uG - b)| / max |b|, bank rows of unit norm.
+    """
+    activations = tf.convert_to_tensor(activations)
+    shape = tf.shape(activations)[:-1]
+    k, channels = bank.shape
+    rows = tf.reshape(activations, [-1, channels])
+    u, residual = _compiled(k, activations.dtype)(rows, tf.cast(bank, activations.dtype))
+    return tf.reshape(u, tf.concat([shape, [k]], 0)), tf.reshape(residual, shape)

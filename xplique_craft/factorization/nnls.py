@@ -1,0 +1,266 @@
+"""
+Exact non-negative encoding of many rows at once.
+
+    u(a) = argmin_{u >= 0} 1/2 ||a - u W||^2
+
+With G = W W^T (k, k) and b = a W^T (k,) the problem of a row is k-sized, whatever the number of
+channels, and u solves it if and only if (Karush-Kuhn-Tucker)
+
+    u >= 0,    y = u G - b >= 0,    u_j y_j = 0    that is    min(u, uG - b) = 0.
+
+Method: bank rows of unit norm; a few accelerated projected-gradient steps guess each row's support
+S = {j : u_j > 0}; block principal pivoting (Kim & Park, SIAM J. Sci. Comput. 33, 2011) makes it
+exact: solve G_SS u_S = b_S, swap the coordinates that violate the conditions, go on with the rows
+that still have some. Rows are bucketed by the size of their support, so the systems that are
+factorised are as small as the supports are.
+
+What breaks it: dependent bank rows make G_SS singular and the solution non-unique. Systems carry a
+ridge (1e-10, or 1e-6 where b was computed in float32, whose rounding it has to dominate), which
+keeps Cholesky from producing NaN; one refinement step takes its effect out again to second order.
+What is returned is then the solution of least norm on the support that was found; u W is unique in
+any case. Rows of zeros in the bank have coefficient 0.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = ["RIDGE", "encode_gram", "kkt_residual", "solve_on_support"]
+
+RIDGE = {tf.float64: 1e-10, tf.float32: 1e-6}  # by the precision in which b was computed
+TOLERANCE = {tf.float64: 1e-11, tf.float32: 1e-7}  # on min(u, uG - b), relative to max |b|
+WARM_START_STEPS = 20
+FULL_EXCHANGES = 3  # swaps of all violations without progress before one is swapped at a time
+BUCKETS = (4, 8, 12, 16, 24, 32, 48, 64, 96)  # largest supports solved together
+
+
+def kkt_residual(u: tf.Tensor, gram: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """
+    Relative KKT residual of each row, max |min(u, uG - b)| / max |b|.
+
+    Parameters
+    ----------
+    u, b
+        (n, k).
+    gram
+        (k, k).
+
+    Returns
+    -------
+    residual
+        (n,), 0 for rows with b = 0 and u = 0.
+    """
+    violation = tf.reduce_max(tf.abs(tf.minimum(u, u @ gram - b)), axis=1)
+    scale = tf.reduce_max(tf.abs(b), axis=1)
+    return tf.math.divide_no_nan(violation, scale) + tf.cast(
+        (scale == 0) & (violation > 0), u.dtype
+    )
+
+
+def _warm_start(gram: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Supports (n, k) bool after a few accelerated projected-gradient steps."""
+    k = gram.shape[0]
+    # The largest eigenvalue by its bound: rows of unit norm make the norm of a row sum close to it.
+    step = 1.0 / tf.maximum(tf.reduce_max(tf.reduce_sum(tf.abs(gram), axis=1)), 1e-12)
+    iteration = tf.eye(k, dtype=b.dtype) - step * gram
+    offset = step * b
+    u = tf.nn.relu(offset)
+    ahead = u
+    for i in range(WARM_START_STEPS):
+        following = tf.nn.relu(ahead @ iteration + offset)
+        ahead = following + (i + 1.0) / (i + 4.0) * (following - u)
+        u = following
+    return u > 0
+
+
+def _solve_bucket(
+    gram: tf.Tensor, b: tf.Tensor, support: tf.Tensor, size: int, ridge: float, refine: bool
+) -> tf.Tensor:
+    """
+    Solve G_SS u_S = b_S for rows whose supports have at most `size` members.
+
+    Parameters
+    ----------
+    gram
+        (k, k).
+    b
+        (n, k).
+    support
+        (n, k) bool.
+
+    Returns
+    -------
+    u
+        (n, k), 0 off the support.
+    """
+    k = gram.shape[0]
+    # The members of the support first, then others, masked, that fill the row up to `size`.
+    mask, index = tf.math.top_k(tf.cast(support, tf.float32), k=size)
+    mask = tf.cast(mask, b.dtype)
+    pairs = index[:, :, None] * k + index[:, None, :]
+    system = tf.gather(tf.reshape(gram, [-1]), pairs) * mask[:, :, None] * mask[:, None, :]
+    rhs = (tf.gather(b, index, batch_dims=1) * mask)[..., None]
+    # Where it is masked the system is the identity and its right-hand side zero.
+    diagonal = tf.linalg.diag_part(system) + ridge + (1.0 - mask)
+    factor = tf.linalg.cholesky(tf.linalg.set_diag(system, diagonal))
+    u = tf.linalg.cholesky_solve(factor, rhs)
+    if refine:
+        u += tf.linalg.cholesky_solve(factor, rhs - system @ u)
+    row = tf.repeat(tf.range(tf.shape(b)[0]), size)
+    where = tf.stack([row, tf.reshape(index, [-1])], axis=1)
+    return tf.scatter_nd(where, tf.reshape(u[..., 0] * mask, [-1]), tf.shape(b))
+
+
+def solve_on_support(
+    gram: tf.Tensor, b: tf.Tensor, support: tf.Tensor, ridge: float, refine: bool = True
+) -> tf.Tensor:
+    """
+    Solve G_SS u_S = b_S for every row, S being the row's own support.
+
+    Parameters
+    ----------
+    gram
+        (k, k), unit diagonal.
+    b
+        (n, k).
+    support
+        (n, k) bool.
+    ridge
+        Added to the diagonal of every system.
+    refine
+        Take the ridge out again by one step of iterative refinement.
+
+    Returns
+    -------
+    u
+        (n, k), 0 off the support.
+    """
+    k = gram.shape[0]
+    size = tf.reduce_sum(tf.cast(support, tf.int32), axis=1)
+    limits = [*(s for s in BUCKETS if s < k), k]
+    rows, solutions = [], []
+    for low, high in zip([-1, *limits[:-1]], limits, strict=True):
+        members = tf.where((size > low) & (size <= high))[:, 0]
+        rows.append(members)
+        solutions.append(
+            _solve_bucket(
+                gram, tf.gather(b, members), tf.gather(support, members), high, ridge, refine
+            )
+        )
+    order = tf.concat(rows, axis=0)
+    return tf.scatter_nd(order[:, None], tf.concat(solutions, axis=0), tf.shape(b, tf.int64))
+
+
+def _pivot(
+    gram: tf.Tensor,
+    b: tf.Tensor,
+    support: tf.Tensor,
+    tolerance: float,
+    ridge: float,
+    refine: bool,
+    max_rounds: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """
+    Block principal pivoting from given supports; only rows that violate the conditions go on.
+
+    Parameters
+    ----------
+    gram, b, support, ridge, refine
+        As in `solve_on_support`.
+    tolerance
+        Absolute, in units of b scaled to max |b| = 1.
+    max_rounds
+        Rounds after which rows are left as they are.
+
+    Returns
+    -------
+    u
+        (n, k), >= 0.
+    left
+        (m,) int64: rows that still violate the conditions.
+    """
+    k = gram.shape[0]
+    coordinate = tf.range(k)
+
+    def swap_violations(
+        round_: Any, u: Any, rows: Any, support: Any, fewest: Any, tries: Any
+    ) -> Any:
+        target = tf.gather(b, rows)
+        current = solve_on_support(gram, target, support, ridge, refine)
+        slack = current @ gram - target
+        violated = tf.where(support, current, slack) < -tolerance
+        number = tf.reduce_sum(tf.cast(violated, tf.int32), axis=1)
+        u = tf.tensor_scatter_nd_update(u, rows[:, None], tf.nn.relu(current))
+
+        # Swap every violation while that makes progress, else the last one only (Murty's rule).
+        better = number < fewest
+        tries = tf.where(better, FULL_EXCHANGES, tries - 1)
+        last = tf.reduce_max(tf.where(violated, coordinate, -1), axis=1, keepdims=True)
+        swap = violated & ((tries >= 0)[:, None] | (coordinate == last))
+        support = tf.math.logical_xor(support, swap)
+
+        left = number > 0
+        state = (rows, support, tf.minimum(fewest, number), tries)
+        return (round_ + 1, u, *(tf.boolean_mask(x, left) for x in state))
+
+    rows = tf.range(tf.shape(b, tf.int64)[0])
+    start = (
+        tf.constant(0),
+        tf.zeros_like(b),
+        rows,
+        support,
+        tf.fill(tf.shape(rows), k + 1),
+        tf.fill(tf.shape(rows), FULL_EXCHANGES),
+    )
+    _, u, left, *_ = tf.while_loop(
+        lambda round_, u, rows, *_: tf.size(rows) > 0,
+        swap_violations,
+        start,
+        shape_invariants=(
+            tf.TensorShape([]),
+            tf.TensorShape([None, k]),
+            tf.TensorShape([None]),
+            tf.TensorShape([None, k]),
+            tf.TensorShape([None]),
+            tf.TensorShape([None]),
+        ),
+        maximum_iterations=max_rounds,
+    )
+    return u, left
+
+
+def encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor:
+    """
+    Solve min_{u >= 0} 1/2 u G u^T - u b^T exactly for every row.
+
+    Meant to be called inside a compiled function; k is static, n is not.
+
+    Parameters
+    ----------
+    gram
+        G, (k, k) float64, with a diagonal of ones (or zeros, for bank rows of zeros).
+    b
+        (n, k) float64.
+    precision
+        tf.float32 or tf.float64: the precision in which b was computed.
+
+    Returns
+    -------
+    u
+        (n, k) float64, >= 0.
+    """
+    k = gram.shape[0]
+    scale = tf.reduce_max(tf.abs(b), axis=1, keepdims=True)
+    b = tf.math.divide_no_nan(b, scale)
+    support = _warm_start(gram, b)
+    tolerance, ridge = TOLERANCE[precision], RIDGE[precision]
+    u, left = _pivot(gram, b, support, tolerance, ridge, True, 10 + k)
+
+    def insist() -> tf.Tensor:
+        # The ridge is kept: the matrix is then positive definite, and pivoting ends for certain.
+        kept = gram + ridge * tf.eye(k, dtype=b.dtype)
+        start = tf.gather(u, left) > 0
+        again, _ = _pivot(kept, tf.gather(b, left), start, tolerance, 0.0, False, 100 * k)
+        return tf.tensor_scatter_nd_update(u, left[:, None], again)
+
+    return scale * tf.cond(tf.size(left) > 0, insist, lambda: u)

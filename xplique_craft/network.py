@@ -1,0 +1,140 @@
+"""
+The two halves of a model as compiled functions: g (images to activations), h (activations to
+logits) and g on crops. One `Network` serves any number of banks, so nothing is traced twice.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .graph import is_affine_model, steps_of
+
+__all__ = ["Network"]
+
+
+class Network:
+    """
+    The parts of a split model, compiled.
+
+    Parameters
+    ----------
+    input_to_latent, latent_to_logit
+        g and h.
+
+    Raises
+    ------
+    ValueError
+        If the model's output is not (n, classes).
+    """
+
+    def __init__(self, input_to_latent: keras.Model, latent_to_logit: keras.Model) -> None:
+        self.input_to_latent = input_to_latent
+        self.latent_to_logit = latent_to_logit
+        self.input_shape: tuple[int | None, ...] = tuple(input_to_latent.input_shape[1:])
+        output_shape = tuple(latent_to_logit.output_shape)
+        if len(output_shape) != 2 or output_shape[1] is None:
+            raise ValueError(
+                f"The model's output must have the shape (n, classes), received {output_shape}. "
+                "Models with other outputs need a head that reduces them to scores."
+            )
+        self.number_of_classes: int = output_shape[1]
+        self.channels: int = input_to_latent.output_shape[-1]
+        self._crop_functions: dict[tuple[int, ...], Any] = {}
+        self._shared: dict[Any, Any] = {}
+        self._warn_softmax()
+
+    def _warn_softmax(self) -> None:
+        last = steps_of(self.latent_to_logit)[-1].operation
+        activation = getattr(last, "activation", None)
+        if isinstance(last, keras.layers.Softmax) or (
+            getattr(activation, "__name__", "") == "softmax"
+        ):
+            warnings.warn(
+                f"The model ends in a softmax ({last.name!r}): its scores are probabilities, which "
+                "saturate and make every class depend on all others. Explain its logits instead: "
+                "the same model without the softmax.",
+                stacklevel=4,
+            )
+
+    def shared(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What was made for this key, or is made now: functions that many explainers share."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
+
+    @cached_property
+    def affine_head(self) -> bool:
+        """Whether the logits are an affine function of the activations."""
+        return is_affine_model(self.latent_to_logit)
+
+    @cached_property
+    def latents(self) -> Any:
+        """g: images (n, ...) -> activations (n, ..., c), compiled for any n."""
+        model = self.input_to_latent
+
+        @tf.function(input_signature=[tf.TensorSpec([None, *self.input_shape], tf.float32)])
+        def latents(images: tf.Tensor) -> tf.Tensor:
+            return model(images, training=False)
+
+        return latents
+
+    @cached_property
+    def logits(self) -> Any:
+        """h: activations (n, ..., c) -> logits (n, classes), compiled for any n."""
+        model = self.latent_to_logit
+
+        @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)])
+        def logits(activations: tf.Tensor) -> tf.Tensor:
+            return model(activations, training=False)
+
+        return logits
+
+    def crop_latents(self, images: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Pooled activations of one crop of every image, resized to the size of the image.
+
+        Parameters
+        ----------
+        images
+            (n, H, W, channels).
+        box
+            (4,): top, left, height, width.
+
+        Returns
+        -------
+        pooled
+            (n, c): mean over positions.
+        lowest
+            (n, c): minimum over positions.
+        """
+        top, left, height, width = (int(b) for b in box)
+        key = (*images.shape[1:], height, width)
+        if key not in self._crop_functions:
+            self._crop_functions[key] = self._make_crop_function(images.shape[1:], height, width)
+        pooled, lowest = self._crop_functions[key](images, top, left)
+        return pooled.numpy(), lowest.numpy()
+
+    def _make_crop_function(self, shape: tuple[int, ...], height: int, width: int) -> Any:
+        model = self.input_to_latent
+        whole = (height, width) == tuple(shape[:2])
+        scalar = tf.TensorSpec([], tf.int32)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, *shape], tf.float32), scalar, scalar])
+        def pooled(images: tf.Tensor, top: Any, left: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            if not whole:
+                crops = images[:, top : top + height, left : left + width]
+                images = tf.image.resize(crops, shape[:2])
+                images = tf.ensure_shape(images, [None, *shape])
+            activations = model(images, training=False)
+            positions = list(range(1, activations.shape.rank - 1))
+            return (
+                tf.reduce_mean(activations, positions),
+                tf.reduce_min(activations, positions),
+            )
+
+        return pooled

@@ -1,0 +1,33 @@
+"""
+Plots: results in, matplotlib axes out.
+
+Every function takes an optional `ax` and returns the `Axes` that it drew on. Without one it makes
+a `matplotlib.figure.Figure` of its own that pyplot never hears of: nothing is shown, nothing stays
+open, and `ax.figure` is the figure to show or to save.
+
+Style: a concept is drawn by its rank (see `concept_ranks`), with a colour, a hatch, a marker and a
+dash pattern that change together, and it is always labelled by its index in the bank, as "C3".
+"""
+
+from .bars import activation_histogram, importance_bars, waterfall
+from .pictures import concept_crops, concept_overlay
+from .steps import Step, decimals_for, displayed_steps, waterfall_steps, waterfall_steps_of
+from .style import ConceptStyle, concept_label, concept_ranks, concept_style, histogram_bins
+
+__all__ = [
+    "ConceptStyle",
+    "Step",
+    "activation_histogram",
+    "concept_crops",
+    "concept_label",
+    "concept_overlay",
+    "concept_ranks",
+    "concept_style",
+    "decimals_for",
+    "displayed_steps",
+    "histogram_bins",
+    "importance_bars",
+    "waterfall",
+    "waterfall_steps",
+    "waterfall_steps_of",
+]

@@ -1,0 +1,251 @@
+"""Bars: what adds up to the score, how important each concept is, how often it is there."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from ..results import ConceptCard, Contributions, ImageView, Importance
+from .steps import Step, decimals_for, displayed_steps, waterfall_steps_of
+from .style import (
+    INK,
+    MUTED,
+    RESIDUAL_COLOR,
+    axes_or_new,
+    concept_label,
+    histogram_bins,
+    style_of,
+)
+
+__all__ = ["activation_histogram", "importance_bars", "waterfall"]
+
+
+def _tidy(ax: Axes, *, kept: Sequence[str]) -> None:
+    """Leave only the spines that carry a scale, in the ink of the text."""
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in kept)
+        spine.set_color(MUTED)
+    ax.tick_params(colors=INK, length=0, labelsize=9)
+    ax.xaxis.label.set_color(INK)
+    ax.yaxis.label.set_color(INK)
+
+
+def step_label(step: Step) -> str:
+    """What a step of a waterfall is called."""
+    if step.concept is not None:
+        return concept_label(step.concept)
+    return f"{len(step.members)} other concepts" if step.kind == "others" else step.kind
+
+
+def waterfall(
+    result: ImageView | Contributions,
+    *,
+    max_concepts: int = 12,
+    ranks: Sequence[int] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """
+    Bars from the base to the score that add up: residual, concepts (largest first), gap.
+
+    Parameters
+    ----------
+    result
+        An `ImageView` for one image, or `Contributions` for the mean over its images.
+    max_concepts
+        How many concepts get a bar of their own; the rest share one.
+    ranks
+        (k,): rank of every concept, see `concept_ranks`. None: its index.
+    ax
+        Where to draw. None: on a new figure.
+
+    Returns
+    -------
+    ax
+        The axes, one horizontal bar a step, from top to bottom.
+
+    Raises
+    ------
+    ValueError
+        If the numbers are not finite or do not add up.
+    """
+    steps = waterfall_steps_of(result, max_concepts=max_concepts)
+    decimals = decimals_for(steps)
+    steps = displayed_steps(steps, decimals)
+    ax = axes_or_new(ax, 6.4, 0.9 + 0.32 * len(steps))
+    ends = [end for step in steps for end in (step.start, step.stop)]
+    low, high = min(ends), max(ends)
+    span = (high - low) or 1.0
+
+    for place, step in enumerate(steps):
+        if step.kind in ("base", "score"):
+            ax.plot([step.value], [place], marker="D", color=INK, markersize=6, zorder=3)
+        else:
+            color, hatch = RESIDUAL_COLOR, ""
+            if step.concept is not None:
+                style = style_of(step.concept, ranks)
+                color, hatch = style.color, style.hatch
+            ax.barh(
+                place,
+                step.stop - step.start,
+                left=step.start,
+                height=0.62,
+                color=color,
+                hatch=hatch,
+                edgecolor=to_rgba("white", 0.55),
+                linewidth=0.0,
+                zorder=2,
+            )
+        if place + 1 < len(steps):
+            ax.plot([step.stop] * 2, [place, place + 1], color=MUTED, linewidth=0.8, zorder=1)
+        sign = "" if step.kind in ("base", "score") else "+"
+        value = f"{step.value:{sign}.{decimals}f}"
+        ax.annotate(
+            value,
+            (max(step.start, step.stop), place),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            color=INK,
+            fontsize=9,
+        )
+
+    ax.set_yticks(range(len(steps)), [step_label(step) for step in steps])
+    ax.set_ylim(len(steps) - 0.4, -0.6)
+    ax.set_xlim(low - 0.04 * span, high + 0.16 * span)
+    ax.set_xlabel("score")
+    _tidy(ax, kept=["bottom"])
+    return ax
+
+
+def importance_bars(
+    importance: Importance,
+    *,
+    max_concepts: int = 20,
+    ranks: Sequence[int] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """
+    Importance of the concepts, most important first, with both its intervals.
+
+    Parameters
+    ----------
+    importance
+        What to draw. The thick line is the interval for the sampling of gates (a dot where nothing
+        was sampled), the thin line with end marks the interval over images.
+    max_concepts
+        How many concepts are drawn.
+    ranks
+        (k,): rank of every concept, see `concept_ranks`. None: its index.
+    ax
+        Where to draw. None: on a new figure.
+
+    Returns
+    -------
+    ax
+        The axes, one horizontal bar a concept, from top to bottom.
+    """
+    overall = np.asarray(importance.overall, dtype=np.float64)
+    order = np.argsort(-np.nan_to_num(overall, nan=-np.inf), kind="stable")[:max_concepts]
+    ax = axes_or_new(ax, 5.0, 1.2 + 0.32 * len(order))
+    reach = 0.0
+    for place, concept in enumerate(order):
+        style = style_of(int(concept), ranks)
+        value = float(overall[concept])
+        sampled = importance.estimation_interval[concept]
+        images = importance.image_interval[concept]
+        ax.barh(
+            place,
+            value,
+            height=0.62,
+            color=style.color,
+            hatch=style.hatch,
+            edgecolor=to_rgba("white", 0.55),
+            linewidth=0.0,
+        )
+        ax.plot(images, [place] * 2, color=INK, linewidth=1.0, marker="|", markersize=7)
+        if importance.exact:
+            ax.plot([value], [place], color=INK, marker="o", markersize=4, linestyle="none")
+        else:
+            ax.plot(sampled, [place] * 2, color=INK, linewidth=4.0, solid_capstyle="butt")
+        end = float(np.nanmax([0.0, value, *sampled, *images]))
+        reach = max(reach, end)
+        number = "not defined" if np.isnan(value) else f"{value:.3f}"
+        ax.annotate(
+            number,
+            (end, place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=INK,
+            fontsize=9,
+            gid=f"value-of-concept-{concept}",
+        )
+
+    ax.set_yticks(range(len(order)), [concept_label(int(concept)) for concept in order])
+    ax.set_ylim(len(order) - 0.4, -0.6)
+    ax.set_xlim(0.0, 1.35 * reach or 1.0)
+    method = importance.method[:1].upper() + importance.method[1:]
+    ax.set_xlabel(f"{method} index" if "sobol" in method.lower() else method)
+    if importance.exact:
+        gates = Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none")
+    else:
+        gates = Line2D([], [], color=INK, linewidth=4.0, solid_capstyle="butt")
+    ax.legend(
+        [Line2D([], [], color=INK, linewidth=1.0, marker="|", markersize=7), gates],
+        [
+            "90% interval over images",
+            "exact, nothing sampled" if importance.exact else "90% interval of the sampling",
+        ],
+        loc="lower right",
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=INK,
+    )
+    _tidy(ax, kept=["left"])
+    return ax
+
+
+def activation_histogram(
+    card: ConceptCard, *, bins: int = 20, rank: int | None = None, ax: Axes | None = None
+) -> Axes:
+    """
+    In how many images a concept is how active.
+
+    Parameters
+    ----------
+    card
+        The concept.
+    bins
+        Number of bins, from 0 to the largest coefficient.
+    rank
+        Its rank, which decides its style. None: its index.
+    ax
+        Where to draw. None: on a new figure.
+
+    Returns
+    -------
+    ax
+        The axes.
+    """
+    style = style_of(card.concept if rank is None else rank, None)
+    counts, edges = histogram_bins(card.coefficients, bins)
+    ax = axes_or_new(ax, 4.0, 2.2)
+    ax.bar(
+        edges[:-1],
+        counts,
+        width=np.diff(edges) * 0.92,
+        align="edge",
+        color=style.color,
+        hatch=style.hatch,
+        edgecolor=to_rgba("white", 0.55),
+        linewidth=0.0,
+    )
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_xlabel(f"mean coefficient of {concept_label(card.concept)} in an image")
+    ax.set_ylabel("images")
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    _tidy(ax, kept=["bottom"])
+    return ax

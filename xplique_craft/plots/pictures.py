@@ -1,0 +1,162 @@
+"""Pictures: where concepts are in a photograph, and the crops that show them best."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
+
+from ..results import ConceptCard
+from .style import INK, axes_or_new, concept_label, style_of
+
+__all__ = ["CONTOUR_LEVEL", "WASH_OPACITY", "concept_crops", "concept_overlay"]
+
+CONTOUR_LEVEL = 0.5
+WASH_OPACITY = 0.62
+
+
+def concept_overlay(
+    photograph: np.ndarray,
+    maps: np.ndarray,
+    concepts: Sequence[int],
+    *,
+    ranks: Sequence[int] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """
+    A photograph with concepts washed over it.
+
+    Parameters
+    ----------
+    photograph
+        uint8 (H, W, 3).
+    maps
+        (H, W, k) in [0, 1]. The colour's opacity follows the map; a line labelled "Cj" goes round
+        where it is above one half. A concept that is absent leaves no trace.
+    concepts
+        Which of the k to draw.
+    ranks
+        (k,): rank of every concept, see `concept_ranks`. None: its index.
+    ax
+        Where to draw. None: on a new figure.
+
+    Returns
+    -------
+    ax
+        The axes, y downwards, in pixels.
+
+    Raises
+    ------
+    ValueError
+        If `maps` is not (H, W, k) for the photograph's H and W, or lacks one of the concepts.
+    """
+    maps = np.asarray(maps)
+    if maps.ndim != 3 or maps.shape[:2] != photograph.shape[:2]:
+        raise ValueError(
+            f"`maps` must be (H, W, k) with the photograph's H and W, {photograph.shape[:2]}, "
+            f"received {maps.shape}: resize them first."
+        )
+    unknown = [concept for concept in concepts if not 0 <= concept < maps.shape[2]]
+    if unknown:
+        raise ValueError(
+            f"`concepts` must be indices below {maps.shape[2]}, received {unknown}: "
+            "the last axis of `maps` has one map for each concept."
+        )
+    height, width = photograph.shape[:2]
+    ax = axes_or_new(ax, 5.0, 5.0 * height / width)
+    ax.imshow(photograph)
+    for concept in concepts:
+        style = style_of(concept, ranks)
+        activation = np.clip(maps[:, :, concept], 0.0, 1.0)
+        wash = np.empty((height, width, 4))
+        wash[..., :3] = to_rgb(style.color)
+        wash[..., 3] = WASH_OPACITY * activation
+        ax.imshow(wash)
+        if activation.max() <= CONTOUR_LEVEL:
+            continue
+        # a border of zeros closes the lines that leave the picture
+        padded = np.pad(activation, 1)
+        columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
+        for color, line in (("white", 3.0), (style.color, 1.6)):
+            ax.contour(
+                columns,
+                rows,
+                padded,
+                levels=[CONTOUR_LEVEL],
+                colors=[color],
+                linewidths=line,
+                linestyles=["solid" if color == "white" else style.linestyle],
+            )
+        row, column = np.unravel_index(int(activation.argmax()), activation.shape)
+        label = ax.text(
+            float(np.clip(column, 0.06 * width, 0.94 * width)),
+            float(np.clip(row, 0.05 * height, 0.95 * height)),
+            concept_label(concept),
+            ha="center",
+            va="center",
+            fontsize=10,
+            fontweight="bold",
+            color=INK,
+        )
+        label.set_path_effects([patheffects.withStroke(linewidth=3.0, foreground="white")])
+    ax.set_xlim(-0.5, width - 0.5)
+    ax.set_ylim(height - 0.5, -0.5)
+    ax.set_axis_off()
+    return ax
+
+
+def concept_crops(
+    card: ConceptCard, *, number: int = 6, rank: int | None = None, ax: Axes | None = None
+) -> Axes:
+    """
+    The best crops of a concept in a row, best first.
+
+    Parameters
+    ----------
+    card
+        The concept.
+    number
+        How many crops at most.
+    rank
+        Its rank, which decides its style. None: its index.
+    ax
+        Where to draw. None: on a new figure.
+
+    Returns
+    -------
+    ax
+        The axes; every crop is one unit high and keeps its proportions.
+    """
+    style = style_of(card.concept if rank is None else rank, None)
+    crops = card.crops[:number]
+    widths = [crop.shape[1] / crop.shape[0] for crop in crops]
+    total = sum(widths) + 0.06 * max(0, len(crops) - 1)
+    ax = axes_or_new(ax, 1.4 * max(total, 1.0), 1.9)
+    left = 0.0
+    for crop, width in zip(crops, widths, strict=True):
+        ax.imshow(crop, extent=(left, left + width, 0.0, 1.0))
+        left += width + 0.06
+    ax.add_patch(
+        Rectangle(
+            (0.0, -0.1),
+            max(total, 1.0),
+            0.06,
+            facecolor=style.color,
+            hatch=style.hatch,
+            edgecolor="white",
+            linewidth=0.0,
+        )
+    )
+    ax.set_xlim(0.0, max(total, 1.0))
+    ax.set_ylim(-0.12, 1.0)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    ax.set_title(
+        f"{concept_label(card.concept)}   {card.share:+.1%} of the score",
+        loc="left",
+        color=INK,
+        fontsize=10,
+    )
+    return ax

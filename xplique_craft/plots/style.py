@@ -1,0 +1,185 @@
+"""
+One style for one concept, wherever it is drawn, readable without colour vision.
+
+The colour has period 8 and the pattern period 7 in the rank. The two are coprime, so the pair
+first repeats at rank 56, and any 7 concepts in a row differ in both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..results import ClassExplanation
+
+__all__ = [
+    "INK",
+    "MUTED",
+    "PATTERNS",
+    "RESIDUAL_COLOR",
+    "ConceptStyle",
+    "axes_or_new",
+    "concept_label",
+    "concept_ranks",
+    "concept_style",
+    "histogram_bins",
+    "style_of",
+]
+
+# Okabe and Ito's palette; its black (kept for text) is replaced by violet, its yellow darkened
+COLORS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#6a4c9c",
+    "#d8c51c",
+)
+# name of the pattern (also its CSS class), hatch, marker, dashes (on, off, ... in points)
+PATTERNS: tuple[tuple[str, str, str, tuple[float, ...]], ...] = (
+    ("plain", "", "o", ()),
+    ("rising", "////", "s", (7.0, 2.5)),
+    ("dots", "...", "^", (1.6, 2.2)),
+    ("falling", "\\\\\\\\", "D", (7.0, 2.0, 1.6, 2.0)),
+    ("columns", "|||", "v", (4.0, 2.0)),
+    ("crosses", "xxx", "P", (10.0, 2.0, 4.0, 2.0)),
+    ("rows", "---", "X", (10.0, 4.0)),
+)
+INK = "#2b323c"
+MUTED = "#8a919c"
+RESIDUAL_COLOR = "#a4aab3"
+
+
+@dataclass(frozen=True)
+class ConceptStyle:
+    """
+    How one concept is drawn.
+
+    Parameters
+    ----------
+    color
+        Hexadecimal colour, "#rrggbb".
+    pattern
+        Name of the pattern: "plain", "rising", "dots", "falling", "columns", "crosses", "rows".
+    hatch
+        The pattern as a matplotlib hatch.
+    marker
+        A matplotlib marker.
+    dashes
+        Dash pattern of its lines, in points; empty for a solid line.
+    """
+
+    color: str
+    pattern: str
+    hatch: str
+    marker: str
+    dashes: tuple[float, ...]
+
+    @property
+    def linestyle(self) -> Any:
+        """The dashes as a matplotlib line style."""
+        return (0, self.dashes) if self.dashes else "solid"
+
+
+def concept_style(rank: int) -> ConceptStyle:
+    """
+    Style of the concept of a given rank.
+
+    Parameters
+    ----------
+    rank
+        0 for the first concept. Styles differ up to rank 55, then they repeat (labels do not).
+
+    Returns
+    -------
+    style
+        Its colour, pattern, marker and dashes.
+
+    Raises
+    ------
+    ValueError
+        If `rank` is negative.
+    """
+    if rank < 0:
+        raise ValueError(f"`rank` must be at least 0, received {rank}: ranks count from the top.")
+    pattern, hatch, marker, dashes = PATTERNS[rank % len(PATTERNS)]
+    return ConceptStyle(COLORS[rank % len(COLORS)], pattern, hatch, marker, dashes)
+
+
+def concept_label(concept: int) -> str:
+    """
+    The short label of a concept, the same everywhere.
+
+    Parameters
+    ----------
+    concept
+        Index in the bank.
+
+    Returns
+    -------
+    label
+        As "C3".
+    """
+    return f"C{concept}"
+
+
+def concept_ranks(explanation: ClassExplanation) -> list[int]:
+    """
+    Rank of every concept in the order of the cards: what the report's colours follow.
+
+    Parameters
+    ----------
+    explanation
+        A class explained.
+
+    Returns
+    -------
+    ranks
+        (k,): rank of concept j at place j; concepts without a card come last, by index.
+    """
+    number = explanation.contributions.phi.shape[1]
+    order = [card.concept for card in explanation.cards]
+    order += [concept for concept in range(number) if concept not in order]
+    return [order.index(concept) for concept in range(number)]
+
+
+def style_of(concept: int, ranks: Sequence[int] | None) -> ConceptStyle:
+    """Style of a concept of the bank; without `ranks` its index is its rank."""
+    return concept_style(concept if ranks is None else ranks[concept])
+
+
+def histogram_bins(coefficients: np.ndarray, bins: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Counts of the coefficients in equal bins from 0 (or the least, if negative) to the largest.
+
+    Parameters
+    ----------
+    coefficients
+        (n,): mean coefficient of one concept in every image. What is not finite is left out.
+    bins
+        How many bins.
+
+    Returns
+    -------
+    counts
+        (bins,): how many images fall in each.
+    edges
+        (bins + 1,): ends of the bins.
+    """
+    values = np.asarray(coefficients, dtype=np.float64).ravel()
+    values = values[np.isfinite(values)]
+    low = min(0.0, float(values.min(initial=0.0)))
+    high = float(values.max(initial=0.0))
+    return np.histogram(values, bins=bins, range=(low, high if high > low else low + 1.0))
+
+
+def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
+    """The given axes, or those of a new figure (inches) that pyplot does not know."""
+    if ax is not None:
+        return ax
+    return Figure(figsize=(width, height), layout="constrained").add_subplot()

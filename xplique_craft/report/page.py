@@ -1,0 +1,160 @@
+"""`write_report`: explanations in, one HTML file out."""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..plots.style import RESIDUAL_COLOR
+from ..results import ClassExplanation
+from .numbers import interval, number, percent
+from .sections import section
+
+__all__ = ["write_report"]
+
+_PACKAGE = "xplique_craft.report"
+
+
+def _checked(
+    explanations: Sequence[ClassExplanation] | ClassExplanation,
+) -> list[ClassExplanation]:
+    found: list[ClassExplanation]
+    if isinstance(explanations, ClassExplanation):
+        found = [explanations]
+    elif isinstance(explanations, Iterable):
+        found = list(explanations)
+    else:
+        raise TypeError(
+            "`explanations` must be ClassExplanations, received "
+            f"{type(explanations).__name__}: make them with `explain_class`."
+        )
+    if not found:
+        raise ValueError(
+            "`explanations` must hold at least one class, received none: "
+            "make one with `explain_class`."
+        )
+    for place, explanation in enumerate(found):
+        where = f"`explanations[{place}]`"
+        if not isinstance(explanation, ClassExplanation):
+            raise TypeError(
+                f"{where} must be a ClassExplanation, received {type(explanation).__name__}: "
+                "make it with `explain_class`."
+            )
+        number_of_concepts = explanation.contributions.phi.shape[1]
+        for card in explanation.cards:
+            if not 0 <= card.concept < number_of_concepts:
+                raise ValueError(
+                    f"{where}.cards must be of concepts below {number_of_concepts} (the columns "
+                    f"of contributions.phi), received concept {card.concept}."
+                )
+        for view in explanation.images:
+            picture, maps = np.asarray(view.photograph), np.asarray(view.maps)
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+                raise ValueError(
+                    f"{where}.images: the photograph {view.title!r} must be uint8 (H, W, 3), "
+                    f"received {picture.dtype} {picture.shape}: pass pictures as people look at "
+                    "them, not as the model eats them."
+                )
+            if maps.ndim != 3 or maps.shape[2] != number_of_concepts:
+                raise ValueError(
+                    f"{where}.images: the maps of {view.title!r} must be (H, W, "
+                    f"{number_of_concepts}), one for each concept, received {maps.shape}."
+                )
+    return found
+
+
+def _text(name: str) -> str:
+    return resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(_PACKAGE, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "interval": interval}
+    return environment
+
+
+def write_report(
+    explanations: Sequence[ClassExplanation] | ClassExplanation,
+    path: str | Path,
+    *,
+    title: str | None = None,
+    max_size_of_image: int = 420,
+) -> Path:
+    """
+    Write one self-contained HTML page that explains one or several classes.
+
+    The page needs no server, no network and no widget, and is the same, byte for byte, for the
+    same explanations. Names that a reader gives to concepts stay in the reader's browser.
+
+    Parameters
+    ----------
+    explanations
+        One for each class, in the order they are shown.
+    path
+        The file to write; folders above it are made.
+    title
+        Of the page. None: made from the model's and the class's names.
+    max_size_of_image
+        Longest side of a photograph in the file, in pixels. Default 420.
+
+    Returns
+    -------
+    path
+        The file that was written.
+
+    Raises
+    ------
+    ValueError
+        If there is no explanation, its parts do not fit together, or the size is below 32.
+    TypeError
+        If something else than a `ClassExplanation` is given.
+    OSError
+        If the file cannot be written.
+    """
+    found = _checked(explanations)
+    if max_size_of_image < 32:
+        raise ValueError(
+            f"`max_size_of_image` must be at least 32 pixels, received {max_size_of_image}."
+        )
+    if title is None:
+        seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"
+        title = f"What {found[0].model_name} sees in {seen}"
+    sections = [section(one, place, max_size_of_image) for place, one in enumerate(found)]
+    script = _text("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    page = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            sections=sections,
+            ranks=range(max(len(one.concepts) for one in sections)),
+            styles={c.rank: c.style for one in sections for c in one.concepts},
+            residual_color=RESIDUAL_COLOR,
+            css=Markup(_text("page.css")),
+            script=Markup(script),
+            script_digest=digest,
+        )
+    )
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"`path` must be a file that can be written ({error.strerror}): choose another place",
+            str(path),
+        ) from error
+    return path

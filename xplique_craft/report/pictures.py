@@ -1,0 +1,164 @@
+"""Arrays to data URIs and outlines: small files, the same bytes for the same pixels."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from PIL.ImageColor import getrgb
+from skimage.measure import approximate_polygon, find_contours
+
+from ..plots.pictures import CONTOUR_LEVEL, WASH_OPACITY
+
+__all__ = ["Layer", "fit_within", "jpeg_uri", "layer", "tag_places"]
+
+# side of a concept's layer: maps are smooth, and the browser scales them up smoothly
+LAYER_SIDE = 96
+# opacities of a layer's palette: finer steps cannot be told apart and cost twice the bytes
+OPACITIES = 40
+# outlines are drawn in a box of this side, whatever the picture's shape
+OUTLINE_SIDE = 1000
+# a map that stays below leaves no trace that anyone could see
+FAINT = 0.08
+
+
+@dataclass(frozen=True)
+class Layer:
+    """
+    One concept over one photograph.
+
+    Parameters
+    ----------
+    uri
+        A PNG with alpha.
+    outline
+        An SVG path in a box of 1000 x 1000 stretched over the picture; empty where the concept
+        never reaches one half.
+    anchors
+        Places (x, y) in [0, 1] where its label may stand, best first.
+    """
+
+    uri: str
+    outline: str
+    anchors: tuple[tuple[float, float], ...]
+
+
+def _uri(image: Image.Image, kind: str, **options: object) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind.upper(), **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def fit_within(height: int, width: int, side: int) -> tuple[int, int]:
+    """The size (height, width) that fits in a square of `side`; never larger than it was."""
+    ratio = min(1.0, side / max(height, width))
+    return max(1, round(height * ratio)), max(1, round(width * ratio))
+
+
+def jpeg_uri(pixels: np.ndarray, side: int, quality: int = 82) -> str:
+    """
+    A picture as a JPEG data URI.
+
+    Parameters
+    ----------
+    pixels
+        uint8 (height, width, 3).
+    side
+        Its longest side at most, in pixels.
+    quality
+        Of the JPEG.
+
+    Returns
+    -------
+    uri
+        "data:image/jpeg;base64,...".
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    height, width = fit_within(pixels.shape[0], pixels.shape[1], side)
+    if (height, width) != pixels.shape[:2]:
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return _uri(image, "jpeg", quality=quality, optimize=True, progressive=True)
+
+
+def layer(activation: np.ndarray, color: str) -> Layer | None:
+    """
+    One concept's wash and outline.
+
+    Parameters
+    ----------
+    activation
+        (H, W) in [0, 1].
+    color
+        Of the concept, "#rrggbb".
+
+    Returns
+    -------
+    layer
+        None where the concept is (almost) absent.
+    """
+    activation = np.clip(np.nan_to_num(np.asarray(activation, dtype=np.float32)), 0.0, 1.0)
+    if activation.max(initial=0.0) < FAINT:
+        return None
+    height, width = fit_within(activation.shape[0], activation.shape[1], LAYER_SIDE)
+    small = np.asarray(
+        Image.fromarray(activation).resize((width, height), Image.Resampling.BILINEAR)
+    )
+    levels = np.round(small * (OPACITIES - 1)).astype(np.uint8)
+    image = Image.frombytes("P", (width, height), levels.tobytes())
+    image.putpalette(list(getrgb(color)) * OPACITIES)
+    alphas = np.round(np.linspace(0.0, 255.0 * WASH_OPACITY, OPACITIES)).astype(np.uint8)
+    uri = _uri(image, "png", transparency=alphas.tobytes(), optimize=True)
+
+    # a border of zeros closes the lines that leave the picture; +0.5: pixel centres
+    lines = find_contours(np.pad(small, 1), CONTOUR_LEVEL)
+    paths: list[str] = []
+    row, column = np.unravel_index(int(small.argmax()), small.shape)
+    anchors = [(float((column + 0.5) / width), float((row + 0.5) / height))]
+    for line in sorted(lines, key=len, reverse=True):
+        points = (approximate_polygon(line, tolerance=0.08) - 0.5) / (height, width)
+        points = np.clip(points, 0.0, 1.0)
+        anchors += [(float(x), float(y)) for y, x in points[:: max(1, len(points) // 6)]]
+        corners = np.round(points[:-1] * OUTLINE_SIDE).astype(int)
+        if len(corners) > 2:
+            paths.append("M" + "L".join(f"{x} {y}" for y, x in corners) + "Z")
+    return Layer(uri, "".join(paths), tuple(anchors))
+
+
+def tag_places(
+    layers: list[Layer | None], width: float = 0.13, height: float = 0.09
+) -> list[tuple[float, float] | None]:
+    """
+    Where each layer's label stands: its first anchor that is clear of the labels before it.
+
+    Parameters
+    ----------
+    layers
+        By rank; None where there is nothing to label.
+    width, height
+        Room a label needs, as shares of the picture.
+
+    Returns
+    -------
+    places
+        (x, y) in [0, 1] for each layer, or None.
+    """
+    taken: list[tuple[float, float]] = []
+    places: list[tuple[float, float] | None] = []
+    for found in layers:
+        if found is None:
+            places.append(None)
+            continue
+        inside = [
+            (min(max(x, width / 2), 1 - width / 2), min(max(y, height / 2), 1 - height / 2))
+            for x, y in found.anchors
+        ]
+        clear = [
+            (x, y)
+            for x, y in inside
+            if all(abs(x - s) >= width or abs(y - t) >= height for s, t in taken)
+        ]
+        place = (clear or inside)[0]
+        taken.append(place)
+        places.append(place)
+    return places

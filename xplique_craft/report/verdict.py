@@ -1,0 +1,166 @@
+"""
+What the three numbers of quality mean, in words that follow from stated thresholds.
+
+A share is good within 0.15 of 1 and fair within 0.35; the agreement is good from 0.97 and fair
+from 0.90. The words look at the estimate; where its interval reaches beyond, they say so.
+"""
+
+import math
+from dataclasses import dataclass
+
+from ..results import Estimate, Quality
+
+__all__ = ["Reading", "overall_verdict", "read_quality"]
+
+AGREEMENT_GOOD, AGREEMENT_FAIR = 0.97, 0.90
+SHARE_GOOD, SHARE_FAIR = 0.15, 0.35
+
+
+@dataclass(frozen=True)
+class Reading:
+    """
+    One number of `Quality`, ready to be read.
+
+    Parameters
+    ----------
+    name, meaning
+        What it is called, and what it means in one plain sentence.
+    rule
+        Its threshold, in words.
+    estimate
+        The number and its interval.
+    level
+        "good", "fair", "low" or "not defined".
+    words
+        The level in words.
+    percent
+        True if it is printed in percent.
+    target
+        (low, high) of the values that are "good".
+    scale
+        Right end of the axis it is drawn on (the left end is 0).
+    """
+
+    name: str
+    meaning: str
+    rule: str
+    estimate: Estimate
+    level: str
+    words: str
+    percent: bool
+    target: tuple[float, float]
+    scale: float
+
+
+def _level(shortfall: float, good: float, fair: float) -> str:
+    if math.isnan(shortfall):
+        return "not defined"
+    return "good" if shortfall <= good else "fair" if shortfall <= fair else "low"
+
+
+def _reading(
+    name: str, meaning: str, estimate: Estimate, words: dict[str, str], *, percent: bool
+) -> Reading:
+    # differences of decimal fractions: 1 - 0.85 must count as 0.15
+    if percent:
+        low, high, scale = AGREEMENT_GOOD, 1.0, 1.0
+        rule = f"Good from {AGREEMENT_GOOD:.0%}, fair from {AGREEMENT_FAIR:.0%}"
+        level = _level(
+            round(1.0 - estimate.value, 9), round(1.0 - low, 9), round(1.0 - AGREEMENT_FAIR, 9)
+        )
+    else:
+        low, high, scale = 1.0 - SHARE_GOOD, 1.0 + SHARE_GOOD, 1.5
+        rule = f"Good within {SHARE_GOOD} of 1, fair within {SHARE_FAIR}"
+        level = _level(round(abs(estimate.value - 1.0), 9), SHARE_GOOD, SHARE_FAIR)
+    text = words[level]
+    if level == "good" and not (estimate.low >= low - 1e-9 and estimate.high <= high + 1e-9):
+        text += ", though its interval reaches beyond the threshold"
+    return Reading(name, meaning, rule, estimate, level, text, percent, (low, high), scale)
+
+
+def read_quality(quality: Quality) -> list[Reading]:
+    """
+    The three numbers with their meaning and level, in the order they are shown.
+
+    Parameters
+    ----------
+    quality
+        On one set of images.
+
+    Returns
+    -------
+    readings
+        Agreement, reconstruction share, explained share.
+    """
+    undefined = (
+        "Not defined: on these images the class score hardly differs from its base, "
+        "so no share of it can be taken"
+    )
+    return [
+        _reading(
+            "Agreement",
+            "How often the model still predicts the same class when it sees the concepts alone.",
+            quality.agreement,
+            {
+                "good": "The concepts alone keep the prediction",
+                "fair": "The concepts alone mostly keep the prediction",
+                "low": "The concepts alone often change the prediction",
+                "not defined": "Not defined: there were no images to count",
+            },
+            percent=True,
+        ),
+        _reading(
+            "Reconstruction share",
+            "How much of the class score the model finds again from the concepts alone; 1 is all.",
+            quality.reconstruction_share,
+            {
+                "good": "The concepts alone give the score back",
+                "fair": "The concepts alone give the score back roughly",
+                "low": "The concepts alone do not give the score back",
+                "not defined": undefined,
+            },
+            percent=False,
+        ),
+        _reading(
+            "Explained share",
+            "How much of the score goes away when the concepts are taken out of the image; "
+            "1 is all.",
+            quality.explained_share,
+            {
+                "good": "The score comes from the concepts",
+                "fair": "The score comes from the concepts in good part",
+                "low": "Much of the score does not come from the concepts",
+                "not defined": undefined,
+            },
+            percent=False,
+        ),
+    ]
+
+
+def overall_verdict(readings: list[Reading]) -> str:
+    """
+    One sentence about the three numbers together.
+
+    Parameters
+    ----------
+    readings
+        From `read_quality`.
+
+    Returns
+    -------
+    verdict
+        It names every number that is not good.
+    """
+    names = {
+        level: [reading.name.lower() for reading in readings if reading.level == level]
+        for level in ("low", "fair", "not defined")
+    }
+    clauses = [
+        f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} {level}"
+        for level, found in names.items()
+        if found
+    ]
+    if not clauses:
+        return "Faithful: all three numbers are good."
+    head = "Read with care" if names["low"] or names["not defined"] else "Mostly faithful"
+    return f"{head}: {'; '.join(clauses)}."

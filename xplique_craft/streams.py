@@ -1,0 +1,198 @@
+"""
+Images in batches, from whatever people have: arrays, tensors, tf.data datasets.
+
+A stream can be read more than once and never holds more than a batch. Images are counted from 0 in
+the order in which they come; random draws and crops refer to them by that number.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+__all__ = ["ImageBatch", "Stream"]
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """
+    Some consecutive images.
+
+    Parameters
+    ----------
+    start
+        Number of the first.
+    images
+        (n, H, W, channels), or whatever the model takes.
+    targets
+        (n, ...) as the dataset gives them, or None.
+    """
+
+    start: int
+    images: np.ndarray
+    targets: np.ndarray | None
+
+    @property
+    def indices(self) -> np.ndarray:
+        """(n,): numbers of the images."""
+        return np.arange(self.start, self.start + len(self.images))
+
+
+class Stream:
+    """
+    Images in batches of `batch_size`.
+
+    Parameters
+    ----------
+    inputs
+        (n, H, W, channels) array or tensor (or a list of images of one size), or a
+        tf.data.Dataset of images or of (image, target), batched or not.
+    input_shape
+        What the model takes for one image, as (224, 224, 3); None where any size will do.
+    batch_size
+        Images at a time.
+    name
+        What to call the argument in messages.
+
+    Raises
+    ------
+    ValueError
+        If the images do not fit the model, or there are none.
+    TypeError
+        If `inputs` is none of these.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        input_shape: tuple[int | None, ...],
+        batch_size: int,
+        name: str = "inputs",
+    ) -> None:
+        self.input_shape = tuple(input_shape)
+        self.batch_size = batch_size
+        self.name = name
+        self.length: int | None
+        if isinstance(inputs, tf.data.Dataset):
+            self._dataset, self._array = self._prepare(inputs), None
+            cardinality = int(inputs.cardinality())
+            known = cardinality >= 0 and not self._batched
+            self.length = cardinality if known else None
+        else:
+            self._dataset, self._array = None, self._checked(inputs)
+            self.length = len(self._array)
+
+    # ------------------------------------------------------------------ checks
+    def _checked(self, inputs: Any) -> Any:
+        if inputs is None or isinstance(inputs, (str, bytes, dict)):
+            raise TypeError(
+                f"{self.name} must be an array, a tensor or a tf.data.Dataset of images, received "
+                f"{type(inputs).__name__}."
+            )
+        if not hasattr(inputs, "shape"):
+            try:
+                inputs = np.asarray(inputs)
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.name} is a list of images of different sizes. Resize them to one size."
+                ) from error
+        self._check_shape(tuple(inputs.shape))
+        if inputs.shape[0] == 0:
+            raise ValueError(f"{self.name} holds no image.")
+        return inputs
+
+    def _check_shape(self, shape: tuple[int | None, ...]) -> None:
+        expected = "(n, " + ", ".join("any" if s is None else str(s) for s in self.input_shape)
+        if len(shape) == len(self.input_shape):
+            raise ValueError(
+                f"{self.name} must be a batch of shape {expected}), received one image of shape "
+                f"{shape}. Add the axis of the batch: {self.name}[None]."
+            )
+        fits = len(shape) == len(self.input_shape) + 1 and all(
+            wanted is None or got is None or wanted == got
+            for wanted, got in zip(self.input_shape, shape[1:], strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"{self.name} must have the shape {expected}) that the model takes, received "
+                f"{shape}."
+            )
+
+    def _prepare(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """The dataset in batches of our own, whether it came in batches or not."""
+        spec = dataset.element_spec
+        image = spec[0] if isinstance(spec, tuple) else spec
+        if not isinstance(image, tf.TensorSpec) or (isinstance(spec, tuple) and len(spec) > 2):
+            raise TypeError(
+                f"{self.name} must be a dataset of images or of (image, target), received elements "
+                f"of {spec}."
+            )
+        rank = len(self.input_shape)
+        if image.shape.rank not in (rank, rank + 1):
+            raise ValueError(
+                f"{self.name} must be a dataset of images of shape {self.input_shape}, batched or "
+                f"not, received elements of shape {image.shape}."
+            )
+        self._batched = image.shape.rank == rank + 1
+        shape = tuple(image.shape)
+        self._check_shape(shape if self._batched else (None, *shape))
+        if self._batched:
+            dataset = dataset.unbatch()
+        return dataset.batch(self.batch_size)
+
+    # ----------------------------------------------------------------- reading
+    def __iter__(self) -> Iterator[ImageBatch]:
+        if self._array is not None:
+            for start in range(0, len(self._array), self.batch_size):
+                images = np.asarray(self._array[start : start + self.batch_size])
+                yield ImageBatch(start, images.astype(np.float32, copy=False), None)
+            return
+        start = 0
+        for element in self._dataset:
+            images, targets = element if isinstance(element, tuple) else (element, None)
+            images = np.asarray(images).astype(np.float32, copy=False)
+            yield ImageBatch(start, images, None if targets is None else np.asarray(targets))
+            start += len(images)
+        if start == 0:
+            raise ValueError(f"{self.name} holds no image.")
+        self.length = start
+
+    def progress(self, description: str, verbose: bool) -> Iterator[ImageBatch]:
+        """As iterating, with a progress bar that counts images and can be switched off."""
+        with tqdm(
+            total=self.length, desc=description, unit="image", disable=not verbose, leave=False
+        ) as bar:
+            for batch in self:
+                yield batch
+                bar.update(len(batch.images))
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        """
+        Some of the images, by their numbers.
+
+        Parameters
+        ----------
+        indices
+            (m,), in any order, repetitions allowed.
+
+        Returns
+        -------
+        images
+            (m, H, W, channels).
+        """
+        indices = np.asarray(indices)
+        if self._array is not None:
+            unique, inverse = np.unique(indices, return_inverse=True)
+            picked = [np.asarray(self._array[int(i)]) for i in unique]
+            return np.stack(picked)[inverse]
+        wanted = set(indices.tolist())
+        found: dict[int, np.ndarray] = {}
+        for batch in self:
+            for i in wanted.intersection(batch.indices.tolist()):
+                found[i] = batch.images[i - batch.start]
+            if len(found) == len(wanted):
+                break
+        return np.stack([found[int(i)] for i in indices])
