@@ -72,11 +72,12 @@ def contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributi
 
 def concatenate_contributions(parts: list[Contributions]) -> Contributions:
     """Contributions of several batches as one."""
-    if len(parts) == 1:
-        return parts[0]
-    names = ("phi", "base", "residual", "score", "gap")
     return Contributions(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in names),
+        phi=np.concatenate([part.phi for part in parts]),
+        base=np.concatenate([part.base for part in parts]),
+        residual=np.concatenate([part.residual for part in parts]),
+        score=np.concatenate([part.score for part in parts]),
+        gap=np.concatenate([part.gap for part in parts]),
         points=max(part.points for part in parts),
         exact=all(part.exact for part in parts),
     )

@@ -91,6 +91,14 @@ class Sensitivity:
     importances: np.ndarray
     most_important_concepts: np.ndarray
 
+    @property
+    def cmaps(self) -> list[Any]:
+        """One matplotlib colour map for each concept, by decreasing importance, as CraftTf's."""
+        from .plots import concept_style  # figures are loaded only where they are asked for
+
+        styles = [concept_style(rank) for rank in range(len(self.importances))]
+        return [style.cmap for style in styles]
+
 
 class Craft(BaseConceptExtractor):
     """
@@ -326,7 +334,8 @@ class Craft(BaseConceptExtractor):
                     f"{batch.images.shape}."
                 )
             n = len(batch.images)
-            boxes = crop_boxes(*batch.images.shape[1:3], self.patch_size)
+            height, width = batch.images.shape[1:3]
+            boxes = crop_boxes(height, width, self.patch_size)
             rows = np.empty((n, len(boxes), self.network.channels), np.float32)
             for i, box in enumerate(boxes):
                 rows[:, i], lowest = self.network.crop_latents(batch.images, box)
@@ -366,6 +375,11 @@ class Craft(BaseConceptExtractor):
         if self.factorization is None:  # for type checkers: the check above has raised
             raise NotFittedError
         return self.factorization
+
+    @property
+    def class_id(self) -> int:
+        """The class that was given to `fit`."""
+        return self._fitted().class_id
 
     @property
     def factorized(self) -> Factorized:

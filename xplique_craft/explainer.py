@@ -89,7 +89,7 @@ class ConceptExplainer(BlackBoxExplainer):
             network,
             self.craft.factorized,
             targets=targets,
-            class_id=self.craft.factorization.class_id,
+            class_id=self.craft.class_id,
             keep_residual=self.keep_residual,
             use_labels=True,
             description=description,

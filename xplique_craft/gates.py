@@ -53,8 +53,14 @@ class Coded:
 
     def rows(self, rows: np.ndarray) -> "Coded":
         """Some of the images."""
-        tensors = (self.activations, self.u, self.residual, self.kkt)
-        return Coded(self.indices[rows], *(tf.gather(x, rows) for x in tensors), self.targets[rows])
+        return Coded(
+            indices=self.indices[rows],
+            activations=tf.gather(self.activations, rows),
+            u=tf.gather(self.u, rows),
+            residual=tf.gather(self.residual, rows),
+            kkt=tf.gather(self.kkt, rows),
+            targets=self.targets[rows],
+        )
 
 
 class _Compiled:

@@ -7,8 +7,8 @@ the small ones give clean concepts, the large ones keep the bank on the activati
 sees when it predicts. One patch size gives the paper's crops (section 3.1).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -94,7 +94,7 @@ def crop_boxes(height: int, width: int, patch_size: tuple[int, ...] | None = Non
     return np.array(boxes)
 
 
-class Crops(Sequence[np.ndarray]):
+class Crops:
     """
     A lazy sequence of crops: pixels are cut when they are asked for.
 
@@ -131,10 +131,9 @@ class Crops(Sequence[np.ndarray]):
             for image, (_, top, left, height, width) in zip(images, boxes, strict=True)
         ]
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> np.ndarray: ...
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(len(self)))
+
     def __getitem__(self, index: Any) -> np.ndarray:
         if isinstance(index, (int, np.integer)):
             return self.cut([range(len(self))[index]])[0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
 from ..results import ClassExplanation
@@ -84,6 +85,12 @@ class ConceptStyle:
     def linestyle(self) -> Any:
         """The dashes as a matplotlib line style."""
         return (0, self.dashes) if self.dashes else "solid"
+
+    @property
+    def cmap(self) -> LinearSegmentedColormap:
+        """From nothing to the colour, for maps laid over a photograph."""
+        ends = [(*to_rgb(self.color), 0.0), (*to_rgb(self.color), 0.85)]
+        return LinearSegmentedColormap.from_list(self.color, ends)
 
 
 def concept_style(rank: int) -> ConceptStyle:
