@@ -6,15 +6,14 @@ import pytest
 from keras import layers
 from numpy.testing import assert_allclose, assert_array_equal
 
-from xplique_craft.graph import (
-    RenamedLayer,
+from xplique_craft.graph import RenamedLayer, steps_of
+from xplique_craft.splitting import Candidate, Split, candidate_layers, join_models, split_model
+from xplique_craft.structure import (
     affine_tensors,
     is_affine_model,
     is_affine_operation,
     non_negative_tensors,
-    steps_of,
 )
-from xplique_craft.splitting import Candidate, Split, candidate_layers, join_models, split_model
 
 SHAPE = (8, 8, 3)
 

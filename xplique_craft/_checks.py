@@ -63,9 +63,9 @@ def check_class_id(class_id: Any, number_of_classes: int, name: str = "class_id"
     return value
 
 
-def check_non_negative(activations: np.ndarray, remedy: str) -> None:
+def check_non_negative(activations: np.ndarray, remedy: str, allowed: bool = False) -> None:
     """
-    Refuse activations that are negative or not finite.
+    Refuse activations that are not finite, or negative.
 
     Parameters
     ----------
@@ -73,19 +73,21 @@ def check_non_negative(activations: np.ndarray, remedy: str) -> None:
         Of any shape.
     remedy
         A sentence that says what to do about negative ones.
+    allowed
+        Whether negative ones are allowed.
 
     Raises
     ------
     ValueError
-        If one is negative, NaN or infinite.
+        If one is NaN or infinite, or negative where that is not allowed.
     """
-    lowest = float(np.min(activations)) if activations.size else 0.0
     if not np.isfinite(activations).all():
         raise ValueError(
             "The activations contain NaN or infinite values: look for them in the images (were "
             "they preprocessed as the model was trained?) and in the model's weights."
         )
-    if lowest < 0.0:
+    lowest = float(np.min(activations)) if activations.size else 0.0
+    if lowest < 0.0 and not allowed:
         raise ValueError(
             f"The activations must be non-negative for NMF, received a minimum of {lowest:.4g}. "
             f"{remedy}"

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from .contributions import contributions
 from .explainer import ConceptExplainer
-from .maps import activation_maps, class_maps, resize_maps
+from .maps import activation_maps, class_maps, resize_maps, to_grid
 
 if TYPE_CHECKING:
     from .craft import Craft
@@ -30,7 +30,8 @@ class ConceptAttribution(ConceptExplainer):
     Parameters
     ----------
     craft
-        A fitted `Craft`, cut at a layer whose activations have places, (n, h, w, c).
+        A fitted `Craft`, cut at a layer whose activations have places: (n, h, w, c), or tokens
+        that make a grid (see `maps.grid_of`).
     batch_size
         Images at a time.
     operator
@@ -68,8 +69,10 @@ class ConceptAttribution(ConceptExplainer):
         bank = self.craft.factorized.bank
         parts = []
         for coded in self._coded(inputs, targets, "class maps"):
+            size = self._size(inputs)
+            u = to_grid(coded.u.numpy(), size)
             phi = contributions(coded, bank, head).phi
-            parts.append(resize_maps(class_maps(coded.u, phi), self._size(inputs)))
+            parts.append(resize_maps(class_maps(u, phi), size))
         return tf.concat(parts, axis=0)
 
     def explain_concepts(self, inputs: Any, concepts: Any = None) -> np.ndarray:

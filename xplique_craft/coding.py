@@ -41,6 +41,7 @@ def coded_batches(
     stream: Stream,
     network: Network,
     factorized: Factorized,
+    reference: np.ndarray | None,
     *,
     targets: Any,
     class_id: int,
@@ -58,6 +59,8 @@ def coded_batches(
         The images.
     network, factorized
         g, and the bank with its encoding.
+    reference
+        (k,): coefficients that gates lead towards when they close; None for 0.
     targets
         See `one_hot`; None for the labels of a dataset (where `use_labels`), else `class_id`.
     class_id
@@ -75,8 +78,21 @@ def coded_batches(
         weights = _batch_targets(batch, targets, whole, class_id, classes, use_labels)
         activations = network.latents(batch.images)
         u, kkt = encode_batch(activations, factorized)
-        residual = activations - factorized.decode(u) if keep_residual else 0.0 * activations
-        yield Coded(batch.indices, activations, u, residual, kkt, weights)
+        explained = factorized.explained(u)
+        constant = activations - explained if keep_residual else 0.0 * explained + factorized.offset
+        gated = u
+        if reference is not None:
+            gated = u - reference
+            constant += factorized.explained(reference[None])[0]
+        yield Coded(
+            indices=batch.indices,
+            activations=activations,
+            u=u,
+            gated=gated,
+            constant=constant,
+            kkt=kkt,
+            targets=weights,
+        )
 
 
 def _batch_targets(

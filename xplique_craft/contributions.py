@@ -39,7 +39,7 @@ def contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributi
         images needed more points than others, `points` is the largest number.
     """
     n, k = len(coded.targets), len(bank)
-    base = head.baseline(coded.activations, coded.targets).astype(np.float64)
+    base = head.baseline(coded).astype(np.float64)
     ends = head.evaluate(coded, bank, np.stack([np.zeros(k), np.ones(k)])).astype(np.float64)
     start, total = ends[:, 0], ends[:, 1] - ends[:, 0]
     if head.affine:

@@ -88,6 +88,7 @@ class ConceptExplainer(BlackBoxExplainer):
             Stream(inputs, network.input_shape, self.batch_size),
             network,
             self.craft.factorized,
+            self.craft.reference,
             targets=targets,
             class_id=self.craft.class_id,
             keep_residual=self.keep_residual,

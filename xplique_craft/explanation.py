@@ -14,9 +14,9 @@ import numpy as np
 
 from . import __version__
 from ._checks import check_class_id, check_positive_int
-from .attributions import ConceptAttribution
 from .craft import Craft
 from .importance import SobolImportance
+from .maps import activation_maps, has_places
 from .results import (
     ClassExplanation,
     ConceptCard,
@@ -129,11 +129,20 @@ def explain_class(
             craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
         ).summary(images[rows], class_id)
         coefficients = craft.transform(images[rows])
-        attribution = ConceptAttribution(craft, batch_size=craft.batch_size)
         shown = np.arange(len(rows))[:number_of_views]
-        maps = np.clip(attribution.explain_concepts(images[rows[shown]]), 0.0, 1.0)
+        maps = None
+        if has_places(coefficients.shape, images.shape[1:3]):
+            scaled = activation_maps(
+                np.abs(coefficients[shown]), craft.coefficient_scale, images.shape[1:3]
+            )
+            maps = np.clip(scaled, 0.0, 1.0)
     notes = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-    notes += _remarks(contributions, craft.factorized, len(fit_rows), STABLE_IMAGES)
+    if maps is None:
+        notes.append(
+            "The activations at this layer have no places in the image, so the concepts are not "
+            "laid over the photographs."
+        )
+    notes += _remarks(craft, contributions, len(fit_rows))
     names = list(class_names) if class_names is not None else None
     class_name = class_name or (names[class_id] if names else f"class {class_id}")
     mean_coefficients = coefficients.reshape(len(rows), -1, coefficients.shape[-1]).mean(axis=1)
@@ -159,7 +168,7 @@ def explain_class(
     views = [
         ImageView(
             photograph=pictures[rows[i]],
-            maps=maps[i],
+            maps=None if maps is None else maps[i],
             phi=contributions.phi[i],
             base=float(contributions.base[i]),
             residual=float(contributions.residual[i]),
@@ -274,20 +283,24 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _remarks(
-    contributions: Contributions, factorized: Any, fitted_on: int, wanted: int
-) -> list[str]:
+def _remarks(craft: Craft, contributions: Contributions, fitted_on: int) -> list[str]:
     """What a reader must know of how these numbers came about."""
     remarks = []
-    if fitted_on < wanted:
+    if fitted_on < STABLE_IMAGES:
         remarks.append(
-            f"Only {fitted_on} images were used to find the concepts; from about {wanted} on they "
+            f"Only {fitted_on} images were used to find the concepts; from about "
+            f"{STABLE_IMAGES} on they "
             "are stable."
         )
-    if not factorized.converged:
+    if not craft.factorized.converged:
         remarks.append(
-            f"The factorisation stopped at its limit of {factorized.iterations} iterations, before "
-            "its tolerance was reached; more change the concepts little."
+            f"The factorisation stopped at its limit of {craft.factorized.iterations} iterations, "
+            "before its tolerance was reached; more change the concepts little."
+        )
+    if craft.baseline == "mean":
+        remarks.append(
+            "Gates lead towards the mean activation of the images, so what these have in common is "
+            "part of what the concepts do not explain."
         )
     if not contributions.exact:
         total = np.abs(contributions.score - contributions.base - contributions.residual).sum()

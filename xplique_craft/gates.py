@@ -1,6 +1,13 @@
 """
 Gated concepts: f_x(m) = score(h(sum_j m_j u_j(x) W_j + E(x))).
 
+In general f_x(m) = score(h(sum_j m_j v_j W_j + C)), with C what no gate touches:
+
+                       v            C
+    residual kept      u            E (with PCA's mean in it)
+    residual dropped   u            0 (or PCA's mean)
+    towards the mean   u - mean u   the same, plus (mean u) W
+
 With the residual E kept, f_x(1) is the model's own score whatever the bank, so that what is
 explained is the user's model; with it dropped (E = 0), f_x is the paper's.
 
@@ -18,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 from xplique.commons import get_inference_function
 
+from ._compiled import compile_function
 from .network import Network
 
 __all__ = ["Coded", "GatedHead"]
@@ -36,8 +44,10 @@ class Coded:
         A, (n, ..., c).
     u
         U, (n, ..., k).
-    residual
-        E = A - U W, (n, ..., c); zeros where it is dropped.
+    gated
+        v, (n, ..., k): what gates multiply.
+    constant
+        C, (n, ..., c): what they leave.
     kkt
         (n, ...): relative KKT residual of the encoding.
     targets
@@ -47,7 +57,8 @@ class Coded:
     indices: np.ndarray
     activations: tf.Tensor
     u: tf.Tensor
-    residual: tf.Tensor
+    gated: tf.Tensor
+    constant: tf.Tensor
     kkt: tf.Tensor
     targets: np.ndarray
 
@@ -57,7 +68,8 @@ class Coded:
             indices=self.indices[rows],
             activations=tf.gather(self.activations, rows),
             u=tf.gather(self.u, rows),
-            residual=tf.gather(self.residual, rows),
+            gated=tf.gather(self.gated, rows),
+            constant=tf.gather(self.constant, rows),
             kkt=tf.gather(self.kkt, rows),
             targets=self.targets[rows],
         )
@@ -82,30 +94,30 @@ class _Compiled:
     @cached_property
     def scores(self) -> Any:
         """(activations, targets) -> (n,)."""
-        return tf.function(self._score, input_signature=[self.latent, self.targets])
+        return compile_function(self._score, [self.latent, self.targets])
 
     @cached_property
     def evaluate(self) -> Any:
-        """(u, residual, bank, gates, targets, batch_size) -> (n, q)."""
+        """(gated, constant, bank, gates, targets, batch_size) -> (n, q)."""
 
         def evaluate(
-            u: tf.Tensor,
-            residual: tf.Tensor,
+            gated: tf.Tensor,
+            constant: tf.Tensor,
             bank: tf.Tensor,
             gates: tf.Tensor,
             targets: tf.Tensor,
             batch_size: tf.Tensor,
         ) -> tf.Tensor:
             number, k = tf.shape(gates)[1], tf.shape(gates)[2]
-            total = tf.shape(u)[0] * number
+            total = tf.shape(gated)[0] * number
             flat = tf.reshape(gates, [total, k])
-            lifted = [-1, *[1] * (u.shape.rank - 2), k]
+            lifted = [-1, *[1] * (gated.shape.rank - 2), k]
 
             def some(i: tf.Tensor) -> tf.Tensor:
                 pairs = tf.range(i * batch_size, tf.minimum((i + 1) * batch_size, total))
                 image = pairs // number
-                gated = tf.gather(u, image) * tf.reshape(tf.gather(flat, pairs), lifted)
-                activations = tf.tensordot(gated, bank, 1) + tf.gather(residual, image)
+                kept = tf.gather(gated, image) * tf.reshape(tf.gather(flat, pairs), lifted)
+                activations = tf.tensordot(kept, bank, 1) + tf.gather(constant, image)
                 return self._score(activations, tf.gather(targets, image))
 
             steps = (total + batch_size - 1) // batch_size
@@ -116,20 +128,24 @@ class _Compiled:
                 (tf.constant(0), values),
                 parallel_iterations=1,
             )
-            return tf.reshape(values.concat(), [tf.shape(u)[0], number])
+            return tf.reshape(values.concat(), [tf.shape(gated)[0], number])
 
         scalar = tf.TensorSpec([], tf.int32)
         tensors = [self.coefficients, self.latent, self.bank, self.gates, self.targets, scalar]
-        return tf.function(evaluate, input_signature=tensors)
+        return compile_function(evaluate, tensors)
 
     @cached_property
     def slopes(self) -> Any:
-        """(u, residual, bank, targets, at) -> (n, k)."""
+        """(gated, constant, bank, targets, at) -> (n, k)."""
 
         def slopes(
-            u: tf.Tensor, residual: tf.Tensor, bank: tf.Tensor, targets: tf.Tensor, at: tf.Tensor
+            gated: tf.Tensor,
+            constant: tf.Tensor,
+            bank: tf.Tensor,
+            targets: tf.Tensor,
+            at: tf.Tensor,
         ) -> tf.Tensor:
-            point = at * tf.tensordot(u, bank, 1) + residual
+            point = at * tf.tensordot(gated, bank, 1) + constant
             with tf.GradientTape() as tape:
                 tape.watch(point)
                 score = self._score(point, targets)
@@ -137,11 +153,11 @@ class _Compiled:
                 score, point, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
             along = tf.tensordot(gradient, tf.transpose(bank), 1)
-            return tf.reduce_sum(u * along, list(range(1, u.shape.rank - 1)))
+            return tf.reduce_sum(gated * along, list(range(1, gated.shape.rank - 1)))
 
         scalar = tf.TensorSpec([], tf.float32)
         tensors = [self.coefficients, self.latent, self.bank, self.targets, scalar]
-        return tf.function(slopes, input_signature=tensors)
+        return compile_function(slopes, tensors)
 
 
 class GatedHead:
@@ -173,10 +189,10 @@ class GatedHead:
         self.evaluations += len(targets)
         return self._compiled.scores(activations, targets).numpy()
 
-    def baseline(self, like: tf.Tensor, targets: np.ndarray) -> np.ndarray:
+    def baseline(self, coded: Coded) -> np.ndarray:
         """h(0), (n,): the score of no activation, evaluated once for each distinct target."""
-        unique, inverse = np.unique(targets, axis=0, return_inverse=True)
-        zeros = tf.zeros([len(unique), *like.shape[1:]], like.dtype)
+        unique, inverse = np.unique(coded.targets, axis=0, return_inverse=True)
+        zeros = tf.zeros([len(unique), *coded.activations.shape[1:]])
         return self.scores(zeros, unique)[inverse.reshape(-1)]
 
     def evaluate(self, coded: Coded, bank: np.ndarray, gates: np.ndarray) -> np.ndarray:
@@ -204,17 +220,17 @@ class GatedHead:
             return np.einsum("nqk,nk->nq", gates, slopes) + constant[:, None]
         self.evaluations += n * gates.shape[1]
         return self._compiled.evaluate(
-            coded.u, coded.residual, bank, gates, coded.targets, self.batch_size
+            coded.gated, coded.constant, bank, gates, coded.targets, self.batch_size
         ).numpy()
 
     def slopes(self, coded: Coded, bank: np.ndarray, at: float) -> np.ndarray:
         """df_x/dm_j, (n, k), where all gates are `at`."""
         self.evaluations += len(coded.targets)
         return self._compiled.slopes(
-            coded.u, coded.residual, bank, coded.targets, np.float32(at)
+            coded.gated, coded.constant, bank, coded.targets, np.float32(at)
         ).numpy()
 
     def affine_form(self, coded: Coded, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(c, b) of f_x(m) = b + sum_j c_j m_j, (n, k) and (n,), float64; affine heads only."""
         slopes = self.slopes(coded, bank, at=0.0).astype(np.float64)
-        return slopes, self.scores(coded.residual, coded.targets).astype(np.float64)
+        return slopes, self.scores(coded.constant, coded.targets).astype(np.float64)

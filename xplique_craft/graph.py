@@ -23,14 +23,9 @@ __all__ = [
     "RenamedLayer",
     "Replay",
     "Step",
-    "affine_tensors",
     "cut_steps",
     "has_graph",
-    "is_affine_model",
-    "is_affine_operation",
-    "is_affine_step",
     "is_flat",
-    "non_negative_tensors",
     "steps_of",
     "unwrap",
 ]
@@ -291,108 +286,3 @@ def _opened_inputs(node: Any) -> list[keras.KerasTensor] | None:
 
 def unwrap(operation: keras.Operation) -> keras.Operation:
     return operation.layer if type(operation) is RenamedLayer else operation
-
-
-def _types(names: str) -> frozenset[type]:
-    """Layer classes by name, nD standing for 1D, 2D and 3D (some exist in two of them only)."""
-    every = {name.replace("nD", f"{n}D") for name in names.split() for n in (1, 2, 3)}
-    return frozenset(getattr(keras.layers, name) for name in every if hasattr(keras.layers, name))
-
-
-# Exact types: what a subclass computes is not known. Raw operations have no public class.
-_WITH_ACTIVATION = _types(
-    "Activation Dense EinsumDense ConvnD ConvnDTranspose DepthwiseConvnD SeparableConvnD"
-)
-_SELECTING = _types(  # each output is an input, a sum with weights >= 0 of inputs, or zero
-    "AveragePoolingnD GlobalAveragePoolingnD Flatten Reshape Permute ZeroPaddingnD CroppingnD "
-    "Dropout SpatialDropoutnD GaussianNoise GaussianDropout ActivityRegularization Identity "
-    "RepeatVector Average Add Concatenate"
-)
-_UPSAMPLING = _types("UpSamplingnD")
-_AFFINE = _SELECTING | _UPSAMPLING | _types("BatchNormalization Rescaling Subtract")
-_KEEP_SIGN = _SELECTING | _types("MaxPoolingnD GlobalMaxPoolingnD Multiply Minimum")
-_RAW_ADD = "keras.src.ops.numpy.Add"
-_RAW_SUBTRACT = "keras.src.ops.numpy.Subtract"
-_RAW_NON_NEGATIVE = {
-    *(f"keras.src.ops.nn.{name}" for name in ("Relu", "Relu6", "Sigmoid", "Softmax", "Softplus")),
-    *(f"keras.src.ops.numpy.{name}" for name in ("Absolute", "Exp", "Square")),
-}
-_NON_NEGATIVE_ACTIVATIONS = [
-    getattr(keras.activations, name)
-    for name in ("relu", "relu6", "sigmoid", "hard_sigmoid", "softmax", "softplus", "exponential")
-]
-
-
-def is_affine_operation(operation: keras.Operation) -> bool:
-    """Whether an operation is known to be affine in its input tensors at inference."""
-    operation = unwrap(operation)
-    if getattr(operation, "quantization_mode", None) or getattr(operation, "lora_enabled", False):
-        return False
-    if type(operation) in _WITH_ACTIVATION:
-        return operation.activation is keras.activations.linear
-    return type(operation) in _AFFINE or _raw_name(operation) in (_RAW_ADD, _RAW_SUBTRACT)
-
-
-def is_affine_step(step: Step) -> bool:
-    """Whether a call is known to be affine in its input tensors at inference."""
-    return is_affine_operation(step.operation) and _is_plain(step)
-
-
-def affine_tensors(model: keras.Model) -> set[int]:
-    """`id` of the tensors of a flat model that are known to be affine functions of its input."""
-    known = {id(tensor) for tensor in model.inputs}
-    for step in steps_of(model):
-        if is_affine_step(step) and step.inputs and known.issuperset(map(id, step.inputs)):
-            known.update(map(id, step.outputs))
-    return known
-
-
-def is_affine_model(model: keras.Model) -> bool:
-    """Whether a flat model is known to be an affine function of its input, at inference."""
-    return affine_tensors(model).issuperset(map(id, model.outputs))
-
-
-def non_negative_tensors(steps: Sequence[Step]) -> set[int]:
-    """`id` of the tensors between the steps that are known to be >= 0 at inference."""
-    known: set[int] = set()
-    for step in steps:
-        flags = [id(tensor) in known for tensor in step.inputs]
-        if _is_plain(step) and (_gives_non_negative(step.operation) or _keeps_sign(step, flags)):
-            known.update(map(id, step.outputs))
-    return known
-
-
-def _gives_non_negative(operation: keras.Operation) -> bool:
-    if type(operation) is keras.layers.ReLU or _raw_name(operation).endswith("activations.ReLU"):
-        return float(operation.negative_slope) == 0.0 and float(operation.threshold) >= 0.0
-    if type(operation) in _WITH_ACTIVATION:
-        return any(operation.activation is function for function in _NON_NEGATIVE_ACTIVATIONS)
-    return type(operation) is keras.layers.Softmax or _raw_name(operation) in _RAW_NON_NEGATIVE
-
-
-def _keeps_sign(step: Step, flags: list[bool]) -> bool:
-    operation = step.operation
-    if type(operation) is keras.layers.Maximum:
-        return any(flags)
-    if _raw_name(operation) == _RAW_ADD:  # a constant may be negative
-        keeps = len(flags) == len(step.args)
-    elif type(operation) in _UPSAMPLING:  # other interpolations overshoot
-        keeps = getattr(operation, "interpolation", "nearest") in ("nearest", "bilinear")
-    elif type(operation) is keras.layers.Activation:
-        keeps = operation.activation is keras.activations.linear
-    else:
-        keeps = type(operation) in _KEEP_SIGN
-    return keeps and bool(flags) and all(flags)
-
-
-def _is_plain(step: Step) -> bool:
-    """Whether a call has its tensors where every call has them, and no training=True or mask."""
-    options = [v for k, v in step.kwargs.items() if not (k == "training" and v is False)]
-    raw = not isinstance(step.operation, keras.layers.Layer)
-    return all(value is None for value in options) and (raw or len(step.args) == 1)
-
-
-def _raw_name(operation: keras.Operation) -> str:
-    if isinstance(operation, keras.layers.Layer):
-        return ""
-    return f"{type(operation).__module__}.{type(operation).__name__}"

@@ -4,12 +4,80 @@ Concept activation maps and class maps at the resolution of the image.
 Coefficients are resized bilinearly with half-pixel centres: a coefficient stands for the centre of
 its cell, so nothing shifts. Maps of concepts have one scale per concept over all images: 1 is the
 largest coefficient among the images that the bank was fitted on, so an absent concept is dark.
+
+Tokens are taken for a grid of patches in the image's proportions, row by row, after a class token
+if there is one more of them than the grid holds. Pooled activations have no places.
 """
 
+import einops
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["activation_maps", "class_maps", "resize_maps"]
+__all__ = ["activation_maps", "class_maps", "grid_of", "has_places", "resize_maps", "to_grid"]
+
+
+def grid_of(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
+    """
+    Rows and columns of patches that make so many tokens.
+
+    Parameters
+    ----------
+    tokens
+        t, one more than rows x columns where there is a class token.
+    size
+        (H, W) of the image.
+
+    Returns
+    -------
+    grid
+        (rows, columns) in the image's proportions, or None if there is no such grid.
+    """
+    for patches in (tokens, tokens - 1):
+        rows = round((patches * size[0] / size[1]) ** 0.5)
+        if rows > 0 and patches % rows == 0 and rows * size[1] == patches // rows * size[0]:
+            return rows, patches // rows
+    return None
+
+
+def has_places(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Whether coefficients of that shape, (n, ..., k), have places in images of (H, W)."""
+    return len(shape) == 4 or (len(shape) == 3 and grid_of(shape[1], size) is not None)
+
+
+def to_grid(u: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """
+    Coefficients as maps.
+
+    Parameters
+    ----------
+    u
+        (n, h, w, k), or tokens (n, t, k), whose class token is left out.
+    size
+        (H, W) of the image.
+
+    Returns
+    -------
+    maps
+        (n, h, w, k).
+
+    Raises
+    ------
+    ValueError
+        If they have no places.
+    """
+    if u.ndim == 4:
+        return u
+    if not has_places(u.shape, size):
+        what = f"{u.shape[1]} tokens are no grid for it" if u.ndim == 3 else "pooled ones have none"
+        raise ValueError(
+            f"Maps need activations with places in the image of {size[0]} x {size[1]}: (n, h, w, "
+            f"c), or tokens that make a grid of its proportions; {what}. Cut the model at an "
+            "earlier layer."
+        )
+    rows, columns = grid_of(u.shape[1], size) or (0, 0)
+    return einops.rearrange(
+        u[:, u.shape[1] - rows * columns :], "n (rows columns) k -> n rows columns k", rows=rows
+    )
 
 
 def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -28,29 +96,18 @@ def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, int]) -> np.ndarr
     resized
         (n, H, W, k) float32.
 
-    Raises
-    ------
-    ValueError
-        If there are no places: tokens and pooled activations have none.
     """
-    if len(maps.shape) != 4:
-        raise ValueError(
-            "Maps need activations with a height and a width, (n, h, w, c); this layer's have "
-            f"{len(maps.shape) - 2} axes of positions. Cut the model at an earlier layer."
-        )
     return tf.image.resize(maps, size, method="bilinear").numpy()
 
 
-def activation_maps(
-    u: np.ndarray | tf.Tensor, scale: np.ndarray, size: tuple[int, int]
-) -> np.ndarray:
+def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     Where each concept is.
 
     Parameters
     ----------
     u
-        U, (n, h, w, k).
+        U, (n, h, w, k), or tokens (n, t, k).
     scale
         (k,): the coefficient that is drawn as 1; 0 for a concept that never occurs.
     size
@@ -62,10 +119,10 @@ def activation_maps(
         (n, H, W, k) float32, in [0, 1] for the images that the scale comes from.
     """
     safe = np.where(scale > 0.0, scale, np.inf).astype(np.float32)
-    return resize_maps(np.asarray(u, np.float32) / safe, size)
+    return resize_maps(to_grid(np.asarray(u, np.float32) / safe, size), size)
 
 
-def class_maps(u: np.ndarray | tf.Tensor, phi: np.ndarray) -> np.ndarray:
+def class_maps(u: np.ndarray, phi: np.ndarray) -> np.ndarray:
     """
     Why this class: each contribution laid out where its concept is.
 
@@ -74,7 +131,7 @@ def class_maps(u: np.ndarray | tf.Tensor, phi: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     u
-        U, (n, h, w, k).
+        U, (n, h, w, k), see `to_grid`.
     phi
         (n, k): contributions.
 

@@ -12,7 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .graph import is_affine_model, steps_of
+from ._compiled import compile_function
+from .graph import steps_of
+from .structure import begins_with_normalisation, is_affine_model
 
 __all__ = ["Network"]
 
@@ -73,26 +75,30 @@ class Network:
         return is_affine_model(self.latent_to_logit)
 
     @cached_property
+    def normalised_head(self) -> bool:
+        """Whether what reads the activations first is a normalisation of each input by itself."""
+        return begins_with_normalisation(self.latent_to_logit)
+
+    @cached_property
     def latents(self) -> Any:
         """g: images (n, ...) -> activations (n, ..., c), compiled for any n."""
         model = self.input_to_latent
 
-        @tf.function(input_signature=[tf.TensorSpec([None, *self.input_shape], tf.float32)])
         def latents(images: tf.Tensor) -> tf.Tensor:
             return model(images, training=False)
 
-        return latents
+        return compile_function(latents, [tf.TensorSpec([None, *self.input_shape], tf.float32)])
 
     @cached_property
     def logits(self) -> Any:
         """h: activations (n, ..., c) -> logits (n, classes), compiled for any n."""
         model = self.latent_to_logit
 
-        @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)])
         def logits(activations: tf.Tensor) -> tf.Tensor:
             return model(activations, training=False)
 
-        return logits
+        shape = [None, *model.input_shape[1:]]
+        return compile_function(logits, [tf.TensorSpec(shape, tf.float32)])
 
     def crop_latents(self, images: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
@@ -122,9 +128,7 @@ class Network:
     def _make_crop_function(self, shape: tuple[int, ...], height: int, width: int) -> Any:
         model = self.input_to_latent
         whole = (height, width) == tuple(shape[:2])
-        scalar = tf.TensorSpec([], tf.int32)
 
-        @tf.function(input_signature=[tf.TensorSpec([None, *shape], tf.float32), scalar, scalar])
         def pooled(images: tf.Tensor, top: Any, left: Any) -> tuple[tf.Tensor, tf.Tensor]:
             if not whole:
                 crops = images[:, top : top + height, left : left + width]
@@ -137,4 +141,5 @@ class Network:
                 tf.reduce_min(activations, positions),
             )
 
-        return pooled
+        scalar = tf.TensorSpec([], tf.int32)
+        return compile_function(pooled, [tf.TensorSpec([None, *shape], tf.float32), scalar, scalar])

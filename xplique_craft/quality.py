@@ -16,6 +16,7 @@ import tensorflow as tf
 from scipy.stats import binomtest
 
 from ._intervals import LEVEL, bootstrap_ratio
+from .factorization import Factorized
 from .gates import Coded, GatedHead
 from .results import Estimate, Quality
 
@@ -32,7 +33,7 @@ def _proportion(successes: np.ndarray) -> Estimate:
 
 
 def measure_quality(
-    batches: Iterable[Coded], bank: np.ndarray, head: GatedHead, seed: int
+    batches: Iterable[Coded], factorized: Factorized, head: GatedHead, seed: int
 ) -> Quality:
     """
     The three numbers with their intervals, and the relative error, sparsity and KKT residual.
@@ -40,9 +41,9 @@ def measure_quality(
     Parameters
     ----------
     batches
-        Images in terms of concepts, batch by batch.
-    bank
-        W, (k, c).
+        Images in terms of concepts, batch by batch, the residual kept.
+    factorized
+        The bank with its decoding.
     head
         The gated head.
     seed
@@ -59,18 +60,17 @@ def measure_quality(
     error = norm = zeros = size = 0.0
     kkt = 0.0
     for coded in batches:
-        rebuilt = tf.tensordot(coded.u, tf.constant(bank), 1)
-        residual = coded.activations - rebuilt
+        rebuilt = factorized.decode(coded.u)
         original = head.network.logits(coded.activations).numpy()
         same = head.network.logits(rebuilt).numpy().argmax(1) == original.argmax(1)
-        base = head.baseline(coded.activations, coded.targets).astype(np.float64)
+        base = head.baseline(coded).astype(np.float64)
         score = head.scores(coded.activations, coded.targets).astype(np.float64)
         rows["same"].append(same.astype(np.float64))
         rows["rebuilt"].append(head.scores(rebuilt, coded.targets) - base)
-        rows["left"].append(score - head.scores(residual, coded.targets))
+        rows["left"].append(score - head.scores(coded.constant, coded.targets))
         rows["full"].append(score - base)
         scores.append(score)
-        error += float(tf.reduce_sum(tf.square(residual)))
+        error += float(tf.reduce_sum(tf.square(coded.activations - rebuilt)))
         norm += float(tf.reduce_sum(tf.square(coded.activations)))
         zeros += float(tf.reduce_sum(tf.cast(coded.u == 0, tf.float32)))
         size += float(tf.size(coded.u))

@@ -208,7 +208,8 @@ class ImageView:
     photograph
         uint8 (H, W, 3): the picture as people look at it.
     maps
-        (H, W, k) in [0, 1]: concept activation maps, one scale per concept over all images.
+        (H, W, k) in [0, 1]: concept activation maps, one scale per concept over all images; None
+        where the activations have no places.
     phi
         (k,): contributions.
     base, residual, score, gap
@@ -220,7 +221,7 @@ class ImageView:
     """
 
     photograph: np.ndarray
-    maps: np.ndarray
+    maps: np.ndarray | None
     phi: np.ndarray
     base: float
     residual: float

@@ -19,12 +19,11 @@ from .graph import (
     Step,
     cut_steps,
     has_graph,
-    is_affine_step,
     is_flat,
-    non_negative_tensors,
     unwrap,
 )
 from .network import Network
+from .structure import is_affine_step, non_negative_tensors
 
 __all__ = ["Candidate", "Split", "candidate_layers", "join_models", "split_model"]
 

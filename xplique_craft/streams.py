@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 __all__ = ["ImageBatch", "Stream"]
 
@@ -76,6 +76,7 @@ class Stream:
         self.batch_size = batch_size
         self.name = name
         self.length: int | None
+        self._sums: list[float] = []  # of a dataset's images, to tell them by
         if isinstance(inputs, tf.data.Dataset):
             self._dataset, self._array = self._prepare(inputs), None
             cardinality = int(inputs.cardinality())
@@ -154,11 +155,24 @@ class Stream:
         for element in self._dataset:
             images, targets = element if isinstance(element, tuple) else (element, None)
             images = np.asarray(images).astype(np.float32, copy=False)
+            self._check_order(start, images)
             yield ImageBatch(start, images, None if targets is None else np.asarray(targets))
             start += len(images)
         if start == 0:
             raise ValueError(f"{self.name} holds no image.")
         self.length = start
+
+    def _check_order(self, start: int, images: np.ndarray) -> None:
+        """A dataset is read more than once: its images must come in the same order each time."""
+        sums = images.reshape(len(images), -1).sum(axis=1, dtype=np.float64)
+        known = self._sums[start : start + len(sums)]
+        if not np.array_equal(sums[: len(known)], known):
+            raise ValueError(
+                f"{self.name} gives other images, or another order, each time it is read. Shuffle "
+                "with reshuffle_each_iteration=False, keep random augmentation out, or pass an "
+                "array."
+            )
+        self._sums += sums[len(known) :].tolist()
 
     def progress(self, description: str, verbose: bool) -> Iterator[ImageBatch]:
         """As iterating, with a progress bar that counts images and can be switched off."""

@@ -1,13 +1,29 @@
 """
 Factorisations A ~ U W of activations into concepts.
 
-`NMF` (the default) is CRAFT's. Its encoding of new activations is exact and differentiable.
+`NMF` (the default) is CRAFT's; `SemiNMF` is for signed activations. The encoding of both is exact
+and differentiable. `KMeans` and `PCA` are there to compare with. `XpliqueFactorizer` lets any of
+them serve Xplique's HolisticCraftTf.
 """
 
+from .adapter import XpliqueFactorizer
 from .base import Factorized, Factorizer
 from .nmf import NMF
+from .semi_nmf import SemiNMF
+from .sklearn_baselines import PCA, KMeans
 
-__all__ = ["NMF", "Factorized", "Factorizer", "get_factorizer"]
+__all__ = [
+    "NMF",
+    "PCA",
+    "Factorized",
+    "Factorizer",
+    "KMeans",
+    "SemiNMF",
+    "XpliqueFactorizer",
+    "get_factorizer",
+]
+
+_BY_NAME: dict[str, type[Factorizer]] = {f.name: f for f in (NMF, SemiNMF, KMeans, PCA)}
 
 
 def get_factorizer(factorizer: str | Factorizer) -> Factorizer:
@@ -17,7 +33,7 @@ def get_factorizer(factorizer: str | Factorizer) -> Factorizer:
     Parameters
     ----------
     factorizer
-        "nmf", or a `Factorizer` with settings of its own.
+        "nmf", "semi-nmf", "kmeans" or "pca", or a `Factorizer` with settings of its own.
 
     Raises
     ------
@@ -29,7 +45,10 @@ def get_factorizer(factorizer: str | Factorizer) -> Factorizer:
     if isinstance(factorizer, Factorizer):
         return factorizer
     if isinstance(factorizer, str):
-        if factorizer.lower() == "nmf":
-            return NMF()
-        raise ValueError(f"factorizer must be 'nmf' or a Factorizer, received {factorizer!r}.")
+        if factorizer.lower() in _BY_NAME:
+            return _BY_NAME[factorizer.lower()]()
+        raise ValueError(
+            f"factorizer must be one of {', '.join(map(repr, _BY_NAME))} or a Factorizer, received "
+            f"{factorizer!r}."
+        )
     raise TypeError(f"factorizer must be a name or a Factorizer instance, received {factorizer!r}.")

@@ -1,17 +1,25 @@
 """
-The interface of factorizers: A ~ U W.
+The interface of factorizers: A ~ U W + offset.
 
 A factorizer carries settings, not the number of concepts. `fit` makes a `Factorized`, which knows
-the bank W and how to encode and decode with it.
+the bank W and how to encode and decode with it. The offset is 0 for all but PCA, whose concepts
+are directions around a mean.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Factorized", "Factorizer"]
+from .._checks import check_non_negative, check_positive_int
+
+__all__ = ["Factorized", "Factorizer", "check_rows"]
+
+RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
+SMALL_RANK = 0.8  # ranks below this share of k are reported
 
 
 @dataclass(frozen=True)
@@ -25,16 +33,19 @@ class Factorized:
         The settings it was made with.
     components_
         W, (k, c) float32; the name is scikit-learn's.
+    offset
+        (c,) float32: what U W is added to; zeros but for PCA.
     converged
         False where the solver stopped at its limit of iterations.
     iterations
         Iterations done.
     relative_error
-        ||A - UW|| / ||A|| on the rows it was fitted on.
+        ||A - UW - offset|| / ||A|| on the rows it was fitted on.
     """
 
     factorizer: "Factorizer"
     components_: np.ndarray
+    offset: np.ndarray
     converged: bool
     iterations: int
     relative_error: float
@@ -58,14 +69,19 @@ class Factorized:
         u
             (..., k).
         residual
-            (...): relative KKT residual.
+            (...): relative KKT residual; zeros for encodings that solve no such problem.
         """
-        return self.factorizer.encode(activations, self.components_)
+        return self.factorizer.encode(activations, self.components_, self.offset)
 
-    def decode(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
-        """Activations U W, (..., c), of coefficients (..., k)."""
+    def explained(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
+        """U W, (..., c), of coefficients (..., k)."""
         u = tf.convert_to_tensor(u)
         return tf.tensordot(u, tf.cast(self.components_, u.dtype), 1)
+
+    def decode(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
+        """Activations U W + offset, (..., c), of coefficients (..., k)."""
+        explained = self.explained(u)
+        return explained + tf.cast(self.offset, explained.dtype)
 
     def transform(self, activations: np.ndarray) -> np.ndarray:
         """Coefficients as an array, as scikit-learn's method of that name."""
@@ -73,13 +89,42 @@ class Factorized:
 
 
 class Factorizer(ABC):
-    """A way to find a concept bank, and the encoding that belongs to it."""
+    """
+    A way to find a concept bank, and the encoding that belongs to it.
 
-    @abstractmethod
+    Attributes
+    ----------
+    name
+        What `Craft(factorizer=...)` calls it.
+    requires_non_negative
+        Whether activations must be >= 0.
+    signed_coefficients
+        Whether coefficients may be negative: a concept is then a direction with two ends.
+    differentiable
+        Whether the encoding has a gradient with respect to the activations.
+    """
+
+    name: ClassVar[str]
+    requires_non_negative: ClassVar[bool] = False
+    signed_coefficients: ClassVar[bool] = False
+    differentiable: ClassVar[bool] = True
+
     def check(self, activations: np.ndarray) -> None:
-        """Raise a ValueError if activations (of any shape) are not what the method can take."""
+        """
+        Refuse activations (of any shape) that the method cannot take.
 
-    @abstractmethod
+        Raises
+        ------
+        ValueError
+            If one is not finite, or negative where that is not allowed.
+        """
+        check_non_negative(
+            activations,
+            "Use factorizer='semi-nmf', which takes signed activations, or cut the model after a "
+            "ReLU (xplique_craft.candidate_layers(model) says which layers are non-negative).",
+            allowed=not self.requires_non_negative,
+        )
+
     def fit(self, rows: np.ndarray, number_of_concepts: int, seed: int = 0) -> Factorized:
         """
         Find a bank.
@@ -89,13 +134,65 @@ class Factorizer(ABC):
         rows
             A, (n, c).
         number_of_concepts
-            k.
+            k, at most n.
         seed
             Of everything random.
+
+        Returns
+        -------
+        factorized
+            The bank with its encoding.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer rows than concepts, all are 0, or `check` refuses them.
         """
+        k = check_positive_int("number_of_concepts", number_of_concepts)
+        rows = check_rows(rows, k)
+        self.check(rows)
+        factorized = self._fit(rows, k, seed)
+        _warn_small_rank(factorized.bank)
+        return factorized
+
+    @abstractmethod
+    def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
+        """Find a bank for checked rows (n, c) float32."""
 
     @abstractmethod
     def encode(
-        self, activations: tf.Tensor | np.ndarray, bank: np.ndarray
+        self, activations: tf.Tensor | np.ndarray, bank: Any, offset: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Coefficients (..., k) of activations (..., c), and their relative KKT residual (...)."""
+
+
+def check_rows(rows: np.ndarray, k: int) -> np.ndarray:
+    """Rows as float32 (n, c), enough of them for k concepts and not all 0."""
+    rows = np.asarray(rows, np.float32)
+    if rows.ndim != 2:
+        raise ValueError(f"rows must have shape (n, c), received {rows.shape}.")
+    if len(rows) < k:
+        raise ValueError(
+            f"number_of_concepts must be at most the number of crops, received {k} concepts for "
+            f"{len(rows)} crops. Give more images or ask for fewer concepts."
+        )
+    if not rows.any():
+        raise ValueError(
+            "All activations are 0, so there is nothing to factorise: the layer is dead on these "
+            "images. Check the preprocessing, or cut the model at another layer."
+        )
+    return rows
+
+
+def _warn_small_rank(bank: np.ndarray) -> None:
+    norms = np.linalg.norm(bank, axis=1, keepdims=True)
+    directions = bank / np.where(norms > 0.0, norms, 1.0)
+    values = np.linalg.svd(directions, compute_uv=False)
+    rank, k = int((values > RANK_TOLERANCE * values[0]).sum()), len(bank)
+    if rank < SMALL_RANK * k:
+        warnings.warn(
+            f"The bank of {k} concepts has rank {rank} only: some concepts are empty or mixtures "
+            f"of others, and their coefficients are not unique. Ask for at most {rank} concepts, "
+            "or give more varied images.",
+            stacklevel=4,
+        )

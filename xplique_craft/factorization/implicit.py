@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from .._compiled import compile_function
 from .nnls import RIDGE, encode_gram, kkt_residual, solve_on_support
 
 __all__ = ["encode", "encode_rows"]
@@ -83,13 +84,11 @@ def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
 def _compiled(k: int, dtype: tf.DType) -> Any:
     """One trace for each number of concepts and precision, whatever the bank."""
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, None], dtype), tf.TensorSpec([k, None], dtype)]
-    )
     def compiled(activations: tf.Tensor, bank: tf.Tensor) -> Any:
         return encode_rows(activations, bank)
 
-    return compiled
+    signature = [tf.TensorSpec([None, None], dtype), tf.TensorSpec([k, None], dtype)]
+    return compile_function(compiled, signature)
 
 
 def encode(activations: tf.Tensor | np.ndarray, bank: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:

@@ -12,6 +12,8 @@ seed and on the number of the image only, never on the batch.
 import numpy as np
 from scipy.stats import qmc
 
+from .._random import keyed_bits
+
 __all__ = ["REPLICATES", "replicate_sizes", "replicated_design", "scrambled_points"]
 
 REPLICATES = 8  # independent scrambles, from which the estimation interval comes
@@ -25,23 +27,6 @@ def replicate_sizes(nb_design: int) -> np.ndarray:
     """
     number = max(1, min(REPLICATES, nb_design // 2))
     return np.array([len(part) for part in np.array_split(np.arange(nb_design), number)])
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """Stafford's 13th variant of the 64-bit finaliser, as in SplitMix64: a counter-based hash."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def _shifts(seed: int, indices: np.ndarray, replicate: int, dimension: int) -> np.ndarray:
-    """Random bits (n, dimension), keyed by seed, image and replicate."""
-    golden = np.uint64(0x9E3779B97F4A7C15)
-    with np.errstate(over="ignore"):
-        key = _mix(np.array([seed], np.uint64) + golden)
-        key = _mix(key + np.asarray(indices, np.uint64) * golden + np.uint64(replicate))
-        counter = np.arange(1, dimension + 1, dtype=np.uint64) * golden
-        return _mix(key[:, None] + counter) >> np.uint64(64 - _BITS)
 
 
 def scrambled_points(
@@ -70,7 +55,9 @@ def scrambled_points(
     sobol = qmc.Sobol(dimension, scramble=True, bits=_BITS, rng=rng)
     base = sobol.random_base2(int(np.ceil(np.log2(max(number, 1)))))[:number]
     bits = (base * 2**_BITS).astype(np.uint64)
-    shifted = bits[None] ^ _shifts(seed, indices, replicate, dimension)[:, None]
+    image = np.asarray(indices)[:, None]
+    shifts = keyed_bits(seed, replicate, image, np.arange(dimension)) >> np.uint64(64 - _BITS)
+    shifted = bits[None] ^ shifts[:, None]
     return (shifted.astype(np.float64) + 0.5) / 2**_BITS
 
 

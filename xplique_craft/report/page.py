@@ -53,14 +53,15 @@ def _checked(
                     f"of contributions.phi), received concept {card.concept}."
                 )
         for view in explanation.images:
-            picture, maps = np.asarray(view.photograph), np.asarray(view.maps)
+            picture = np.asarray(view.photograph)
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
                 raise ValueError(
                     f"{where}.images: the photograph {view.title!r} must be uint8 (H, W, 3), "
                     f"received {picture.dtype} {picture.shape}: pass pictures as people look at "
                     "them, not as the model eats them."
                 )
-            if maps.ndim != 3 or maps.shape[2] != number_of_concepts:
+            maps = view.maps
+            if maps is not None and (maps.ndim != 3 or maps.shape[2] != number_of_concepts):
                 raise ValueError(
                     f"{where}.images: the maps of {view.title!r} must be (H, W, "
                     f"{number_of_concepts}), one for each concept, received {maps.shape}."

@@ -200,21 +200,25 @@ def _card(card: ConceptCard, concept: Concept, axis: float) -> Card:
 
 
 def _view(view: ImageView, concepts: list[Concept], side: int, decimals: int) -> View:
-    layers = [layer(view.maps[:, :, concept.index], concept.style.color) for concept in concepts]
+    return View(
+        view,
+        jpeg_uri(view.photograph, side),
+        [] if view.maps is None else _overlays(view.maps, view.phi, concepts),
+        waterfall_rows(view, MAX_BARS, decimals) if _finite(view) else None,
+    )
+
+
+def _overlays(maps: np.ndarray, phi: np.ndarray, concepts: list[Concept]) -> list[Overlay]:
+    layers = [layer(maps[:, :, concept.index], concept.style.color) for concept in concepts]
     places = tag_places(layers)
     present = [
         concept.index for concept, found in zip(concepts, layers, strict=True) if found is not None
     ]
-    top = sorted(present, key=lambda index: -abs(view.phi[index]))[:SHOWN_LAYERS]
-    return View(
-        view,
-        jpeg_uri(view.photograph, side),
-        [
-            Overlay(concept, found, place, concept.index in top)
-            for concept, found, place in zip(concepts, layers, places, strict=True)
-        ],
-        waterfall_rows(view, MAX_BARS, decimals) if _finite(view) else None,
-    )
+    top = sorted(present, key=lambda index: -abs(phi[index]))[:SHOWN_LAYERS]
+    return [
+        Overlay(concept, found, place, concept.index in top)
+        for concept, found, place in zip(concepts, layers, places, strict=True)
+    ]
 
 
 def section(explanation: ClassExplanation, place: int, side: int) -> Section:

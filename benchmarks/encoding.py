@@ -1,0 +1,211 @@
+"""
+Claim: encoding is exact, never slower than scikit-learn's, and its gradient is at least 5 times
+faster than the unrolled one, at a tenth of its memory.
+
+On the activations of 100 photographs of tench at the last block of both real models, with banks of
+10, 25 and 50 concepts (NMF of 4,000 of their rows):
+
+(a) `encode` against scikit-learn's `NMF.transform`, with the error of both: how far their
+    coefficients are from the exact ones (float64), and their relative KKT residual;
+(b) value and gradient with respect to the activations, against Xplique's
+    `TfSklearnNMFFactorizer.encode_differentiable`, eager as HolisticCraftTf calls it, and inside a
+    tf.function; peak memory of each in a process of its own;
+(c) `encode` against g on the same photographs.
+
+All sides run warm, in turn, in one process; times are medians of REPEATS, and what is reported is
+their ratio.
+
+    python benchmarks/encoding.py [--models ...] [--concepts ...] [--output FILE]
+"""
+
+import argparse
+import multiprocessing
+import resource
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _kit import load_kit, markdown_table, photographs, versions
+
+MODELS = ("mobilenet", "squeezenet")
+CLASS = "tench"
+CONCEPTS = (10, 25, 50)
+PHOTOGRAPHS = 100
+BANK_ROWS = 4000
+REPEATS = 5
+GRADIENT_REPEATS = 3
+
+
+def timed(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each side, run in turn after one run that does not count."""
+    for side in sides.values():
+        side()
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(repeats):
+        for name, side in sides.items():
+            start = time.perf_counter()
+            side()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+def unrolled(bank: np.ndarray) -> Any:
+    """Xplique's factorizer with this bank, as HolisticCraftTf makes it."""
+    from xplique.concepts.tf.factorizer import TfSklearnNMFFactorizer
+
+    factorizer = TfSklearnNMFFactorizer(n_components=len(bank), alpha_W=1e-2, max_iter=200)
+    factorizer._concept_bank_w = bank
+    return factorizer
+
+
+def value_and_gradient(encode: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The sum of all coefficients and its gradient with respect to the activations."""
+    import tensorflow as tf
+
+    def run(rows: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            total = tf.reduce_sum(encode(rows))
+        return tape.gradient(total, rows)
+
+    return run
+
+
+def ours(bank: np.ndarray) -> Callable[[Any], Any]:
+    from xplique_craft.factorization.implicit import encode
+
+    return lambda rows: encode(rows, bank)[0]
+
+
+def peak_of_gradient(side: str, rows: np.ndarray, bank: np.ndarray, queue: Any) -> None:
+    """Put into the queue by how many bytes a gradient raises the peak of this process."""
+    import tensorflow as tf
+
+    encode = ours(bank) if side == "ours" else unrolled(bank).encode_differentiable
+    run = value_and_gradient(encode)
+    run(tf.constant(rows[:64]))  # what is loaded and traced is not counted
+    tensor = tf.constant(rows)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run(tensor)
+    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+def peak(side: str, rows: np.ndarray, bank: np.ndarray) -> float:
+    """Bytes, measured in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=peak_of_gradient, args=(side, rows, bank, queue))
+    process.start()
+    value = queue.get()
+    process.join()
+    return float(value)
+
+
+def measure(model_name: str, concepts: tuple[int, ...]) -> list[list[str]]:
+    """One row of the table for each number of concepts."""
+    import tensorflow as tf
+
+    import xplique_craft as xc
+
+    kit = load_kit()
+    images, _ = photographs(kit, model_name, CLASS, PHOTOGRAPHS, 0)
+    split = xc.split_model(kit.load_model(model_name), kit.SPLIT_LAYERS[model_name][0])
+    batches = [images[i : i + 64] for i in range(0, len(images), 64)]
+
+    def run_g() -> list[Any]:
+        return [split.network.latents(batch) for batch in batches]
+
+    activations = tf.concat(run_g(), 0).numpy()
+    rows = activations.reshape(-1, activations.shape[-1])
+    table = []
+    for k in concepts:
+        table.append([model_name, *compare(rows, k, run_g)])
+        print(" | ".join(table[-1]), flush=True)
+    return table
+
+
+def compare(rows: np.ndarray, k: int, run_g: Callable[[], Any]) -> list[str]:
+    """The cells of a row."""
+    import tensorflow as tf
+    from sklearn.decomposition import NMF
+
+    chosen = np.random.default_rng(0).choice(len(rows), BANK_ROWS, replace=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        solver = NMF(k, init="nndsvda", max_iter=400, random_state=0).fit(rows[chosen])
+    bank = solver.components_.astype(np.float32)
+    tensor = tf.constant(rows)
+    encode, eager = ours(bank), unrolled(bank).encode_differentiable
+    coefficients = (encode(tensor).numpy(), solver.transform(rows))
+    exact = ours(bank.astype(np.float64))(rows.astype(np.float64)).numpy()
+    errors = [np.abs(u - exact).max() / exact.max() for u in coefficients]
+    residuals = [kkt(u, rows, bank) for u in coefficients]
+    seconds = timed(
+        {
+            "ours": lambda: encode(tensor),
+            "scikit-learn": lambda: solver.transform(rows),
+            "g": run_g,
+        },
+        REPEATS,
+    )
+    compiled = tf.function(value_and_gradient(eager))
+    gradients = timed(
+        {
+            "ours": lambda: value_and_gradient(encode)(tensor),
+            "eager": lambda: value_and_gradient(eager)(tensor),
+            "function": lambda: compiled(tensor),
+        },
+        GRADIENT_REPEATS,
+    )
+    memory = {side: peak(side, rows, bank) for side in ("ours", "eager")}
+    return [
+        str(k),
+        f"{seconds['scikit-learn'] / seconds['ours']:.1f}",
+        f"{errors[0]:.0e} / {errors[1]:.0e}",
+        f"{residuals[0]:.0e} / {residuals[1]:.0e}",
+        f"{gradients['eager'] / gradients['ours']:.1f}",
+        f"{gradients['function'] / gradients['ours']:.1f}",
+        f"{memory['ours'] / 2**20:.0f} / {memory['eager'] / 2**20:.0f} MiB",
+        f"{seconds['ours'] / seconds['g']:.0%}",
+    ]
+
+
+def kkt(u: np.ndarray, rows: np.ndarray, bank: np.ndarray) -> float:
+    """Largest relative KKT residual, in float64, bank rows of unit norm."""
+    norms = np.linalg.norm(bank.astype(np.float64), axis=1)
+    directions = bank / norms[:, None]
+    b = rows.astype(np.float64) @ directions.T
+    scaled = u.astype(np.float64) * norms
+    violation = np.abs(np.minimum(scaled, scaled @ (directions @ directions.T) - b)).max(axis=1)
+    return float((violation / np.abs(b).max(axis=1)).max())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--concepts", nargs="+", type=int, default=CONCEPTS)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    rows = [row for name in arguments.models for row in measure(name, tuple(arguments.concepts))]
+    header = [
+        "model",
+        "concepts",
+        "(a) scikit-learn's time / ours",
+        "largest error, ours / scikit-learn",
+        "KKT residual, ours / scikit-learn",
+        "(b) gradient: Xplique eager / ours",
+        "Xplique tf.function / ours",
+        "peak memory, ours / Xplique eager",
+        "(c) ours / g",
+    ]
+    text = f"{markdown_table(header, rows)}\n\n{versions()}\n"
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

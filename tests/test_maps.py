@@ -1,0 +1,227 @@
+"""Maps: where the planted squares are, in images that are wider than high."""
+
+import numpy as np
+import planted
+import pytest
+import tensorflow as tf
+from numpy.testing import assert_allclose, assert_array_equal
+
+import xplique_craft as xc
+from xplique_craft.attributions import ConceptAttribution
+from xplique_craft.maps import activation_maps, class_maps, grid_of, resize_maps, to_grid
+
+SIZE = (32, 64)
+# image -> (top, left, side, concept); far from the diagonal, so that a transposed map would show
+SQUARES = [(4, 40, 12, 0), (16, 8, 8, 1), (10, 30, 16, 2), (20, 52, 8, 0)]
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.stack([planted.square(SIZE, *square) for square in SQUARES])
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["full", "half"])
+def craft(request: pytest.FixtureRequest, images: np.ndarray) -> xc.Craft:
+    """Concepts are colours; activations have the image's resolution, or half of it."""
+    model = planted.network(np.eye(3), "affine", size=SIZE, stride=request.param)
+    kernel = np.array([[2.0, 0, 0], [-3.0, 0, 0], [1.0, 0, 0]], np.float32)
+    model.get_layer("logits").set_weights([kernel, np.array([0.5, 0, 0], np.float32)])
+    return planted.fitted(model, np.eye(3), images)
+
+
+def mass_within(image: np.ndarray, top: int, left: int, side: int, margin: int) -> float:
+    """Share of a map (H, W) that lies in a square."""
+    rows = slice(max(0, top - margin), top + side + margin)
+    columns = slice(max(0, left - margin), left + side + margin)
+    return float(np.abs(image[rows, columns]).sum() / np.abs(image).sum())
+
+
+def centroid(image: np.ndarray) -> np.ndarray:
+    rows, columns = np.indices(image.shape)
+    return np.array([(image * rows).sum(), (image * columns).sum()]) / image.sum()
+
+
+# ----------------------------------------------------------------------------- where concepts are
+@pytest.mark.parametrize("number", range(len(SQUARES)))
+def test_a_concept_is_where_its_square_is(
+    craft: xc.Craft, images: np.ndarray, number: int
+) -> None:
+    top, left, side, concept = SQUARES[number]
+    maps = ConceptAttribution(craft).explain_concepts(images)
+    assert maps.shape == (4, *SIZE, 3)
+    assert maps.dtype == np.float32
+    found = maps[number, ..., concept]
+    half_a_cell = 64 // craft.network.latents(images).shape[2] // 2
+    assert mass_within(found, top, left, side, half_a_cell) > 0.999
+    assert mass_within(found, top, left, side, 0) > 0.85
+    middle = np.array([top, left]) + (side - 1) / 2
+    assert_allclose(centroid(found), middle, atol=0.01)
+    assert_allclose(found[int(middle[0]), int(middle[1])], 1.0, atol=1e-5)
+
+
+def test_absent_concepts_are_dark(craft: xc.Craft, images: np.ndarray) -> None:
+    maps = ConceptAttribution(craft).explain_concepts(images)
+    for number, (*_, concept) in enumerate(SQUARES):
+        assert maps[number][..., np.arange(3) != concept].max() < 0.05
+
+
+def test_one_scale_for_a_concept_over_all_images(craft: xc.Craft, images: np.ndarray) -> None:
+    """A faint square is drawn faint, also where it is alone in its batch."""
+    faint = 0.3 * images[:1]
+    assert_allclose(craft.coefficient_scale, 1.0, atol=1e-5)
+    attribution = ConceptAttribution(craft, batch_size=1)
+    assert attribution.explain_concepts(faint).max() == pytest.approx(0.3, abs=1e-5)
+    both = attribution.explain_concepts(np.concatenate([images[:1], faint]))
+    assert_allclose(both[1], 0.3 * both[0], atol=1e-6)
+
+
+def test_a_concept_no_image_shows_is_dark_everywhere(craft: xc.Craft, images: np.ndarray) -> None:
+    """Nor does its scale, which is 0, make it NaN."""
+    few = planted.fitted(craft.split, np.eye(3), images[[0, 2, 3]])
+    assert_allclose(few.coefficient_scale, [1.0, 0.0, 1.0], atol=1e-5)
+    maps = ConceptAttribution(few).explain_concepts(images)
+    assert np.isfinite(maps).all()
+    assert_array_equal(maps[..., 1], 0.0)
+
+
+def test_maps_of_some_concepts(craft: xc.Craft, images: np.ndarray) -> None:
+    attribution = ConceptAttribution(craft)
+    maps = attribution.explain_concepts(images)
+    assert_array_equal(attribution.explain_concepts(images, [2, 0]), maps[..., [2, 0]])
+    assert_array_equal(attribution.explain_concepts(images, 1), maps[..., [1]])
+
+
+@pytest.mark.parametrize("concepts", [3, -1, [0, 5], []])
+def test_concepts_that_are_none(craft: xc.Craft, images: np.ndarray, concepts: object) -> None:
+    with pytest.raises(ValueError, match=r"concepts must be indices in \[0, 3\), received"):
+        ConceptAttribution(craft).explain_concepts(images, concepts)
+
+
+# -------------------------------------------------------------------------------------- class maps
+def test_the_class_map_is_where_the_squares_are(craft: xc.Craft, images: np.ndarray) -> None:
+    """Signed: the second concept lowers the score."""
+    maps = ConceptAttribution(craft).explain(images, 0).numpy()
+    assert maps.shape == (4, *SIZE, 1)
+    signs = np.array([2.0, -3.0, 1.0])
+    for found, (top, left, side, concept) in zip(maps[..., 0], SQUARES, strict=True):
+        assert mass_within(found, top, left, side, 1) > 0.999
+        assert_allclose(centroid(np.abs(found)), np.array([top, left]) + (side - 1) / 2, atol=0.01)
+        assert np.sign(found.sum()) == np.sign(signs[concept])
+
+
+def test_class_maps_sum_to_the_contributions(craft: xc.Craft, images: np.ndarray) -> None:
+    both = np.maximum(images[:2], images[2:])
+    u, found = craft.transform(both), craft.contributions(both)
+    maps = class_maps(u, found.phi)
+    assert maps.shape == (*u.shape[:3], 1)
+    assert_allclose(maps.sum(axis=(1, 2, 3)), found.phi.sum(axis=1), rtol=1e-5)
+    assert_allclose(maps.sum(axis=(1, 2, 3)), found.score - found.base - found.residual, rtol=1e-4)
+
+
+def test_resizing_keeps_the_sum_of_what_is_inside(craft: xc.Craft, images: np.ndarray) -> None:
+    maps = ConceptAttribution(craft).explain(images, 0).numpy()
+    cells = np.prod(craft.transform(images).shape[1:3])
+    total = craft.contributions(images).phi.sum(axis=1)
+    assert_allclose(maps.mean(axis=(1, 2, 3)) * cells, total, rtol=1e-3)
+
+
+def test_class_maps_by_hand() -> None:
+    """Two concepts on 1x2 places; the third is nowhere and its contribution is 0."""
+    u = np.array([[[[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]]]])
+    maps = class_maps(u, np.array([[8.0, -5.0, 0.0]]))
+    assert_allclose(maps[0, 0, :, 0], [8.0 / 4 - 5.0, 8.0 * 3 / 4])
+    assert maps.dtype == np.float32
+
+
+# ----------------------------------------------------------------------------------------- resizing
+def test_a_cell_stands_for_its_centre() -> None:
+    """Bilinear with half-pixel centres, by hand; beyond the outer centres it stays as it is."""
+    row = resize_maps(np.array([0.0, 4.0], np.float32).reshape(1, 1, 2, 1), (1, 8))
+    assert_allclose(row.ravel(), [0.0, 0.0, 0.5, 1.5, 2.5, 3.5, 4.0, 4.0])
+
+
+def test_height_stays_height() -> None:
+    column = resize_maps(np.array([0.0, 1.0], np.float32).reshape(1, 2, 1, 1), (4, 6))
+    assert column.shape == (1, 4, 6, 1)
+    assert_allclose(column[0, :, 0, 0], [0.0, 0.25, 0.75, 1.0])
+    assert_allclose(column - column[:, :, :1], 0.0)
+
+
+@pytest.mark.parametrize("size", [(7, 7), (14, 10), (224, 100)])
+def test_a_constant_stays_constant(size: tuple[int, int]) -> None:
+    assert_allclose(resize_maps(np.full((2, 7, 5, 3), 0.7, np.float32), size), 0.7, rtol=1e-6)
+
+
+def test_activation_maps_by_hand() -> None:
+    u = tf.constant([[[[2.0, 0.0, 1.0], [4.0, 0.0, 3.0]]]])
+    maps = activation_maps(u, np.array([4.0, 0.0, 2.0]), (1, 2))
+    assert_allclose(maps[0, 0], [[0.5, 0.0, 0.5], [1.0, 0.0, 1.5]])
+
+
+# ------------------------------------------------------------------------------ tokens and pooled
+@pytest.mark.parametrize(
+    ("tokens", "size", "grid"),
+    [
+        (49, (224, 224), (7, 7)),
+        (50, (224, 224), (7, 7)),  # a class token first
+        (8, (16, 32), (2, 4)),
+        (9, (16, 32), (2, 4)),
+        (8, (32, 16), (4, 2)),
+        (8, (32, 32), None),
+        (12, (16, 32), None),
+        (1, (32, 32), (1, 1)),
+    ],
+)
+def test_grids_of_tokens(
+    tokens: int, size: tuple[int, int], grid: tuple[int, int] | None
+) -> None:
+    assert grid_of(tokens, size) == grid
+
+
+def test_tokens_are_laid_out_row_by_row() -> None:
+    u = np.arange(9.0).reshape(1, 9, 1)
+    expected = [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]  # the class token is left out
+    assert_array_equal(to_grid(u, (20, 40))[0, ..., 0], expected)
+    assert_array_equal(to_grid(u[:, 1:], (20, 40))[0, ..., 0], expected)
+
+
+def test_maps_of_tokens_are_those_of_their_places(images: np.ndarray) -> None:
+    """One network with its activations as a map, and with the same as a row of tokens."""
+    maps = []
+    for latent in ("map", "tokens"):
+        model = planted.network(np.eye(3), "affine", latent=latent, size=SIZE, stride=2)
+        attribution = ConceptAttribution(planted.fitted(model, np.eye(3), images))
+        maps.append((attribution.explain(images, 0), attribution.explain_concepts(images)))
+    assert_allclose(maps[0][0], maps[1][0], rtol=1e-4, atol=1e-6)
+    assert_allclose(maps[0][1], maps[1][1], rtol=1e-4, atol=1e-6)
+    assert maps[0][1].max() == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 6, 5)])
+def test_layers_without_places_have_no_maps(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"activations with places.* Cut the model at an earlier"):
+        to_grid(np.ones(shape, np.float32), (8, 8))
+
+
+@pytest.mark.parametrize("method", ["explain", "explain_concepts"])
+def test_pooled_activations_have_no_maps(method: str) -> None:
+    images = planted.paintings(4)
+    model = planted.network(planted.bank(), "relu", latent="pooled")
+    attribution = ConceptAttribution(planted.fitted(model, planted.bank(), images))
+    with pytest.raises(ValueError, match="pooled ones have none"):
+        getattr(attribution, method)(images)
+
+
+# --------------------------------------------------------------------- coefficients below their mean
+@pytest.mark.parametrize("settings", [{"factorizer": "pca"}, {"baseline": "mean"}], ids=str)
+def test_class_maps_sum_to_contributions_that_may_be_of_absent_concepts(
+    settings: dict[str, str], images: np.ndarray
+) -> None:
+    """Coefficients, or what is gated of them, may be negative, and add up to about 0."""
+    model = planted.network(np.eye(3), "relu", size=SIZE, stride=2)
+    craft = xc.Craft.from_model(model, planted.LAYER, 3, **settings)
+    craft.fit(images, planted.predicted(model, images))
+    phi = craft.contributions(images).phi.sum(axis=1)
+    cells = np.prod(craft.transform(images).shape[1:3])
+    maps = ConceptAttribution(craft).explain(images).numpy()
+    assert_allclose(maps.mean(axis=(1, 2, 3)) * cells, phi, rtol=0.02, atol=1e-3)

@@ -1,0 +1,146 @@
+"""A fitted craft as Keras models: encoder, decoder, decoder bound to its images."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import xplique_craft as xc
+
+SIDE, CONCEPTS = 16, 3
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="softplus", name="first")(x)
+    x = layers.Conv2D(10, 3, strides=2, padding="same", activation="relu", name="last")(x)
+    x = layers.Conv2D(6, 1, activation="relu", name="head")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, layers.Dense(3, name="logits")(x))
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).random((12, SIDE, SIDE, 3)).astype(np.float32)
+
+
+def majority(model: keras.Model, images: np.ndarray) -> int:
+    """The class that most images are predicted as."""
+    return int(np.bincount(model.predict(images, verbose=0).argmax(axis=1)).argmax())
+
+
+@pytest.fixture(scope="module", params=["nmf", "semi-nmf", "pca", "kmeans"])
+def craft(request, model, images):
+    class_id = majority(model, images)
+    craft = xc.Craft.from_model(model, "last", CONCEPTS, factorizer=request.param)
+    craft.fit(images, class_id)
+    return craft
+
+
+def test_encoder_is_the_mean_of_the_coefficients(craft, images):
+    u = craft.transform(images)
+    np.testing.assert_allclose(craft.encoder(images), u.mean(axis=(1, 2)), atol=1e-6)
+    np.testing.assert_allclose(craft.position_encoder(images), u, atol=1e-6)
+
+
+def test_encoder_is_flat_and_its_bank_is_no_weight(craft, model):
+    assert not any(isinstance(layer, keras.Model) for layer in craft.encoder.layers)
+    assert craft.encoder.input is model.input
+    expected = [w.path for name in ("first", "last") for w in model.get_layer(name).weights]
+    assert [w.path for w in craft.encoder.weights] == expected
+
+
+@pytest.mark.parametrize("which", ["encoder", "position_encoder", "decoder"])
+def test_models_save_and_reload(craft, images, tmp_path, which):
+    given = images if which != "decoder" else craft.transform(images)
+    expected = getattr(craft, which)(given).numpy()
+    getattr(craft, which).save(tmp_path / "model.keras")
+    reloaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(reloaded(given), expected, atol=1e-6)
+
+
+def test_a_clone_with_the_same_weights_is_the_same_encoder(craft, images):
+    clone = keras.models.clone_model(craft.encoder)
+    clone.set_weights(craft.encoder.get_weights())
+    np.testing.assert_allclose(clone(images), craft.encoder(images), atol=1e-6)
+
+
+def test_decoder_drops_the_residual_and_the_bound_one_keeps_it(craft, model, images):
+    u = craft.transform(images)
+    rebuilt = craft.latent_to_logit_model(u @ craft.factorized.bank + craft.factorized.offset)
+    np.testing.assert_allclose(craft.decoder(u), rebuilt, atol=1e-5)
+    np.testing.assert_allclose(craft.bound_decoder(images)(u), model(images), atol=1e-5)
+
+
+def test_decoder_bound_to_one_image_takes_any_number_of_coefficients(craft, model, images):
+    u = craft.transform(images[:1])
+    gated = np.concatenate([u, 0.5 * u, 0.0 * u])
+    logits = craft.bound_decoder(images[:1])(gated).numpy()
+    np.testing.assert_allclose(logits[0], model(images[:1])[0], atol=1e-5)
+    activations = craft.input_to_latent_model(images[:1]).numpy()
+    residual = activations - u @ craft.factorized.bank
+    np.testing.assert_allclose(logits[2], craft.latent_to_logit_model(residual)[0], atol=1e-5)
+
+
+def test_decoder_bound_to_several_images_refuses_another_number(craft, images):
+    bound = craft.bound_decoder(images[:4])
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+        bound(craft.transform(images[:3]))
+
+
+def test_models_are_made_once_a_fit(model, images):
+    craft = xc.Craft.from_model(model, "last", CONCEPTS)
+    craft.fit(images, majority(model, images))
+    first = craft.encoder
+    assert craft.encoder is first
+    craft.fit(images, majority(model, images))
+    assert craft.encoder is not first
+
+
+def test_gradient_through_the_encoder_to_the_pixels(model, images):
+    """Float64 copies of the network and the encoding, against central differences."""
+    craft = xc.Craft.from_model(model, "last", CONCEPTS)
+    craft.fit(images, majority(model, images))
+    image = tf.constant(images[:1])
+    for concept in range(CONCEPTS):
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            score = craft.encoder(image)[0, concept]
+        gradient = tape.gradient(score, image).numpy()[0]
+        direction = gradient / np.linalg.norm(gradient)
+        step = 2e-2
+        ahead, behind = (
+            float(craft.encoder(image + sign * step * direction[None])[0, concept])
+            for sign in (1.0, -1.0)
+        )
+        slope = (ahead - behind) / (2 * step)
+        assert slope == pytest.approx(np.linalg.norm(gradient), rel=5e-3)
+
+
+def test_kmeans_has_no_gradient(model, images):
+    craft = xc.Craft.from_model(model, "last", CONCEPTS, factorizer="kmeans")
+    craft.fit(images, majority(model, images))
+    image = tf.constant(images[:1])
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        score = tf.reduce_sum(craft.encoder(image))
+    assert tape.gradient(score, image) is None
+
+
+def test_encoder_runs_in_predict_and_in_a_function_of_any_batch(craft, images):
+    expected = craft.encoder(images).numpy()
+    np.testing.assert_allclose(
+        craft.encoder.predict(images, batch_size=5, verbose=0), expected, atol=1e-5
+    )
+    function = tf.function(craft.encoder, input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3])])
+    np.testing.assert_allclose(function(images[:7]), expected[:7], atol=1e-5)
+
+
+def test_questions_before_fit_say_so(model):
+    craft = xc.Craft.from_model(model, "last", CONCEPTS)
+    for ask in (lambda: craft.encoder, lambda: craft.decoder, lambda: craft.coefficient_scale):
+        with pytest.raises(Exception, match="call fit"):
+            ask()

@@ -1,0 +1,97 @@
+"""The tutorials: committed without outputs, and they run, quietly, to the results they promise."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parents[1] / "tutorials"
+TUTORIALS = sorted(FOLDER.glob("*.ipynb"))
+SECONDS = 300  # for one cell: a busy machine must not fail it
+
+
+@pytest.fixture(params=TUTORIALS, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    """Each notebook in turn."""
+    return request.param
+
+
+def _run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
+    """Execute a notebook in an empty folder, by a kernel without a GPU and without TF's chatter."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+    )
+    return client.execute()
+
+
+def _text(notebook: nbformat.NotebookNode) -> str:
+    """All that the cells printed."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.output_type == "stream")
+
+
+def _pictures(notebook: nbformat.NotebookNode) -> list[int]:
+    """Which code cells, counted from 0, display a picture."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [
+        place
+        for place, cell in enumerate(code)
+        if any("image/png" in output.get("data", {}) for output in cell.outputs)
+    ]
+
+
+def test_there_are_tutorials() -> None:
+    assert "1-first-concepts" in [path.stem for path in TUTORIALS]
+
+
+def test_it_is_committed_as_it_was_written(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.outputs for cell in code] == [[]] * len(code)
+    assert [cell.execution_count for cell in code] == [None] * len(code)
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"(?:/home/|/root/|/tmp/|/work/|/Users/|[A-Z]:\\\\)\S*", text) == []
+    lines = [line for cell in notebook.cells for line in cell.source.splitlines()]
+    assert [line for line in lines if len(line) > 100] == []
+
+
+def test_first_concepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = _run(FOLDER / "1-first-concepts.ipynb", tmp_path, monkeypatch)
+    text = _text(notebook)
+
+    # heatmaps, crops, bars, maps, one image, sizes of crops
+    assert _pictures(notebook) == [2, 5, 7, 9, 10, 11]
+    assert "astronaut, fit: 80 of 80 crops are predicted as the class" in text
+    assert re.search(r"conv4 +12 x 12 x 96 +non_negative, affine_head", text)
+    assert "2400 crops of 80 images; U (2400, 8), W (8, 96)" in text
+
+    # agreement, reconstruction share and explained share, each as "value [low, high]"
+    for name, images in {"found on": 48, "held back": 32, "second draw": 40}.items():
+        (row,) = re.findall(rf"^{name} +{images} +(.*)$", text, flags=re.MULTILINE)
+        agreement, rebuilt, explained = (
+            float(value) for value in re.findall(r"([\d.]+) \[[\d.]+, [\d.]+\]", row)
+        )
+        assert agreement >= 0.95
+        assert abs(rebuilt - 1.0) < 0.15
+        assert explained == pytest.approx(rebuilt, abs=0.002)  # nothing but linear layers follow
+
+    assert "the same indices: True" in text
+    (missed,) = re.findall(r"the parts miss it by at most (\S+)", text)
+    assert float(missed) < 1e-4
+    (agreement,) = re.findall(r"agreement on images put aside: (\S+)", text)
+    assert float(agreement) >= 0.95
+
+    page = (tmp_path / "demo-report" / "report.html").read_text(encoding="utf-8")
+    assert "sees in astronaut" in page
+    assert text.rstrip().splitlines()[-1].startswith("wrote demo-report")

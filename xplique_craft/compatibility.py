@@ -1,0 +1,92 @@
+"""
+What Xplique's CraftTf keeps after `fit` and `estimate_importance`, under the same names.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .factorization import Factorized
+from .sampling import Crops
+
+__all__ = ["Factorization", "MovedPlot", "Sensitivity"]
+
+
+class MovedPlot:
+    """
+    A method of CraftTf that draws: asked for, it names the function that does it here.
+
+    Parameters
+    ----------
+    function
+        Its full name.
+    """
+
+    def __init__(self, function: str) -> None:
+        self._function = function
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        raise AttributeError(
+            f"A Craft does not draw, so it has no {self._name}: use {self._function}, or "
+            "xplique_craft.report.write_report for a page with everything."
+        )
+
+
+@dataclass(frozen=True)
+class Factorization:
+    """
+    What `fit` made.
+
+    Parameters
+    ----------
+    inputs
+        The images that were given.
+    class_id
+        The class that they are explained for.
+    crops
+        Lazy sequence of the crops.
+    reducer
+        The bank with its encoding and decoding.
+    crops_u
+        (number of crops, k): coefficients of the crops' pooled activations.
+    concept_bank_w
+        W, (k, c).
+    coeffs_u
+        None; coefficients of images come from `transform`.
+    """
+
+    inputs: Any
+    class_id: int
+    crops: Crops
+    reducer: Factorized
+    crops_u: np.ndarray
+    concept_bank_w: np.ndarray
+    coeffs_u: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """
+    Importances of the concepts for the images given to `fit`.
+
+    Parameters
+    ----------
+    importances
+        (k,): Sobol total indices.
+    most_important_concepts
+        (k,): concepts by decreasing importance.
+    """
+
+    importances: np.ndarray
+    most_important_concepts: np.ndarray
+
+    @property
+    def cmaps(self) -> list[Any]:
+        """One matplotlib colour map for each concept, by decreasing importance, as CraftTf's."""
+        from .plots import concept_style  # figures are loaded only where they are asked for
+
+        return [concept_style(rank).cmap for rank in range(len(self.importances))]
