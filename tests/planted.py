@@ -2,8 +2,8 @@
 Planted problems: small networks whose concepts, coefficients and scores are known beforehand.
 
 An image is a painting whose channel j holds how much of concept j there is at each pixel. g is a
-1x1 convolution with the rows of the bank as its kernel, so A = U W with U the painting itself. Every
-head has a second implementation here, in NumPy and float64.
+1x1 convolution with the rows of the bank as its kernel, so A = U W with U the painting itself.
+Every head has a second implementation here, in NumPy and float64.
 """
 
 import warnings
@@ -241,7 +241,11 @@ def one_hot(classes: ArrayLike, number: int) -> np.ndarray:
 
 # ------------------------------------------------------------------------- a network of no plan
 def convolutional(
-    size: tuple[int | None, int | None] = (16, 24), classes: int = 3, seed: int = 0
+    size: tuple[int | None, int | None] = (16, 24),
+    *,
+    filters: int = 8,
+    classes: int = 3,
+    seed: int = 0,
 ) -> keras.Model:
     """A random network with five layers of weights and a head that is not affine."""
 
@@ -259,7 +263,7 @@ def convolutional(
     image = keras.Input((*size, 3), name="image")
     x = convolution(8, "first", 1)(image)
     x = layers.MaxPooling2D(2, name="half")(x)
-    x = convolution(8, LAYER, 2)(x)
+    x = convolution(filters, LAYER, 2)(x)
     x = convolution(8, "third", 3)(x)
     x = layers.GlobalAveragePooling2D(name="average")(x)
     x = _dense(8, "fourth", seed + 4, activation="relu")(x)

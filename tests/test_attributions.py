@@ -46,7 +46,7 @@ def targets(craft: xc.Craft, images: np.ndarray) -> np.ndarray:
     return planted.one_hot([craft.factorization.class_id] * len(images), 3)
 
 
-# ----------------------------------------------------------------------------------- as an explainer
+# --------------------------------------------------------------------------------- as an explainer
 def test_it_is_a_black_box_explainer(
     attribution: ConceptAttribution, craft: xc.Craft, images: np.ndarray, targets: np.ndarray
 ) -> None:
@@ -132,9 +132,7 @@ def test_the_batch_size_does_not_matter(
     assert_allclose(maps, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_an_operator_of_ones_own(
-    craft: xc.Craft, images: np.ndarray, targets: np.ndarray
-) -> None:
+def test_an_operator_of_ones_own(craft: xc.Craft, images: np.ndarray, targets: np.ndarray) -> None:
     def doubled(model: object, inputs: object, targets: object) -> object:
         return 2.0 * planted.by_sampling(model, inputs, targets)
 

@@ -192,6 +192,18 @@ def test_a_score_that_cannot_be_completed_reports_its_gap() -> None:
     assert found.points == 512
 
 
+def test_deep_relu_heads_are_completed_too() -> None:
+    """A convolution, an average and two dense layers: many small kinks on the way."""
+    images = planted.paintings(8, (16, 24), seed=2)
+    model = planted.convolutional((16, 24))
+    craft = xc.Craft.from_model(model, planted.LAYER, 4)
+    craft.fit(images, planted.predicted(model, images))
+    found = craft.contributions(images)
+    total = found.score - found.base - found.residual
+    assert np.abs(total).min() > 0.5
+    assert np.abs(found.gap / total).max() <= 1e-3
+
+
 def test_an_image_without_concepts(relu: Case) -> None:
     found = relu.craft.contributions(np.zeros_like(relu.images[:2]))
     assert_array_equal(found.phi, 0.0)

@@ -43,9 +43,7 @@ def centroid(image: np.ndarray) -> np.ndarray:
 
 # ----------------------------------------------------------------------------- where concepts are
 @pytest.mark.parametrize("number", range(len(SQUARES)))
-def test_a_concept_is_where_its_square_is(
-    craft: xc.Craft, images: np.ndarray, number: int
-) -> None:
+def test_a_concept_is_where_its_square_is(craft: xc.Craft, images: np.ndarray, number: int) -> None:
     top, left, side, concept = SQUARES[number]
     maps = ConceptAttribution(craft).explain_concepts(images)
     assert maps.shape == (4, *SIZE, 3)
@@ -172,9 +170,7 @@ def test_activation_maps_by_hand() -> None:
         (1, (32, 32), (1, 1)),
     ],
 )
-def test_grids_of_tokens(
-    tokens: int, size: tuple[int, int], grid: tuple[int, int] | None
-) -> None:
+def test_grids_of_tokens(tokens: int, size: tuple[int, int], grid: tuple[int, int] | None) -> None:
     assert grid_of(tokens, size) == grid
 
 
@@ -212,7 +208,7 @@ def test_pooled_activations_have_no_maps(method: str) -> None:
         getattr(attribution, method)(images)
 
 
-# --------------------------------------------------------------------- coefficients below their mean
+# ------------------------------------------------------------------- coefficients below their mean
 @pytest.mark.parametrize("settings", [{"factorizer": "pca"}, {"baseline": "mean"}], ids=str)
 def test_class_maps_sum_to_contributions_that_may_be_of_absent_concepts(
     settings: dict[str, str], images: np.ndarray

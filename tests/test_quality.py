@@ -195,7 +195,7 @@ def test_bootstrap_of_a_mean_covers() -> None:
     """Normal values, n = 12: the nominal 90% is missed by few points."""
     rng = np.random.default_rng(5)
     intervals = bootstrap_mean(rng.normal(3.0, 2.0, (12, 400)), seed=0)
-    covered = ((intervals[:, 0] <= 3.0) & (3.0 <= intervals[:, 1])).mean()
+    covered = ((intervals[:, 0] <= 3.0) & (intervals[:, 1] >= 3.0)).mean()
     assert 0.84 <= covered <= 0.94
 
 

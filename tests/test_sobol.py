@@ -439,7 +439,7 @@ def test_only_the_constant_images_are_zeros(relu: xc.Craft, images: np.ndarray) 
 def test_a_score_constant_but_for_rounding_is_constant(images: np.ndarray) -> None:
     """The class's weights are orthogonal to all concepts, as well as float32 can tell."""
     model = planted.network(BANK, "affine")
-    kernel, bias = model.get_layer("logits").get_weights()
+    bias = model.get_layer("logits").get_weights()[1]
     rest = np.linalg.svd(BANK)[2][-1]
     model.get_layer("logits").set_weights([np.stack([rest] * 3, axis=1), bias])
     craft = planted.fitted(model, BANK, images)

@@ -11,6 +11,7 @@ import numpy as np
 __all__ = [
     "check_class_id",
     "check_non_negative",
+    "check_non_negative_number",
     "check_positive_int",
     "listing",
     "nearest",
@@ -36,6 +37,24 @@ def check_positive_int(name: str, value: Any, minimum: int = 1) -> int:
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, received {value}.")
     return int(value)
+
+
+def check_non_negative_number(name: str, value: Any) -> float:
+    """
+    Return `value` as a float, or say why it is no number at or above 0.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is negative or NaN.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number, received {value!r}.")
+    if not value >= 0:
+        raise ValueError(f"{name} must be at least 0, received {value!r}.")
+    return float(value)
 
 
 def check_class_id(class_id: Any, number_of_classes: int, name: str = "class_id") -> int:
@@ -126,7 +145,13 @@ def one_hot(
     ValueError
         If the shape or an index does not fit.
     """
-    array = np.asarray(targets)
+    try:
+        array = np.asarray(targets)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must be one class index, one for each image, or one-hot, received lists of "
+            "different lengths."
+        ) from error
     if array.ndim <= 1 and array.dtype.kind in "iu":
         array = np.broadcast_to(array, (number_of_images,)) if array.ndim == 0 else array
         if array.size and (array.min() < 0 or array.max() >= number_of_classes):
@@ -144,6 +169,8 @@ def one_hot(
             f"({number_of_images}, {number_of_classes}), received shape {array.shape} of type "
             f"{array.dtype}."
         )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, received NaN or infinite weights.")
     return array.astype(np.float32)
 
 

@@ -74,7 +74,7 @@ def measure_quality(
         norm += float(tf.reduce_sum(tf.square(coded.activations)))
         zeros += float(tf.reduce_sum(tf.cast(coded.u == 0, tf.float32)))
         size += float(tf.size(coded.u))
-        kkt = max(kkt, float(tf.reduce_max(coded.kkt)))
+        kkt = float(np.maximum(kkt, np.max(coded.kkt)))  # NaN stays
     same, rebuilt, left, full = (np.concatenate(part) for part in rows.values())
     scale = np.abs(np.concatenate(scores)).mean()
     if abs(full.mean()) < SMALLEST_DENOMINATOR * scale:

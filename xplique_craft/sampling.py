@@ -125,10 +125,11 @@ class Crops:
     def cut(self, indices: Any) -> list[np.ndarray]:
         """Pixels of some crops, each at its own size."""
         boxes = self.boxes[np.asarray(indices)]
-        images = self._images(boxes[:, 0])
+        unique, inverse = np.unique(boxes[:, 0], return_inverse=True)
+        images = self._images(unique)
         return [
-            image[top : top + height, left : left + width]
-            for image, (_, top, left, height, width) in zip(images, boxes, strict=True)
+            images[i][top : top + height, left : left + width]
+            for i, (_, top, left, height, width) in zip(inverse, boxes, strict=True)
         ]
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -152,4 +153,5 @@ class Crops:
 def _resized(crop: np.ndarray, size: np.ndarray) -> np.ndarray:
     if crop.shape[:2] == tuple(size):
         return crop
-    return tf.image.resize(crop, size).numpy().astype(crop.dtype)
+    resized = tf.image.resize(crop, size).numpy()
+    return (np.rint(resized) if crop.dtype.kind in "iu" else resized).astype(crop.dtype)

@@ -88,7 +88,7 @@ class Stream:
 
     # ------------------------------------------------------------------ checks
     def _checked(self, inputs: Any) -> Any:
-        if inputs is None or isinstance(inputs, (str, bytes, dict)):
+        if inputs is None or isinstance(inputs, (str, bytes, dict, tf.RaggedTensor)):
             raise TypeError(
                 f"{self.name} must be an array, a tensor or a tf.data.Dataset of images, received "
                 f"{type(inputs).__name__}."
@@ -100,9 +100,9 @@ class Stream:
                 raise ValueError(
                     f"{self.name} is a list of images of different sizes. Resize them to one size."
                 ) from error
-        self._check_shape(tuple(inputs.shape))
-        if inputs.shape[0] == 0:
+        if inputs.shape and inputs.shape[0] == 0:
             raise ValueError(f"{self.name} holds no image.")
+        self._check_shape(tuple(inputs.shape))
         return inputs
 
     def _check_shape(self, shape: tuple[int | None, ...]) -> None:
@@ -124,6 +124,12 @@ class Stream:
 
     def _prepare(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """The dataset in batches of our own, whether it came in batches or not."""
+        if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                f"{self.name} is a dataset without end: leave out repeat(), or take() a number."
+            )
+        if isinstance(dataset.element_spec, tuple) and len(dataset.element_spec) == 1:
+            dataset = dataset.map(lambda image: image)
         spec = dataset.element_spec
         image = spec[0] if isinstance(spec, tuple) else spec
         if not isinstance(image, tf.TensorSpec) or (isinstance(spec, tuple) and len(spec) > 2):
@@ -152,9 +158,20 @@ class Stream:
                 yield ImageBatch(start, images.astype(np.float32, copy=False), None)
             return
         start = 0
-        for element in self._dataset:
+        elements = iter(self._dataset)
+        while True:
+            try:
+                element = next(elements, None)
+            except tf.errors.InvalidArgumentError as error:
+                raise ValueError(
+                    f"{self.name} is a dataset of images of different sizes. Resize them to one "
+                    f"size. ({error.message})"
+                ) from error
+            if element is None:
+                break
             images, targets = element if isinstance(element, tuple) else (element, None)
             images = np.asarray(images).astype(np.float32, copy=False)
+            self._check_shape(images.shape)
             self._check_order(start, images)
             yield ImageBatch(start, images, None if targets is None else np.asarray(targets))
             start += len(images)
@@ -166,7 +183,7 @@ class Stream:
         """A dataset is read more than once: its images must come in the same order each time."""
         sums = images.reshape(len(images), -1).sum(axis=1, dtype=np.float64)
         known = self._sums[start : start + len(sums)]
-        if not np.array_equal(sums[: len(known)], known):
+        if not np.array_equal(sums[: len(known)], known, equal_nan=True):
             raise ValueError(
                 f"{self.name} gives other images, or another order, each time it is read. Shuffle "
                 "with reshuffle_each_iteration=False, keep random augmentation out, or pass an "
@@ -209,4 +226,9 @@ class Stream:
                 found[i] = batch.images[i - batch.start]
             if len(found) == len(wanted):
                 break
+        missing = wanted.difference(found)
+        if missing:
+            raise IndexError(
+                f"{self.name} has no image {min(missing)}: {self.length} images were read."
+            )
         return np.stack([found[int(i)] for i in indices])

@@ -70,12 +70,24 @@ class Factorized:
             (..., k).
         residual
             (...): relative KKT residual; zeros for encodings that solve no such problem.
+
+        Raises
+        ------
+        ValueError
+            If the activations have other channels than the bank.
         """
+        activations = tf.convert_to_tensor(activations)
+        if activations.shape[-1] != self.components_.shape[1]:
+            raise ValueError(
+                f"activations must have the {self.components_.shape[1]} channels of the concept "
+                f"bank in their last axis, received shape {tuple(activations.shape)}."
+            )
         return self.factorizer.encode(activations, self.components_, self.offset)
 
     def explained(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
         """U W, (..., c), of coefficients (..., k)."""
         u = tf.convert_to_tensor(u)
+        u = u if u.dtype.is_floating else tf.cast(u, tf.float32)
         return tf.tensordot(u, tf.cast(self.components_, u.dtype), 1)
 
     def decode(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:

@@ -24,9 +24,12 @@ import numpy as np
 import tensorflow as tf
 
 from .._compiled import compile_function
-from .nnls import RIDGE, encode_gram, kkt_residual, solve_on_support
+from .nnls import encode_gram, kkt_residual, solve_on_support
 
 __all__ = ["encode", "encode_rows"]
+
+BACKWARD_RIDGE = 1e-8  # z is as large as 1 / ridge along dependent rows, and cancels in z W only
+SMALLEST_COEFFICIENT = 1e-12  # of a row's largest: what is below is rounding, and counts as 0
 
 
 def _gram(bank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -68,9 +71,11 @@ def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
 
     def gradient(cotangent: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         wide = tf.cast(cotangent, tf.float64) / norms
-        z = solve_on_support(gram, wide, scaled > 0, RIDGE[precision])
-        z = tf.cast(z / norms, precision)
-        into_rows = z @ bank
+        largest = tf.reduce_max(scaled, axis=1, keepdims=True)
+        support = scaled > SMALLEST_COEFFICIENT * largest
+        z = solve_on_support(gram, wide, support, BACKWARD_RIDGE) / norms
+        into_rows = tf.cast(z @ tf.cast(bank, tf.float64), precision)
+        z = tf.cast(z, precision)
         error = activations - u @ bank
         into_bank = tf.matmul(z, error, transpose_a=True) - tf.matmul(
             u, into_rows, transpose_a=True
@@ -98,7 +103,7 @@ def encode(activations: tf.Tensor | np.ndarray, bank: np.ndarray) -> tuple[tf.Te
     Parameters
     ----------
     activations
-        A, (..., c), float32 or float64.
+        A, (..., c), float32 or float64; other types are computed in float32.
     bank
         W, (k, c).
 
@@ -110,6 +115,8 @@ def encode(activations: tf.Tensor | np.ndarray, bank: np.ndarray) -> tuple[tf.Te
         (...): relative KKT residual, max |min(u, uG - b)| / max |b|, bank rows of unit norm.
     """
     activations = tf.convert_to_tensor(activations)
+    if activations.dtype not in (tf.float32, tf.float64):
+        activations = tf.cast(activations, tf.float32)
     shape = tf.shape(activations)[:-1]
     k, channels = bank.shape
     rows = tf.reshape(activations, [-1, channels])

@@ -15,7 +15,7 @@ import tensorflow as tf
 from sklearn.decomposition import NMF as SklearnNMF
 from sklearn.exceptions import ConvergenceWarning
 
-from .._checks import check_positive_int
+from .._checks import check_non_negative_number, check_positive_int
 from .base import Factorized, Factorizer
 from .implicit import encode
 
@@ -40,12 +40,14 @@ class NMF(Factorizer):
 
     def __init__(self, max_iter: int = 1000, tolerance: float = 1e-6) -> None:
         self.max_iter = check_positive_int("max_iter", max_iter)
-        self.tolerance = float(tolerance)
+        self.tolerance = check_non_negative_number("tolerance", tolerance)
 
     def __repr__(self) -> str:
         return f"NMF(max_iter={self.max_iter}, tolerance={self.tolerance:g})"
 
     def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
+        scale = rows.max()  # scikit-learn's stopping and start assume values around 1
+        rows = rows / scale
         # The initialisation by singular vectors gives at most min(n, c) concepts.
         solver = SklearnNMF(
             n_components=k,
@@ -59,7 +61,7 @@ class NMF(Factorizer):
             solver.fit(rows)
         return Factorized(
             factorizer=self,
-            components_=solver.components_.astype(np.float32),
+            components_=(scale * solver.components_).astype(np.float32),
             offset=np.zeros(rows.shape[1], np.float32),
             converged=bool(solver.n_iter_ < self.max_iter),
             iterations=int(solver.n_iter_),

@@ -15,7 +15,7 @@ that still have some. Rows are bucketed by the size of their support, so the sys
 factorised are as small as the supports are.
 
 What breaks it: dependent bank rows make G_SS singular and the solution non-unique. Systems carry a
-ridge (1e-10, or 1e-6 where b was computed in float32, whose rounding it has to dominate), which
+ridge (1e-12, or 1e-6 where b was computed in float32, whose rounding it has to dominate), which
 keeps Cholesky from producing NaN; one refinement step takes its effect out again to second order.
 What is returned is then the solution of least norm on the support that was found; u W is unique in
 any case. Rows of zeros in the bank have coefficient 0.
@@ -27,7 +27,7 @@ import tensorflow as tf
 
 __all__ = ["RIDGE", "encode_gram", "kkt_residual", "solve_on_support"]
 
-RIDGE = {tf.float64: 1e-10, tf.float32: 1e-6}  # by the precision in which b was computed
+RIDGE = {tf.float64: 1e-12, tf.float32: 1e-6}  # by the precision in which b was computed
 TOLERANCE = {tf.float64: 1e-11, tf.float32: 1e-7}  # on min(u, uG - b), relative to max |b|
 WARM_START_STEPS = 20
 FULL_EXCHANGES = 3  # swaps of all violations without progress before one is swapped at a time
@@ -261,6 +261,10 @@ def encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor
         kept = gram + ridge * tf.eye(k, dtype=b.dtype)
         start = tf.gather(u, left) > 0
         again, _ = _pivot(kept, tf.gather(b, left), start, tolerance, 0.0, False, 100 * k)
+        # The ridge taken out again, where the support allows it.
+        sharp = solve_on_support(gram, tf.gather(b, left), again > 0, ridge)
+        worse = tf.reduce_min(sharp, axis=1) < -tolerance
+        again = tf.where(worse[:, None], again, tf.nn.relu(sharp))
         return tf.tensor_scatter_nd_update(u, left[:, None], again)
 
     return scale * tf.cond(tf.size(left) > 0, insist, lambda: u)

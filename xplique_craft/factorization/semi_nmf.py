@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.cluster import KMeans as SklearnKMeans
 
-from .._checks import check_positive_int
+from .._checks import check_non_negative_number, check_positive_int
 from .base import Factorized, Factorizer
 from .implicit import encode
 
@@ -39,7 +39,7 @@ class SemiNMF(Factorizer):
 
     def __init__(self, max_iter: int = 300, tolerance: float = 1e-5) -> None:
         self.max_iter = check_positive_int("max_iter", max_iter)
-        self.tolerance = float(tolerance)
+        self.tolerance = check_non_negative_number("tolerance", tolerance)
 
     def __repr__(self) -> str:
         return f"SemiNMF(max_iter={self.max_iter}, tolerance={self.tolerance:g})"
