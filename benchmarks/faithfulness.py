@@ -170,10 +170,12 @@ def measure_class(task: tuple[str, str, str, list[int]]) -> list[Row]:
     """All rows of one class of one model."""
     selection, model_name, class_name, numbers = task
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
     from sklearn.exceptions import ConvergenceWarning
 
     from xplique_craft import split_model
 
+    tf.get_logger().setLevel("ERROR")  # or `predict` complains about every new size
     # CraftTf and HolisticCraftTf stop at scikit-learn's limit of iterations by default.
     warnings.simplefilter("ignore", ConvergenceWarning)
     kit = load_kit()

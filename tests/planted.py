@@ -244,17 +244,18 @@ def convolutional(
     size: tuple[int | None, int | None] = (16, 24),
     *,
     filters: int = 8,
+    bend: str = "softplus",
     classes: int = 3,
     seed: int = 0,
 ) -> keras.Model:
-    """A random network with five layers of weights and a head that is not affine."""
+    """A random network with five layers of weights and a head that is not affine but bends."""
 
-    def convolution(filters: int, name: str, at: int) -> layers.Conv2D:
+    def convolution(filters: int, name: str, at: int, activation: str = "relu") -> layers.Conv2D:
         return layers.Conv2D(
             filters,
             3,
             padding="same",
-            activation="relu",
+            activation=activation,
             name=name,
             kernel_initializer=keras.initializers.HeNormal(seed=seed + at),
             bias_initializer=keras.initializers.RandomNormal(stddev=0.1, seed=seed + at),
@@ -264,9 +265,9 @@ def convolutional(
     x = convolution(8, "first", 1)(image)
     x = layers.MaxPooling2D(2, name="half")(x)
     x = convolution(filters, LAYER, 2)(x)
-    x = convolution(8, "third", 3)(x)
+    x = convolution(8, "third", 3, bend)(x)
     x = layers.GlobalAveragePooling2D(name="average")(x)
-    x = _dense(8, "fourth", seed + 4, activation="relu")(x)
+    x = _dense(8, "fourth", seed + 4, activation=bend)(x)
     return keras.Model(image, _dense(classes, "logits", seed + 5)(x), name="convolutional")
 
 

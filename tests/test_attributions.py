@@ -288,6 +288,7 @@ def test_the_importance_sees_a_replaced_model_too(
     importance = SobolImportance(craft)
     before = importance.explain(images, targets)
     importance.model = tf.keras.models.clone_model(craft.model)
+    importance.model.set_weights(planted.convolutional(SIZE, seed=9).get_weights())
     assert np.abs(importance.explain(images, targets) - before).max() > 1e-3
     importance.model.set_weights(craft.model.get_weights())
     assert_allclose(importance.explain(images, targets), before, atol=1e-4)

@@ -62,7 +62,7 @@ def script(
     pooled = np.asarray(g(resized(best_crops))).mean(axis=(1, 2))
     encoded = craft.transform(None, activations=pooled)
     return {
-        "settings": (craft.number_of_concepts, craft.batch_size, craft.patch_size),
+        "settings": (craft.number_of_concepts, craft.batch_size, int(np.max(craft.patch_size))),
         "crops": tuple(np.array(crops).shape[1:]),
         "crops.shape": tuple(crops.shape[1:]),
         "crops_u": crops_u.shape[1:],

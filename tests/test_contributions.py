@@ -1,5 +1,7 @@
 """Contributions: signed, and they add up to the model's own score, image by image."""
 
+from typing import Any
+
 import numpy as np
 import planted
 import pytest
@@ -28,7 +30,7 @@ class Case:
         self.residual = self.activations - self.u @ MIXING[:3]
         self.found = self.craft.contributions(self.images)
 
-    def score(self, activations: np.ndarray, class_id: int = 0) -> np.ndarray:
+    def score(self, activations: np.ndarray, class_id: Any = 0) -> np.ndarray:
         return planted.logits_by_numpy(self.head, self.model, activations)[:, class_id]
 
     def gated(self, gates: np.ndarray, class_id: int = 0) -> np.ndarray:
@@ -195,7 +197,7 @@ def test_a_score_that_cannot_be_completed_reports_its_gap() -> None:
 def test_deep_relu_heads_are_completed_too() -> None:
     """A convolution, an average and two dense layers: many small kinks on the way."""
     images = planted.paintings(8, (16, 24), seed=2)
-    model = planted.convolutional((16, 24))
+    model = planted.convolutional((16, 24), bend="relu")
     craft = xc.Craft.from_model(model, planted.LAYER, 4)
     craft.fit(images, planted.predicted(model, images))
     found = craft.contributions(images)

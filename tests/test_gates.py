@@ -1,5 +1,7 @@
 """Gates: f_x(m) is h(sum_j m_j u_j W_j + E), whatever the bank, the head and the batch."""
 
+from typing import Any
+
 import numpy as np
 import planted
 import pytest
@@ -24,7 +26,7 @@ class Case:
         self.craft = planted.fitted(self.model, mixing[:3], self.images)
         self.bank = self.craft.factorized.bank
 
-    def gated(self, batch_size: int = 64, operator: object = None) -> GatedHead:
+    def gated(self, batch_size: int = 64, operator: Any = None) -> GatedHead:
         return GatedHead(self.craft.network, operator, batch_size)
 
     def coded(self, keep_residual: bool = True) -> Coded:
@@ -160,7 +162,7 @@ def test_operators_that_are_the_default_score(
 def test_an_operator_of_ones_own(case: Case, gates: np.ndarray) -> None:
     """It is not affine though the head may be."""
 
-    def squared(model: object, inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    def squared(model: Any, inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         return tf.square(tf.reduce_sum(model(inputs) * targets, axis=-1))
 
     head = case.gated(operator=squared)

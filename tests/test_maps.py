@@ -214,7 +214,7 @@ def test_class_maps_sum_to_contributions_that_may_be_of_absent_concepts(
     settings: dict[str, str], images: np.ndarray
 ) -> None:
     """Coefficients, or what is gated of them, may be negative, and add up to about 0."""
-    model = planted.network(np.eye(3), "relu", size=SIZE, stride=2)
+    model = planted.network(np.eye(3), "attention", size=SIZE, stride=2)
     craft = xc.Craft.from_model(model, planted.LAYER, 3, **settings)
     craft.fit(images, planted.predicted(model, images))
     phi = craft.contributions(images).phi.sum(axis=1)
