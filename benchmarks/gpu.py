@@ -66,6 +66,7 @@ def gated_scores() -> Callable[[], Any]:
         constant=activations,
         kkt=u[..., 0],
         targets=np.eye(10, dtype=np.float32)[np.zeros(16, int)],
+        size=(14, 14),
     )
     gates = rng.random((16, 256, CONCEPTS)).astype(np.float32)
     head = GatedHead(network, None, 64)

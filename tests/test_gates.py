@@ -124,7 +124,7 @@ def test_without_the_residual_closed_gates_are_no_activation(case: Case) -> None
 
 def test_slopes_are_derivatives_by_the_gates(case: Case) -> None:
     coded, step = case.coded(), 1e-4
-    slopes = case.gated().slopes(coded, case.bank, at=0.4)
+    slopes = case.gated().slopes(coded, case.bank, np.array([0.4]), np.ones(1))
     for j in range(3):
         ends = np.full((3, 2, 3), 0.4)
         ends[:, :, j] += [step, -step]

@@ -183,14 +183,14 @@ def pixels(box, images=IMAGES):
 
 
 def test_length_and_shape():
-    assert len(Crops(BOXES, Source())) == 4
-    assert Crops(BOXES, Source()).shape[:3] == (4, 8, 8)
-    assert Crops(MIXED, Source()).shape[:3] == (4, 20, 30)
+    assert len(Crops(BOXES, Source(), 3)) == 4
+    assert Crops(BOXES, Source(), 3).shape[:3] == (4, 8, 8)
+    assert Crops(MIXED, Source(), 3).shape[:3] == (4, 20, 30)
 
 
 @pytest.mark.parametrize("boxes", [BOXES, MIXED])
 def test_one_crop_at_its_own_size(boxes):
-    crops = Crops(boxes, Source())
+    crops = Crops(boxes, Source(), 3)
     for i, box in enumerate(boxes):
         for index in (i, i - 4, np.int64(i)):
             np.testing.assert_array_equal(crops[index], pixels(box))
@@ -198,7 +198,7 @@ def test_one_crop_at_its_own_size(boxes):
 
 
 def test_iterating():
-    for crop, box in zip(Crops(MIXED, Source()), MIXED, strict=True):
+    for crop, box in zip(Crops(MIXED, Source(), 3), MIXED, strict=True):
         np.testing.assert_array_equal(crop, pixels(box))
 
 
@@ -217,26 +217,26 @@ def test_iterating():
     ],
 )
 def test_several_crops_of_one_size(index, chosen):
-    crops = Crops(BOXES, Source())[index]
+    crops = Crops(BOXES, Source(), 3)[index]
     assert isinstance(crops, np.ndarray)
     assert crops.shape == (len(chosen), 8, 8, 3)
     np.testing.assert_array_equal(crops, [pixels(BOXES[i]) for i in chosen])
 
 
 def test_several_crops_of_different_sizes_become_the_largest():
-    crops = Crops(MIXED, Source())[:3]
+    crops = Crops(MIXED, Source(), 3)[:3]
     assert crops.shape == (3, 16, 12, 3)  # the largest height and the largest width of the three
     assert crops.dtype == np.float32
     for crop, box in zip(crops, MIXED, strict=False):
         expected = tf.image.resize(pixels(box), (16, 12))
         np.testing.assert_allclose(crop, expected, rtol=0.0, atol=1e-6)
-    assert Crops(MIXED, Source())[[0, 1]].shape == (2, 10, 12, 3)
+    assert Crops(MIXED, Source(), 3)[[0, 1]].shape == (2, 10, 12, 3)
 
 
 def test_resized_photographs_are_rounded_not_cut_off():
     """uint8 in, uint8 out, at most half a step from the exact value: no picture grows darker."""
     photographs = np.random.default_rng(1).integers(0, 256, (4, 20, 30, 3)).astype(np.uint8)
-    crops = Crops(MIXED, Source(photographs))[:]
+    crops = Crops(MIXED, Source(photographs), 3)[:]
     assert crops.dtype == np.uint8
     for crop, box in zip(crops, MIXED, strict=True):
         expected = tf.image.resize(pixels(box, photographs), (20, 30)).numpy()
@@ -244,7 +244,7 @@ def test_resized_photographs_are_rounded_not_cut_off():
 
 
 def test_as_an_array():
-    crops = Crops(BOXES, Source())
+    crops = Crops(BOXES, Source(), 3)
     expected = [pixels(box) for box in BOXES]
     np.testing.assert_array_equal(np.asarray(crops), expected)
     np.testing.assert_array_equal(np.array(crops), expected)
@@ -260,19 +260,19 @@ def test_as_an_array():
 )
 def test_no_crops(index):
     with pytest.raises(ValueError, match=r"No crop was chosen.*empty"):
-        Crops(BOXES, Source())[index]
+        Crops(BOXES, Source(), 3)[index]
 
 
 @pytest.mark.parametrize("index", [4, -5, [0, 4], [True, False]])
 def test_crops_that_do_not_exist(index):
     with pytest.raises(IndexError):
-        Crops(BOXES, Source())[index]
+        Crops(BOXES, Source(), 3)[index]
 
 
 # ------------------------------------------------------------------ laziness
 def test_nothing_is_read_before_it_is_asked_for():
     source = Source()
-    crops = Crops(BOXES, source)
+    crops = Crops(BOXES, source, 3)
     assert (len(crops), crops.shape[0], crops.boxes.shape) == (4, 4, (4, 5))
     assert source.asked == []
     crops[2]
@@ -286,12 +286,12 @@ def test_nothing_is_read_before_it_is_asked_for():
 def test_each_image_is_read_once(index, images):
     """Thirty crops of a photograph are no reason to hold it thirty times."""
     source = Source()
-    crops = Crops(BOXES, source)[index]
+    crops = Crops(BOXES, source, 3)[index]
     assert sorted(source.asked) == images
     np.testing.assert_array_equal(crops, [pixels(box) for box in BOXES[index]])
 
 
 def test_cut_keeps_sizes():
-    cut = Crops(MIXED, Source()).cut([3, 1])
+    cut = Crops(MIXED, Source(), 3).cut([3, 1])
     assert [crop.shape for crop in cut] == [(20, 30, 3), (10, 12, 3)]
     np.testing.assert_array_equal(cut[1], pixels(MIXED[1]))

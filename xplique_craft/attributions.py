@@ -69,10 +69,9 @@ class ConceptAttribution(ConceptExplainer):
         bank = self.craft.factorized.bank
         parts = []
         for coded in self._coded(inputs, targets, "class maps"):
-            size = self._size(inputs)
-            u = to_grid(coded.u.numpy(), size)
+            u = to_grid(coded.u.numpy(), coded.size)
             phi = contributions(coded, bank, head).phi
-            parts.append(resize_maps(class_maps(u, phi), size))
+            parts.append(resize_maps(class_maps(u, phi), coded.size))
         return tf.concat(parts, axis=0)
 
     def explain_concepts(self, inputs: Any, concepts: Any = None) -> np.ndarray:
@@ -106,14 +105,5 @@ class ConceptAttribution(ConceptExplainer):
         parts = []
         for coded in self._coded(inputs, None, "concept maps"):
             u = coded.u.numpy()[..., chosen]
-            parts.append(activation_maps(u, scale[chosen], self._size(inputs)))
+            parts.append(activation_maps(u, scale[chosen], coded.size))
         return np.concatenate(parts)
-
-    def _size(self, inputs: Any) -> tuple[int, int]:
-        """(H, W) of the images."""
-        shape = self._network().input_shape
-        if shape[0] is None or shape[1] is None:
-            spec = inputs.element_spec if isinstance(inputs, tf.data.Dataset) else inputs
-            image = spec[0] if isinstance(spec, tuple) else spec
-            shape = tuple(image.shape)[-len(shape) :]
-        return int(shape[0] or 0), int(shape[1] or 0)

@@ -92,6 +92,7 @@ def coded_batches(
             constant=constant,
             kkt=kkt,
             targets=weights,
+            size=tuple(batch.images.shape[1:3]),
         )
 
 

@@ -243,7 +243,7 @@ class Craft(ConceptModel):
         self.factorization = Factorization(
             inputs=inputs,
             class_id=class_id,
-            crops=Crops(crops.boxes, stream.images),
+            crops=Crops(crops.boxes, stream.images, crops.channels),
             reducer=factorized,
             crops_u=crops_u,
             concept_bank_w=factorized.components_,

@@ -100,6 +100,12 @@ def explain_class(
     titles = _titles(titles, len(images))
     check_positive_int("number_of_crops", number_of_crops)
     check_positive_int("number_of_views", number_of_views)
+    check_positive_int("nb_design", nb_design, minimum=2)
+    if class_names is not None and len(class_names) != craft.network.number_of_classes:
+        raise ValueError(
+            f"class_names must name the model's {craft.network.number_of_classes} classes, "
+            f"received {len(class_names)} names."
+        )
     if held_out is not None and not 0.0 <= held_out < 1.0:
         raise ValueError(f"held_out must be a share in [0, 1), received {held_out!r}.")
 
@@ -136,7 +142,9 @@ def explain_class(
                 np.abs(coefficients[shown]), craft.coefficient_scale, images.shape[1:3]
             )
             maps = np.clip(scaled, 0.0, 1.0)
-    notes = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    notes = list(
+        dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    )
     if maps is None:
         notes.append(
             "The activations at this layer have no places in the image, so the concepts are not "

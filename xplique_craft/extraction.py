@@ -35,12 +35,15 @@ class CropRows:
         How many images there were.
     predicted
         How many of them the model predicts as the class.
+    channels
+        Of the images.
     """
 
     boxes: np.ndarray
     rows: np.ndarray
     images: int
     predicted: int
+    channels: int
 
 
 def extract_rows(
@@ -79,7 +82,7 @@ def extract_rows(
     boxes = np.empty((0, 5), int)
     rows = np.empty((0, network.channels), np.float32)
     keys = np.empty(0, np.uint64)
-    predicted = total = 0
+    predicted = total = channels = 0
     for batch in stream.progress("crops", verbose):
         if batch.images.ndim != 4:
             raise ValueError(
@@ -104,7 +107,8 @@ def extract_rows(
         logits = network.logits(network.latents(batch.images)).numpy()
         predicted += int((logits.argmax(axis=1) == class_id).sum())
         total += n
-    return CropRows(boxes, rows, total, predicted)
+        channels = batch.images.shape[-1]
+    return CropRows(boxes, rows, total, predicted, channels)
 
 
 @dataclass(frozen=True)

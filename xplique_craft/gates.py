@@ -52,6 +52,8 @@ class Coded:
         (n, ...): relative KKT residual of the encoding.
     targets
         (n, classes) float32: weights of the logits in the score.
+    size
+        (H, W) of the images.
     """
 
     indices: np.ndarray
@@ -61,6 +63,7 @@ class Coded:
     constant: tf.Tensor
     kkt: tf.Tensor
     targets: np.ndarray
+    size: tuple[int, ...]
 
     def rows(self, rows: np.ndarray) -> "Coded":
         """Some of the images."""
@@ -72,6 +75,7 @@ class Coded:
             constant=tf.gather(self.constant, rows),
             kkt=tf.gather(self.kkt, rows),
             targets=self.targets[rows],
+            size=self.size,
         )
 
 
@@ -136,27 +140,39 @@ class _Compiled:
 
     @cached_property
     def slopes(self) -> Any:
-        """(gated, constant, bank, targets, at) -> (n, k)."""
+        """(gated, constant, bank, targets, nodes, weights) -> (n, k)."""
 
         def slopes(
             gated: tf.Tensor,
             constant: tf.Tensor,
             bank: tf.Tensor,
             targets: tf.Tensor,
-            at: tf.Tensor,
+            nodes: tf.Tensor,
+            weights: tf.Tensor,
         ) -> tf.Tensor:
-            point = at * tf.tensordot(gated, bank, 1) + constant
-            with tf.GradientTape() as tape:
-                tape.watch(point)
-                score = self._score(point, targets)
-            gradient = tape.gradient(
-                score, point, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            explained = tf.tensordot(gated, bank, 1)
+
+            def add(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                point = nodes[i] * explained + constant
+                with tf.GradientTape() as tape:
+                    tape.watch(point)
+                    score = self._score(point, targets)
+                gradient = tape.gradient(
+                    score, point, unconnected_gradients=tf.UnconnectedGradients.ZERO
+                )
+                return i + 1, total + weights[i] * gradient
+
+            _, gradient = tf.while_loop(
+                lambda i, _: i < tf.size(nodes),
+                add,
+                (tf.constant(0), tf.zeros_like(constant)),
+                parallel_iterations=1,
             )
             along = tf.tensordot(gradient, tf.transpose(bank), 1)
             return tf.reduce_sum(gated * along, list(range(1, gated.shape.rank - 1)))
 
-        scalar = tf.TensorSpec([], tf.float32)
-        tensors = [self.coefficients, self.latent, self.bank, self.targets, scalar]
+        vector = tf.TensorSpec([None], tf.float32)
+        tensors = [self.coefficients, self.latent, self.bank, self.targets, vector, vector]
         return compile_function(slopes, tensors)
 
 
@@ -223,14 +239,16 @@ class GatedHead:
             coded.gated, coded.constant, bank, gates, coded.targets, self.batch_size
         ).numpy()
 
-    def slopes(self, coded: Coded, bank: np.ndarray, at: float) -> np.ndarray:
-        """df_x/dm_j, (n, k), where all gates are `at`."""
-        self.evaluations += len(coded.targets)
+    def slopes(
+        self, coded: Coded, bank: np.ndarray, nodes: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """Weighted sum of df_x/dm_j, (n, k), over nodes (q,) that all gates are set to."""
+        self.evaluations += len(coded.targets) * len(nodes)
         return self._compiled.slopes(
-            coded.gated, coded.constant, bank, coded.targets, np.float32(at)
+            coded.gated, coded.constant, bank, coded.targets, nodes, weights
         ).numpy()
 
     def affine_form(self, coded: Coded, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(c, b) of f_x(m) = b + sum_j c_j m_j, (n, k) and (n,), float64; affine heads only."""
-        slopes = self.slopes(coded, bank, at=0.0).astype(np.float64)
+        slopes = self.slopes(coded, bank, np.zeros(1), np.ones(1)).astype(np.float64)
         return slopes, self.scores(coded.constant, coded.targets).astype(np.float64)

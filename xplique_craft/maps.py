@@ -16,7 +16,7 @@ import tensorflow as tf
 __all__ = ["activation_maps", "class_maps", "grid_of", "has_places", "resize_maps", "to_grid"]
 
 
-def grid_of(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
+def grid_of(tokens: int, size: tuple[int, ...]) -> tuple[int, int] | None:
     """
     Rows and columns of patches that make so many tokens.
 
@@ -39,12 +39,12 @@ def grid_of(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
     return None
 
 
-def has_places(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+def has_places(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
     """Whether coefficients of that shape, (n, ..., k), have places in images of (H, W)."""
     return len(shape) == 4 or (len(shape) == 3 and grid_of(shape[1], size) is not None)
 
 
-def to_grid(u: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def to_grid(u: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """
     Coefficients as maps.
 
@@ -80,7 +80,7 @@ def to_grid(u: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     )
 
 
-def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, int]) -> np.ndarray:
+def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, ...]) -> np.ndarray:
     """
     Maps at the resolution of the image.
 
@@ -100,7 +100,7 @@ def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, int]) -> np.ndarr
     return tf.image.resize(maps, size, method="bilinear").numpy()
 
 
-def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """
     Where each concept is.
 
@@ -126,7 +126,10 @@ def class_maps(u: np.ndarray, phi: np.ndarray) -> np.ndarray:
     """
     Why this class: each contribution laid out where its concept is.
 
-        M(p) = sum_j phi_j u_j(p) / sum_q u_j(q),    sum_p M(p) = sum_j phi_j
+        M(p) = sum_j phi_j |u_j(p)| / sum_q |u_j(q)|,    sum_p M(p) = sum_j phi_j
+
+    A concept that is absent contributes by being absent (where gates lead towards the mean): its
+    contribution is laid out evenly.
 
     Parameters
     ----------
@@ -140,7 +143,8 @@ def class_maps(u: np.ndarray, phi: np.ndarray) -> np.ndarray:
     maps
         (n, h, w, 1) float32, signed.
     """
-    u = np.asarray(u, np.float64)
+    u = np.abs(np.asarray(u, np.float64))
     total = u.sum(axis=(1, 2), keepdims=True)
-    share = np.divide(u, total, out=np.zeros_like(u), where=total > 0.0)
+    places = u.shape[1] * u.shape[2]
+    share = np.divide(u, total, out=np.full_like(u, 1.0 / places), where=total > 0.0)
     return np.einsum("nhwk,nk->nhw", share, phi)[..., None].astype(np.float32)

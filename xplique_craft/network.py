@@ -53,9 +53,7 @@ class Network:
     def _warn_softmax(self) -> None:
         last = steps_of(self.latent_to_logit)[-1].operation
         activation = getattr(last, "activation", None)
-        if isinstance(last, keras.layers.Softmax) or (
-            getattr(activation, "__name__", "") == "softmax"
-        ):
+        if type(last).__name__ == "Softmax" or getattr(activation, "__name__", "") == "softmax":
             warnings.warn(
                 f"The model ends in a softmax ({last.name!r}): its scores are probabilities, which "
                 "saturate and make every class depend on all others. Explain its logits instead: "

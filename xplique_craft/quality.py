@@ -77,7 +77,7 @@ def measure_quality(
         kkt = float(np.maximum(kkt, np.max(coded.kkt)))  # NaN stays
     same, rebuilt, left, full = (np.concatenate(part) for part in rows.values())
     scale = np.abs(np.concatenate(scores)).mean()
-    if abs(full.mean()) < SMALLEST_DENOMINATOR * scale:
+    if abs(full.mean()) <= SMALLEST_DENOMINATOR * scale:
         warnings.warn(
             f"The mean of score - h(0) is {full.mean():.3g}, below 1e-3 of the mean |score|, "
             f"{scale:.3g}: shares of it are not defined and are NaN.",

@@ -108,19 +108,24 @@ class Crops:
         (m, 5) int: image, top, left, height, width.
     images
         Function from the numbers (j,) of images to their pixels (j, H, W, channels).
+    channels
+        Of the images.
     """
 
-    def __init__(self, boxes: np.ndarray, images: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(
+        self, boxes: np.ndarray, images: Callable[[np.ndarray], np.ndarray], channels: int
+    ) -> None:
         self.boxes = boxes
         self._images = images
+        self._channels = channels
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(m, height, width) of np.asarray(crops), without its channels."""
-        return (len(self.boxes), *self.boxes[:, 3:].max(axis=0).tolist())
+        """(m, height, width, channels) of np.asarray(crops)."""
+        return (len(self.boxes), *self.boxes[:, 3:].max(axis=0).tolist(), self._channels)
 
     def cut(self, indices: Any) -> list[np.ndarray]:
         """Pixels of some crops, each at its own size."""

@@ -155,7 +155,9 @@ class Stream:
         if self._array is not None:
             for start in range(0, len(self._array), self.batch_size):
                 images = np.asarray(self._array[start : start + self.batch_size])
-                yield ImageBatch(start, images.astype(np.float32, copy=False), None)
+                images = images.astype(np.float32, copy=False)
+                self._check_finite(start, images)
+                yield ImageBatch(start, images, None)
             return
         start = 0
         elements = iter(self._dataset)
@@ -172,6 +174,7 @@ class Stream:
             images, targets = element if isinstance(element, tuple) else (element, None)
             images = np.asarray(images).astype(np.float32, copy=False)
             self._check_shape(images.shape)
+            self._check_finite(start, images)
             self._check_order(start, images)
             yield ImageBatch(start, images, None if targets is None else np.asarray(targets))
             start += len(images)
@@ -179,11 +182,19 @@ class Stream:
             raise ValueError(f"{self.name} holds no image.")
         self.length = start
 
+    def _check_finite(self, start: int, images: np.ndarray) -> None:
+        finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"{self.name} must be finite: image {start + int(np.argmin(finite))} contains NaN "
+                "or infinite values. Look for them in the preprocessing."
+            )
+
     def _check_order(self, start: int, images: np.ndarray) -> None:
         """A dataset is read more than once: its images must come in the same order each time."""
         sums = images.reshape(len(images), -1).sum(axis=1, dtype=np.float64)
         known = self._sums[start : start + len(sums)]
-        if not np.array_equal(sums[: len(known)], known, equal_nan=True):
+        if not np.array_equal(sums[: len(known)], known):
             raise ValueError(
                 f"{self.name} gives other images, or another order, each time it is read. Shuffle "
                 "with reshuffle_each_iteration=False, keep random augmentation out, or pass an "

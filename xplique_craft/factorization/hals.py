@@ -55,7 +55,7 @@ def svd_start(rows: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarr
         sides = [(np.maximum(s * a, 0.0), np.maximum(s * b, 0.0)) for s in (1.0, -1.0)]
         sizes = [np.linalg.norm(x) * np.linalg.norm(y) for x, y in sides]
         if j == 0:  # the leading pair of a non-negative matrix has one sign
-            sides, sizes = [(np.abs(a), np.abs(b))], [1.0]
+            sides, sizes = [(np.abs(a), np.abs(b))], [np.float32(1.0)]
         x, y = sides[int(np.argmax(sizes))]
         weight = np.sqrt(values[j] * max(sizes))
         u[:, j] = weight * x / max(np.linalg.norm(x), np.finfo(np.float32).tiny)

@@ -52,7 +52,7 @@ def scrambled_points(
         (n, N, d) in (0, 1).
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, replicate, 0x50B01]))
-    sobol = qmc.Sobol(dimension, scramble=True, bits=_BITS, rng=rng)
+    sobol = qmc.Sobol(dimension, scramble=True, bits=_BITS, seed=rng)
     base = sobol.random_base2(int(np.ceil(np.log2(max(number, 1)))))[:number]
     bits = (base * 2**_BITS).astype(np.uint64)
     image = np.asarray(indices)[:, None]

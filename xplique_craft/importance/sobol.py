@@ -34,22 +34,24 @@ _GATES_AT_ONCE = 8_000_000  # entries of gates that are held for a batch
 _CONSTANT = 1e-12  # variance of a constant score, relative to its mean square
 
 
-def affine_indices(slopes: np.ndarray) -> np.ndarray:
+def affine_indices(slopes: np.ndarray, constant: np.ndarray) -> np.ndarray:
     """
     Total indices of f(m) = b + sum_j c_j m_j.
 
     Parameters
     ----------
-    slopes
-        c, (n, k).
+    slopes, constant
+        c, (n, k), and b, (n,).
 
     Returns
     -------
     indices
-        (n, k): c_j^2 / sum_i c_i^2; zeros, with a warning, for an image whose slopes are all 0.
+        (n, k): c_j^2 / sum_i c_i^2; zeros for an image whose score does not depend on the gates.
     """
-    squares = np.square(slopes, dtype=np.float64)
-    return _divide(squares, squares.sum(axis=1))
+    variances = np.square(slopes, dtype=np.float64) / 12.0
+    variance = variances.sum(axis=1)
+    mean = constant + 0.5 * slopes.sum(axis=1)
+    return _divide(variances, variance, np.square(mean) + variance)
 
 
 def jansen_terms(values: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -76,16 +78,9 @@ def jansen_terms(values: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarra
     return numerators, values[:, : 2 * number]
 
 
-def _divide(numerators: np.ndarray, variance: np.ndarray, scale: Any = 0.0) -> np.ndarray:
-    """Indices (n, k); zeros with a warning where the score does not depend on the gates."""
-    constant = variance <= _CONSTANT * np.asarray(scale)
-    if np.any(constant):
-        warnings.warn(
-            f"The score of {int(np.sum(constant))} of {len(variance)} images does not depend on "
-            "the concepts: their importances are zeros. Is it the right class, and do the concepts "
-            "occur in these images?",
-            stacklevel=4,
-        )
+def _divide(numerators: np.ndarray, variance: np.ndarray, mean_square: np.ndarray) -> np.ndarray:
+    """Indices (n, k); zeros where the score does not depend on the gates."""
+    constant = variance <= _CONSTANT * mean_square
     safe = np.where(constant, 1.0, variance)
     return np.where(constant[:, None], 0.0, numerators / safe[:, None])
 
@@ -172,6 +167,14 @@ class SobolImportance(ConceptExplainer):
         before = head.evaluations
         parts = [self._batch(coded, head) for coded in self._coded(inputs, targets, "importance")]
         per_image = np.concatenate([part[0] for part in parts])
+        constant = np.logical_not(per_image.any(axis=1, keepdims=True))
+        if constant.any():
+            warnings.warn(
+                f"The score of {constant.sum()} of {len(constant)} images does not depend on the "
+                "concepts: their importances are zeros. Is it the right class, and do the concepts "
+                "occur in these images?",
+                stacklevel=2,
+            )
         overall = per_image.mean(axis=0)
         replicates = np.concatenate([part[1] for part in parts], axis=1).mean(axis=1)
         return Importance(
@@ -189,7 +192,7 @@ class SobolImportance(ConceptExplainer):
         bank = self.craft.factorized.bank
         k = len(bank)
         if head.affine:
-            indices = affine_indices(head.affine_form(coded, bank)[0])
+            indices = affine_indices(*head.affine_form(coded, bank))
             return indices, indices[None]
         if self.sampler is not None or self.estimator is not None:
             return self._foreign(coded, head)
@@ -264,7 +267,8 @@ class SobolImportance(ConceptExplainer):
                 np.asarray(self.estimator(m, v, self.nb_design))
                 for m, v in zip(gates, values, strict=True)
             ]
-            indices = np.stack(rows).astype(np.float64)
+            constant = values.var(axis=1) <= _CONSTANT * np.square(values).mean(axis=1)
+            indices = np.where(constant[:, None], 0.0, np.stack(rows).astype(np.float64))
         else:
             numerators, baseline = jansen_terms(values, self.nb_design)
             scale = np.square(baseline).mean(axis=1)
