@@ -22,7 +22,7 @@ from types import ModuleType
 
 import numpy as np
 
-__all__ = ["load_kit", "markdown_table", "photographs", "versions"]
+__all__ = ["load_kit", "markdown_table", "peak_memory", "photographs", "versions"]
 
 VARIABLE = "XPLIQUE_CRAFT_REALKIT"
 
@@ -60,6 +60,14 @@ def photographs(
         sys.exit(f"{number} photographs of {class_name} are needed, and there are {len(images)}.")
     inputs = kit.preprocess(images, model_name)
     return inputs[:fitted], inputs[fitted:]
+
+
+def peak_memory() -> int:
+    """Most bytes that this process has held at once, as Linux counts them."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    sys.exit("Peak memory is read from /proc/self/status, which has no VmHWM here.")
 
 
 def versions() -> str:

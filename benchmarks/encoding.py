@@ -20,7 +20,6 @@ their ratio.
 
 import argparse
 import multiprocessing
-import resource
 import time
 import warnings
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _kit import load_kit, markdown_table, photographs, versions
+from _kit import load_kit, markdown_table, peak_memory, photographs, versions
 
 MODELS = ("mobilenet", "squeezenet")
 CLASS = "tench"
@@ -89,9 +88,9 @@ def peak_of_gradient(side: str, rows: np.ndarray, bank: np.ndarray, queue: Any) 
     run = value_and_gradient(encode)
     run(tf.constant(rows[:64]))  # what is loaded and traced is not counted
     tensor = tf.constant(rows)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     run(tensor)
-    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+    queue.put(peak_memory() - before)
 
 
 def peak(side: str, rows: np.ndarray, bank: np.ndarray) -> float:

@@ -10,21 +10,15 @@ own, the reservoir of crops being full in both. CraftTf's, with 10 concepts, bes
 
 import argparse
 import multiprocessing
-import resource
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _kit import load_kit, markdown_table, versions
+from _kit import load_kit, markdown_table, peak_memory, versions
 
 MODEL, CLASS, CONCEPTS, BATCH_SIZE, MAX_CROPS = "mobilenet", "tench", 10, 32, 4000
 WARM = 40  # photographs of the run that does not count: everything is loaded and traced then
-
-
-def peak() -> int:
-    """Bytes this process has ever held at once."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def run_ours(split: Any, images: np.ndarray, class_id: int) -> int:
@@ -66,9 +60,9 @@ def measure(side: str, number: int, queue: Any) -> None:
     run = run_ours if side == "ours" else run_upstream
     run(split, inputs[:WARM], kit.class_index(CLASS))
     del inputs, photographs
-    before = peak()
+    before = peak_memory()
     returned = run(split, images, kit.class_index(CLASS))
-    queue.put((peak() - before, returned))
+    queue.put((peak_memory() - before, returned))
 
 
 def main() -> None:

@@ -27,6 +27,8 @@ from .._compiled import compile_function
 
 __all__ = ["hals", "svd_start"]
 
+ROUNDING = 1e-6  # moves below this share of the factors are float32's rounding
+
 
 def svd_start(rows: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """
@@ -67,7 +69,7 @@ def svd_start(rows: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _sweep(x: tf.Tensor, gram: tf.Tensor, products: tf.Tensor, k: int) -> tuple[Any, Any]:
-    """One update of every row of x (k, n), and how far the rows moved, weighted by curvature."""
+    """One update of every row of x (k, n); how far they moved and how large they are (2,)."""
     diagonal = tf.linalg.diag_part(gram)
     inverse = tf.math.reciprocal_no_nan(diagonal)[:, None]
     strict = gram - tf.linalg.diag(diagonal)
@@ -80,8 +82,9 @@ def _sweep(x: tf.Tensor, gram: tf.Tensor, products: tf.Tensor, k: int) -> tuple[
             row -= tf.linalg.matvec(tf.stack(rows), behind[j, :j], transpose_a=True)
         rows.append(tf.where(diagonal[j] > 0.0, tf.nn.relu(row), x[j]))
     updated = tf.stack(rows)
-    moved = tf.reduce_sum(diagonal * tf.reduce_sum(tf.abs(updated - x), axis=1))
-    return updated, moved
+    # Weighted by curvature, a move is a gradient.
+    sizes = tf.stack([tf.abs(updated - x), updated])
+    return updated, tf.linalg.matvec(tf.reduce_sum(sizes, axis=2), diagonal)
 
 
 @cache
@@ -95,17 +98,18 @@ def _compiled(k: int) -> Any:
             gram, products = tf.matmul(w, w, transpose_b=True), tf.matmul(w, a, transpose_b=True)
             ut, moved_u = _sweep(ut, gram, products, k)
             w, moved_w = _sweep(w, tf.matmul(ut, ut, transpose_b=True), ut @ a, k)
-            moved = moved_u + moved_w
-            return i + 1, ut, w, tf.where(i == 0, moved, first), moved
+            moved, size = tf.unstack(moved_u + moved_w)
+            first = tf.where(i == 0, moved, first)
+            done = moved <= tf.maximum(tolerance * first, ROUNDING * size)
+            return i + 1, ut, w, first, done
 
-        return tf.while_loop(
-            lambda i, ut, w, first, moved: (
-                (i == 0) | ((i < max_iter) & (moved > tolerance * first))
-            ),
+        i, ut, w, _, done = tf.while_loop(
+            lambda i, ut, w, first, done: (i < max_iter) & ~done,
             step,
-            (tf.constant(0), ut, w, tf.constant(0.0), tf.constant(0.0)),
+            (tf.constant(0), ut, w, tf.constant(0.0), tf.constant(False)),
             parallel_iterations=1,
         )
+        return i, ut, w, done
 
     matrix, factor = tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([k, None], tf.float32)
     number, share = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32)
@@ -127,7 +131,8 @@ def hals(
     max_iter
         Limit of iterations.
     tolerance
-        It stops where a sweep moves the factors by less than this share of the first sweep's.
+        It stops where a sweep moves the factors by less than this share of the first sweep's, or
+        by no more than rounding does.
 
     Returns
     -------
@@ -139,5 +144,5 @@ def hals(
         Whether the tolerance was reached.
     """
     ut = np.ascontiguousarray(u.T)
-    i, ut, w, first, moved = _compiled(len(bank))(rows, ut, bank, max_iter, tolerance)
-    return ut.numpy().T, w.numpy(), int(i), bool(moved <= tolerance * first)
+    iterations, ut, w, done = _compiled(len(bank))(rows, ut, bank, max_iter, tolerance)
+    return ut.numpy().T, w.numpy(), int(iterations), bool(done)
