@@ -146,10 +146,9 @@ def test_bad_settings(settings, error, message):
 
 
 def test_settings_are_shown():
-    for name, factorizer in {"NMF": NMF, "SemiNMF": SemiNMF}.items():
-        assert (
-            repr(factorizer(max_iter=5, tolerance=1e-3)) == f"{name}(max_iter=5, tolerance=0.001)"
-        )
+    nmf = NMF(max_iter=5, tolerance=1e-3, solver="hals")
+    assert repr(nmf) == "NMF(max_iter=5, tolerance=0.001, solver='hals')"
+    assert repr(SemiNMF(max_iter=5, tolerance=1e-3)) == "SemiNMF(max_iter=5, tolerance=0.001)"
     assert repr(KMeans(max_iter=5, restarts=2)) == "KMeans(max_iter=5, restarts=2)"
     assert repr(PCA()) == "PCA()"
 
