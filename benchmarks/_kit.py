@@ -22,7 +22,14 @@ from types import ModuleType
 
 import numpy as np
 
-__all__ = ["load_kit", "markdown_table", "peak_memory", "photographs", "versions"]
+__all__ = [
+    "forget_peak_memory",
+    "load_kit",
+    "markdown_table",
+    "peak_memory",
+    "photographs",
+    "versions",
+]
 
 VARIABLE = "XPLIQUE_CRAFT_REALKIT"
 
@@ -68,6 +75,11 @@ def peak_memory() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     sys.exit("Peak memory is read from /proc/self/status, which has no VmHWM here.")
+
+
+def forget_peak_memory() -> None:
+    """Let the peak start again from what the process holds now."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def versions() -> str:

@@ -27,7 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _kit import load_kit, markdown_table, peak_memory, photographs, versions
+from _kit import (
+    forget_peak_memory,
+    load_kit,
+    markdown_table,
+    peak_memory,
+    photographs,
+    versions,
+)
 
 MODELS = ("mobilenet", "squeezenet")
 CLASS = "tench"
@@ -52,12 +59,14 @@ def timed(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
-def unrolled(bank: np.ndarray) -> Any:
-    """Xplique's factorizer with this bank, as HolisticCraftTf makes it."""
+def unrolled(k: int, rows: np.ndarray) -> Any:
+    """Xplique's factorizer as HolisticCraftTf makes it, fitted by itself."""
     from xplique.concepts.tf.factorizer import TfSklearnNMFFactorizer
 
-    factorizer = TfSklearnNMFFactorizer(n_components=len(bank), alpha_W=1e-2, max_iter=200)
-    factorizer._concept_bank_w = bank
+    factorizer = TfSklearnNMFFactorizer(n_components=k, alpha_W=1e-2, max_iter=200, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        factorizer.fit(rows)
     return factorizer
 
 
@@ -80,24 +89,27 @@ def ours(bank: np.ndarray) -> Callable[[Any], Any]:
     return lambda rows: encode(rows, bank)[0]
 
 
-def peak_of_gradient(side: str, rows: np.ndarray, bank: np.ndarray, queue: Any) -> None:
+def peak_of_gradient(side: str, rows: np.ndarray, factorizer: Any, queue: Any) -> None:
     """Put into the queue by how many bytes a gradient raises the peak of this process."""
     import tensorflow as tf
 
-    encode = ours(bank) if side == "ours" else unrolled(bank).encode_differentiable
+    encode = ours(factorizer.get_concept_bank())
+    if side != "ours":
+        encode = factorizer.encode_differentiable
     run = value_and_gradient(encode)
     run(tf.constant(rows[:64]))  # what is loaded and traced is not counted
     tensor = tf.constant(rows)
+    forget_peak_memory()
     before = peak_memory()
     run(tensor)
     queue.put(peak_memory() - before)
 
 
-def peak(side: str, rows: np.ndarray, bank: np.ndarray) -> float:
+def peak(side: str, rows: np.ndarray, factorizer: Any) -> float:
     """Bytes, measured in a process of its own."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    process = context.Process(target=peak_of_gradient, args=(side, rows, bank, queue))
+    process = context.Process(target=peak_of_gradient, args=(side, rows, factorizer, queue))
     process.start()
     value = queue.get()
     process.join()
@@ -140,7 +152,8 @@ def compare(rows: np.ndarray, k: int, run_g: Callable[[], Any]) -> list[str]:
     tensor = tf.constant(rows)
     fewer = rows[: len(rows) * GRADIENT_PHOTOGRAPHS // PHOTOGRAPHS]
     small = tf.constant(fewer)
-    encode, eager = ours(bank), unrolled(bank).encode_differentiable
+    encode, factorizer = ours(bank), unrolled(k, rows[chosen])
+    eager, same = factorizer.encode_differentiable, ours(factorizer.get_concept_bank())
     coefficients = (encode(tensor).numpy(), solver.transform(rows))
     exact = ours(bank.astype(np.float64))(rows.astype(np.float64)).numpy()
     errors = [np.abs(u - exact).max() / exact.max() for u in coefficients]
@@ -156,13 +169,13 @@ def compare(rows: np.ndarray, k: int, run_g: Callable[[], Any]) -> list[str]:
     compiled = tf.function(value_and_gradient(eager))
     gradients = timed(
         {
-            "ours": lambda: value_and_gradient(encode)(small),
+            "ours": lambda: value_and_gradient(same)(small),
             "eager": lambda: value_and_gradient(eager)(small),
             "function": lambda: compiled(small),
         },
         GRADIENT_REPEATS,
     )
-    memory = {side: peak(side, fewer, bank) for side in ("ours", "eager")}
+    memory = {side: peak(side, fewer, factorizer) for side in ("ours", "eager")}
     return [
         str(k),
         f"{seconds['scikit-learn'] / seconds['ours']:.1f}",

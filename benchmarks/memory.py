@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _kit import load_kit, markdown_table, peak_memory, versions
+from _kit import forget_peak_memory, load_kit, markdown_table, peak_memory, versions
 
 MODEL, CLASS, CONCEPTS, BATCH_SIZE, MAX_CROPS = "mobilenet", "tench", 10, 32, 4000
 WARM = 40  # photographs of the run that does not count: everything is loaded and traced then
@@ -60,6 +60,7 @@ def measure(side: str, number: int, queue: Any) -> None:
     run = run_ours if side == "ours" else run_upstream
     run(split, inputs[:WARM], kit.class_index(CLASS))
     del inputs, photographs
+    forget_peak_memory()
     before = peak_memory()
     returned = run(split, images, kit.class_index(CLASS))
     queue.put((peak_memory() - before, returned))

@@ -1,6 +1,5 @@
-"""Craft: finds planted concepts, answers what it is asked, whatever the images come in."""
+"""Craft: finds planted concepts, whatever the seed, the settings and the way it is made."""
 
-import warnings
 from typing import Any
 
 import keras
@@ -9,29 +8,13 @@ import planted
 import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.optimize import linear_sum_assignment
+from reference import matched_cosines
+from squares import BANK, SIZE, coloured_squares, refit
 from xplique.concepts.base import BaseConceptExtractor
 
 import xplique_craft as xc
 from xplique_craft.importance import SobolImportance
 from xplique_craft.sampling import crop_boxes
-
-SIZE = (16, 24)
-# Each concept has a channel of its own, and crops show each alone: then the factors are unique.
-BANK = np.array([[1, 0, 0, 0.5, 0.5, 0], [0, 1, 0, 0, 0.5, 0.5], [0, 0, 1, 0.5, 0, 0.5]])
-
-
-def coloured_squares(number: int = 9) -> np.ndarray:
-    """Squares of one concept each, two of different concepts in every image."""
-    rng = np.random.default_rng(3)
-    images = []
-    for i in range(number):
-        first = planted.square(SIZE, int(rng.integers(0, 9)), int(rng.integers(0, 5)), 7, i % 3)
-        second = planted.square(
-            SIZE, int(rng.integers(0, 9)), int(rng.integers(12, 17)), 7, (i + 1) % 3
-        )
-        images.append(rng.uniform(0.5, 1.0) * first + rng.uniform(0.5, 1.0) * second)
-    return np.stack(images).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -56,33 +39,14 @@ def craft(model: keras.Model, images: np.ndarray, class_id: int) -> xc.Craft:
     return craft
 
 
-def refit(craft: xc.Craft, inputs: Any, **settings: Any) -> xc.Craft:
-    """The same model, class and number of concepts, fitted again."""
-    other = xc.Craft.from_model(craft.split, None, 3, **{"batch_size": 4, **settings})
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Only .* images are predicted as class")
-        other.fit(inputs, craft.class_id)
-    return other
-
-
-def matched(found: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which found row is which known one, and their cosines."""
-    cosines = (found / np.linalg.norm(found, axis=1, keepdims=True)) @ (
-        known / np.linalg.norm(known, axis=1, keepdims=True)
-    ).T
-    rows, columns = linear_sum_assignment(-cosines)
-    order = rows[np.argsort(columns)]
-    return order, cosines[order, np.arange(len(known))]
-
-
 # ----------------------------------------------------------------------------------- what it finds
 def test_it_finds_the_planted_concepts(craft: xc.Craft) -> None:
-    _, cosines = matched(craft.factorized.bank, BANK)
+    cosines, _ = matched_cosines(craft.factorized.bank, BANK)
     assert cosines.min() > 0.99
 
 
 def test_it_finds_how_much_of_them_there_is_where(craft: xc.Craft, images: np.ndarray) -> None:
-    order, _ = matched(craft.factorized.bank, BANK)
+    _, order = matched_cosines(craft.factorized.bank, BANK)
     scale = np.linalg.norm(craft.factorized.bank[order], axis=1) / np.linalg.norm(BANK, axis=1)
     cells = images.reshape(len(images), 8, 2, 12, 2, 3).mean(axis=(2, 4))
     assert_allclose(craft.transform(images)[..., order] * scale, cells, atol=0.05)
@@ -102,7 +66,7 @@ def test_the_scale_of_activations_does_not_matter(
     model = planted.network(BANK * scale, "relu", size=SIZE, stride=2)
     other = xc.Craft.from_model(model, planted.LAYER, 3)
     other.fit(images, planted.predicted(model, images))
-    _, cosines = matched(other.factorized.bank, craft.factorized.bank)
+    cosines, _ = matched_cosines(other.factorized.bank, craft.factorized.bank)
     assert cosines.min() > 1.0 - 1e-3
     assert other.factorized.relative_error == pytest.approx(
         craft.factorized.relative_error, abs=2e-3
@@ -231,111 +195,6 @@ def test_a_fit_leaves_the_global_generators_alone(craft: xc.Craft, images: np.nd
     assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
-# ------------------------------------------------------------------------------------------ inputs
-def all_kinds(images: np.ndarray) -> dict[str, Any]:
-    dataset = tf.data.Dataset.from_tensor_slices(images)
-    labelled = tf.data.Dataset.from_tensor_slices((images, np.arange(len(images))))
-    one_hot = tf.data.Dataset.from_tensor_slices((images, np.eye(len(images))))
-    return {
-        "tensor": tf.constant(images),
-        "list": list(images),
-        "float64": images.astype(np.float64),
-        "float16": images.astype(np.float16),
-        "unbatched": dataset,
-        "batched": dataset.batch(5),
-        "prefetched": dataset.batch(2).prefetch(tf.data.AUTOTUNE),
-        "labels": labelled,
-        "labels, batched": labelled.batch(5).prefetch(1),
-        "one-hot": one_hot.batch(4),
-        "float64 dataset": tf.data.Dataset.from_tensor_slices(images.astype(np.float64)),
-        "generator": tf.data.Dataset.from_generator(
-            lambda: iter(images), output_signature=tf.TensorSpec((*SIZE, 3), tf.float32)
-        ),
-    }
-
-
-@pytest.mark.parametrize("kind", all_kinds(np.zeros((1, *SIZE, 3), np.float32)))
-def test_inputs_of_all_kinds(craft: xc.Craft, images: np.ndarray, kind: str) -> None:
-    inputs = all_kinds(images)[kind]
-    tolerance = 5e-3 if kind == "float16" else 1e-4
-    other = planted.fitted(craft.split, craft.factorized.bank, inputs, craft.class_id, batch_size=4)
-    assert_allclose(other.factorization.crops_u, craft.factorization.crops_u, atol=tolerance)
-    assert_array_equal(other.factorization.crops.boxes, craft.factorization.crops.boxes)
-    assert_allclose(other.factorization.crops[40], craft.factorization.crops[40], atol=1e-3)
-    assert_allclose(other.transform(inputs), craft.transform(images), atol=tolerance)
-    assert_allclose(other.ablation_effects(inputs), craft.ablation_effects(images), atol=tolerance)
-
-
-def test_pixels_from_0_to_255(craft: xc.Craft, images: np.ndarray) -> None:
-    pixels = np.rint(255 * images).astype(np.uint8)
-    expected = refit(craft, pixels.astype(np.float32))
-    other = refit(craft, pixels)
-    assert_array_equal(other.factorized.bank, expected.factorized.bank)
-    assert_array_equal(other.transform(pixels), expected.transform(pixels.astype(np.float32)))
-
-
-def test_a_shuffled_dataset_is_refused_or_understood(craft: xc.Craft, images: np.ndarray) -> None:
-    """Read twice in two orders, its crops would be of other images than their coefficients."""
-    dataset = tf.data.Dataset.from_tensor_slices(images)
-    steady = dataset.shuffle(9, seed=1, reshuffle_each_iteration=False)
-    found = refit(craft, steady).factorization
-    best = int(found.crops_u[:, 0].argmax())
-    resized = tf.image.resize(found.crops[best][None], SIZE)
-    pooled = craft.input_to_latent_model(resized).numpy().mean(axis=(1, 2))
-    assert_allclose(found.reducer.transform(pooled)[0], found.crops_u[best], atol=1e-4)
-    with pytest.raises(ValueError, match="another order, each time it is read"):
-        refit(craft, dataset.shuffle(9, seed=1))
-
-
-@pytest.mark.parametrize("batch_size", [1, 5, 64])
-def test_batches_do_not_matter(craft: xc.Craft, images: np.ndarray, batch_size: int) -> None:
-    """Encodings of a given bank agree to 1e-4."""
-    other = planted.fitted(craft.split, craft.factorized.bank, images, batch_size=batch_size)
-    assert_allclose(other.transform(images), craft.transform(images), atol=1e-4)
-    assert_allclose(other.factorization.crops_u, craft.factorization.crops_u, atol=1e-4)
-    assert_allclose(
-        SobolImportance(other, 64).explain(images, craft.class_id),
-        SobolImportance(craft, 64).explain(images, craft.class_id),
-        atol=1e-4,
-    )
-
-
-def test_batch_size_bounds_what_g_sees(
-    craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network, seen = craft.network, []
-    crop_latents, latents = network.crop_latents, network.latents
-
-    def watched_crops(batch: np.ndarray, box: np.ndarray) -> Any:
-        seen.append(len(batch))
-        return crop_latents(batch, box)
-
-    def watched(batch: np.ndarray) -> Any:
-        seen.append(len(batch))
-        return latents(batch)
-
-    monkeypatch.setattr(network, "crop_latents", watched_crops)
-    monkeypatch.setattr(network, "latents", watched)
-    other = refit(craft, images, batch_size=2)
-    other.transform(images)
-    other.contributions(images)
-    other.quality(images)
-    assert max(seen) == 2
-    assert len(seen) > 5 * 30
-
-
-def test_models_of_images_of_any_size(images: np.ndarray) -> None:
-    """Fitted on one size, asked about another."""
-    model = planted.network(BANK, "relu", size=(None, None))
-    craft = xc.Craft.from_model(model, planted.LAYER, 3)
-    craft.fit(images, planted.predicted(model, images))
-    large = images.repeat(2, axis=1).repeat(2, axis=2)
-    u = craft.transform(large)
-    assert u.shape == (9, 32, 48, 3)
-    assert_allclose(u[:, ::2, ::2], craft.transform(images), atol=1e-4)
-    assert_allclose(craft.contributions(large).score, craft.contributions(images).score, atol=1e-3)
-
-
 # ------------------------------------------------------------------------------- crops and latents
 @pytest.mark.parametrize(("patch_size", "number"), [(8, 12), (16, 2), ((6, 16), 26), (1, 384)])
 def test_crops_of_given_sizes(
@@ -351,7 +210,7 @@ def test_crops_of_given_sizes(
         assert height == width
         covered[top : top + height, left : left + width] += 1
     assert covered.min() >= 1
-    _, cosines = matched(other.factorized.bank, BANK)
+    cosines, _ = matched_cosines(other.factorized.bank, BANK)
     assert cosines.min() > 0.9
 
 
@@ -374,7 +233,7 @@ def test_tokens_and_pooled_activations(
     model = planted.network(BANK, head, latent=latent, size=SIZE, stride=2)
     craft = xc.Craft.from_model(model, planted.LAYER, 3)
     craft.fit(images, planted.predicted(model, images))
-    _, cosines = matched(craft.factorized.bank, BANK)
+    cosines, _ = matched_cosines(craft.factorized.bank, BANK)
     assert cosines.min() > 0.95
     assert craft.transform(images).shape == shape
     importances = craft.estimate_importance()

@@ -6,11 +6,13 @@ import keras
 import numpy as np
 import planted
 import pytest
+import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
-from xplique_craft.explanation import best_crops, explain_class
+from xplique_craft.explanation import _left_out, best_crops, explain_class
 from xplique_craft.importance import SobolImportance
+from xplique_craft.maps import activation_maps
 from xplique_craft.results import ClassExplanation
 
 SIZE = (16, 24)
@@ -192,6 +194,51 @@ def test_crops_show_their_concept(explained: tuple[ClassExplanation, xc.Craft]) 
             assert crop.reshape(-1, 3).mean(axis=0).argmax() == colour
 
 
+def test_six_crops_at_most_by_default(craft: xc.Craft, images: np.ndarray) -> None:
+    explanation = explain_class(craft, images, 0, held_out=None)
+    assert max(len(card.crops) for card in explanation.cards) == 6
+    more = explain_class(craft, images, 0, held_out=None, number_of_crops=9)
+    assert max(len(card.crops) for card in more.cards) == 9
+
+
+def test_signed_concepts_show_their_positive_end(craft: xc.Craft, images: np.ndarray) -> None:
+    other = xc.Craft.from_model(craft.split, None, 2, factorizer="pca", batch_size=8)
+    explanation = explain_class(other, images, 0)
+    assert any("crops show the positive end only" in note for note in explanation.notes)
+    assert min(card.coefficients.min() for card in explanation.cards) < 0.0
+    assert all(u > 0.0 for card in explanation.cards for u in card.crop_coefficients)
+    assert np.isnan(explanation.quality.kkt_residual)
+    plain = explain_class(craft, images, 0)
+    assert not any("signed" in note for note in plain.notes)
+
+
+def test_maps_are_kept_of_the_images_shown_alone(
+    craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coefficients at every position are held for a batch at a time."""
+    encoded = []
+    transform = craft.transform
+
+    def watched(*arguments: Any) -> np.ndarray:
+        u = transform(*arguments)
+        encoded.append(len(u))
+        return u
+
+    monkeypatch.setattr(craft, "transform", watched)
+    explanation = explain_class(craft, images, 0, held_out=None, number_of_views=9)
+    assert encoded == [8, 4]
+    assert len(explanation.images) == 9
+    used = [i for i in range(16) if i not in OTHERS]
+    u = transform(images[used])
+    for card in explanation.cards:
+        mean = u[..., card.concept].mean(axis=(1, 2))
+        assert_allclose(card.coefficients, mean, rtol=1e-4)
+    expected = np.clip(
+        activation_maps(u[8:9], craft.coefficient_scale, images.shape[1:3])[0], 0.0, 1.0
+    )
+    assert_allclose(explanation.images[8].maps, expected, atol=1e-5)
+
+
 def test_best_crops_by_hand() -> None:
     """Boxes of images 0, 0, 1, 2; two crops at most, one of each image, none that lacks it."""
     boxes = np.array([[image, 0, 0, 4, 4] for image in (0, 0, 1, 2)])
@@ -247,6 +294,27 @@ def test_names_and_titles(craft: xc.Craft, images: np.ndarray) -> None:
     assert {view.title for view in explanation.images} <= {f"{i}.jpg" for i in OTHERS}
     named = explain_class(craft, images, 1, class_name="grass", class_names=["red", "green", "no"])
     assert named.class_name == "grass"
+
+
+def test_what_the_images_left_out_are_predicted_as(craft: xc.Craft, images: np.ndarray) -> None:
+    unnamed = explain_class(craft, images, 0)
+    assert "4 images were left out, predicted as another class: class 1 (4)." in unnamed.notes
+    names = ["red", "green", "none"]
+    one = [i for i in range(16) if i not in OTHERS[1:]]
+    named = explain_class(craft, images[one], 0, class_names=names)
+    assert "1 image was left out, which is predicted as another class: green (1)." in named.notes
+    none = explain_class(craft, images[one[:2] + one[3:]], 0, class_names=names)
+    assert none.number_left_out == 0
+    assert not any("left out" in note for note in none.notes)
+
+
+def test_three_predictions_are_named_the_most_frequent_first() -> None:
+    predictions = np.array([4, 2, 2, 7, 5, 5, 5, 9])
+    (note,) = _left_out(predictions, list("abcdefghij"))
+    assert note == (
+        "8 images were left out, predicted as another class: f (3), c (2), e (1) and 2 more of "
+        "the model's classes."
+    )
 
 
 def test_notes_say_a_thing_once(model: keras.Model, images: np.ndarray) -> None:
@@ -355,6 +423,12 @@ def test_a_class_that_is_never_predicted(craft: xc.Craft, images: np.ndarray) ->
         ({"number_of_views": 1.5}, TypeError, "number_of_views must be an integer"),
         ({"nb_design": 1}, ValueError, "nb_design must be at least 2, received 1"),
         ({"images": np.zeros((16, 24, 3))}, ValueError, "received one image"),
+        (
+            {"images": tf.data.Dataset.from_tensor_slices(np.zeros((4, 16, 24, 3))).batch(2)},
+            TypeError,
+            r"images must be an array or a tensor .*tf\.data\.Dataset\. Collect its images first",
+        ),
+        ({"images": iter([])}, TypeError, r"received list_iterator\. Collect the images first"),
         ({"images": np.zeros((2, 8, 8, 3))}, ValueError, r"received \(2, 8, 8, 3\)"),
     ],
     ids=str,

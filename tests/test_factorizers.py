@@ -42,7 +42,10 @@ def test_contract(factorizer, signed, noisy):
     u, residual = found.encode(rows)
     assert u.shape == (150, 5)
     assert residual.shape == (150,)
-    assert float(tf.reduce_max(residual)) <= 1e-5
+    if isinstance(factorizer, (KMeans, PCA)):
+        assert np.isnan(residual).all()  # they solve no such problem
+    else:
+        assert float(tf.reduce_max(residual)) <= 1e-5
     if not factorizer.signed_coefficients:
         assert float(tf.reduce_min(u)) >= 0.0
     decoded = found.decode(u).numpy()

@@ -93,6 +93,18 @@ def test_histogram_of_a_silent_concept_has_one_full_bin():
     assert edges[-1] == 1.0
 
 
+def test_histogram_of_signed_coefficients_runs_from_the_least_to_the_largest():
+    counts, edges = plots.histogram_bins(np.array([-2.0, -1.9, 0.5, 2.0]), bins=2)
+    np.testing.assert_array_equal(counts, [2, 2])
+    np.testing.assert_allclose(edges, [-2.0, 0.0, 2.0])
+    counts, edges = plots.histogram_bins(np.array([-3.0, -2.5, -1.0]), bins=2)
+    np.testing.assert_array_equal(counts, [2, 1])
+    np.testing.assert_allclose(edges, [-3.0, -2.0, -1.0])
+    counts, edges = plots.histogram_bins(np.array([-3.0, -3.0]), bins=2)
+    assert counts.sum() == 2
+    assert edges[0] == -3.0
+
+
 # --- steps
 
 
@@ -224,6 +236,24 @@ def test_exact_importance_says_that_nothing_was_sampled():
 def test_undefined_importance_comes_last_and_is_named():
     ax = plots.importance_bars(make_importance(overall=np.array([np.nan, 0.6, 0.3])))
     assert [text.get_text() for text in ax.texts] == ["0.600", "0.300", "not defined"]
+
+
+@pytest.mark.parametrize(
+    ("exact", "known", "meanings"),
+    [
+        (True, True, ["90% interval over images", "exact, nothing sampled"]),
+        (False, True, ["90% interval over images", "90% interval of the sampling"]),
+        (False, False, ["90% interval over images"]),
+    ],
+)
+def test_importance_bars_say_which_intervals_they_draw(exact, known, meanings):
+    overall = np.array([0.6, 0.3])
+    interval = np.stack([0.9 * overall, 1.1 * overall], axis=1)
+    sampled = interval if known else np.full((2, 2), np.nan)
+    importance = Importance(overall[None], overall, sampled, interval, "sobol total", 8, exact)
+    ax = plots.importance_bars(importance)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == meanings
+    assert len(ax.lines) == (4 if exact or known else 2)
 
 
 def test_activation_histogram_counts_images():

@@ -114,8 +114,7 @@ def test_the_header_says_what_was_explained(page):
         "Images12 + 5 held out",
         "Left out17 predicted as another class",
         "Crops2/7, 1/2, 5/7 and the whole image",
-        "Seed42",
-        "Versionskeras 3.15.0 xplique 2.0.2",
+        "Seed and versionsseed 42 keras 3.15.0 xplique 2.0.2",
     }
     assert "<title>What small_cnn sees in astronaut</title>" in page
     assert "<li>Only 12 images were given.</li>" in page

@@ -47,6 +47,9 @@ def test_levels_of_shares(value, level):
 def test_an_interval_beyond_the_threshold_is_said():
     quality = make_explanation().quality
     wide = replace(quality, agreement=Estimate(0.98, 0.9, 1.0))
-    assert read_quality(wide)[0].words.endswith("its interval reaches beyond the threshold")
+    words = "The concepts alone keep the prediction; with 12 images the interval is wide"
+    assert read_quality(wide)[0].words == words
+    many = read_quality(replace(wide, number_of_images=400))[0].words
+    assert many.endswith("keep the prediction; its interval is not all within the threshold")
     assert read_quality(quality)[0].words == "The concepts alone keep the prediction"
     assert overall_verdict(read_quality(quality)) == "Faithful: all three numbers are good."

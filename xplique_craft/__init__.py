@@ -10,6 +10,7 @@ In the order of use:
     explain_class, report             everything about a class, as one page
     plots                             figures of results
     factorization                     how activations become concepts
+    load_model                        reads a saved encoder or decoder
 
 Importing the package is quick; TensorFlow is loaded with the first name that needs it.
 """
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from . import attributions, factorization, importance, plots, report
     from .craft import Craft
     from .explanation import explain_class
+    from .models import load_model
     from .splitting import Candidate, Split, candidate_layers, join_models, split_model
 
 __version__ = "0.1.0"
@@ -35,6 +37,7 @@ __all__ = [
     "factorization",
     "importance",
     "join_models",
+    "load_model",
     "plots",
     "report",
     "split_model",
@@ -47,6 +50,7 @@ _HOMES = {
     "candidate_layers": "splitting",
     "explain_class": "explanation",
     "join_models": "splitting",
+    "load_model": "models",
     "split_model": "splitting",
 }
 

@@ -2,6 +2,7 @@
 What the console's commands share: plain messages, the model of a file, the summary of a result.
 """
 
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -89,22 +90,31 @@ def input_shape(model: Any, size: str | None) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def best_layer(candidates: "Sequence[Candidate]", classes: int) -> "Candidate | None":
+def best_layer(
+    candidates: "Sequence[Candidate]", classes: int, *, signed: bool = False
+) -> "Candidate | None":
     """
     The last candidate that is non-negative and has several positions; None without one.
 
-    One with as many channels as classes is passed over: its channels are the classes' own maps, in
+    With `signed`, where none is known to be non-negative: the last that has several positions. One
+    with as many channels as classes is passed over: its channels are the classes' own maps, in
     which there are no parts left to find.
     """
-    for candidate in reversed(candidates):
-        *positions, channels = candidate.shape
-        if candidate.non_negative and channels != classes and any(n != 1 for n in positions):
-            return candidate
-    return None
+    placed = [
+        candidate
+        for candidate in candidates
+        if candidate.shape[-1] != classes and any(n != 1 for n in candidate.shape[:-1])
+    ]
+    fitting = [candidate for candidate in placed if candidate.non_negative]
+    if not fitting and signed:
+        fitting = placed
+    return fitting[-1] if fitting else None
 
 
 def print_summary(explanation: "ClassExplanation") -> None:
     """How many pictures, how faithful, and the first concepts."""
+    from .report.numbers import NOT_APPLICABLE
+
     checked = explanation.quality_held_out
     quality = checked or explanation.quality
     held_out = checked.number_of_images if checked else 0
@@ -125,6 +135,9 @@ def print_summary(explanation: "ClassExplanation") -> None:
     typer.echo(f"  agreement             {quality.agreement}")
     typer.echo(f"  reconstruction share  {quality.reconstruction_share}")
     typer.echo(f"  explained share       {quality.explained_share}")
+    encoding = quality.kkt_residual
+    text = f"{encoding:.1e}" if math.isfinite(encoding) else NOT_APPLICABLE
+    typer.echo(f"  KKT residual          {text}")
     typer.echo("Concepts that add most to the score:")
     for card in explanation.cards[:_CONCEPTS_SHOWN]:
         typer.echo(

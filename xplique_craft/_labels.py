@@ -2,10 +2,11 @@
 Names of classes, read from a file of labels, and the class that a word means.
 """
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any
+
+from ._checks import nearest
 
 __all__ = ["find_class", "read_labels"]
 
@@ -87,9 +88,8 @@ def find_class(word: str, labels: dict[int, list[str]] | None) -> tuple[int, str
     if found:
         which = " or ".join(f"{index} ({', '.join(labels[index])})" for index in found)
         raise ValueError(f"class {word!r} is the name of several: give the index, {which}.")
-    near = difflib.get_close_matches(word.casefold(), known, n=3)
-    hint = f"the nearest: {', '.join(map(repr, near))}" if near else "and nothing is near"
-    raise ValueError(f"class must be an index or one of the labels, not {word!r}; {hint}.")
+    hint = nearest(word.casefold(), known) or "None of them is near."
+    raise ValueError(f"class must be an index or one of the labels, not {word!r}. {hint}")
 
 
 def _names(text: str) -> list[str]:

@@ -98,7 +98,12 @@ class ConceptAttribution(ConceptExplainer):
         """
         scale = self.craft.coefficient_scale
         chosen = np.arange(len(scale)) if concepts is None else np.atleast_1d(concepts)
-        if chosen.size == 0 or chosen.min() < 0 or chosen.max() >= len(scale):
+        if (
+            chosen.size == 0
+            or chosen.dtype.kind not in "iu"
+            or chosen.min() < 0
+            or chosen.max() >= len(scale)
+        ):
             raise ValueError(
                 f"concepts must be indices in [0, {len(scale)}), received {concepts!r}."
             )

@@ -43,6 +43,22 @@ class Resize(str, Enum):
     squash = "squash"
 
 
+class FactorizerName(str, Enum):
+    """Ways to find concepts, by the names that `Craft` gives them."""
+
+    nmf = "nmf"
+    semi_nmf = "semi-nmf"
+    kmeans = "kmeans"
+    pca = "pca"
+
+
+class Baseline(str, Enum):
+    """What gates lead towards when they close."""
+
+    zero = "zero"
+    mean = "mean"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"xplique-craft {__version__}")
@@ -86,7 +102,7 @@ def layers(
     after, the [bold]head[/bold], turns these into scores.
 
     [bold]non-negative[/bold]: after a ReLU, say. Concepts are parts that add up, and
-    need it.
+    need it; those of `explain --factorizer semi-nmf` do not.
 
     [bold]affine head[/bold]: averages and linear layers only. Importance is then
     exact, not sampled.
@@ -118,10 +134,13 @@ def layers(
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
-    if best is None:
-        typer.echo("No layer is non-negative and has positions: none is recommended.")
-    else:
+    if best is not None:
         typer.echo(f"* begin with --layer {best.name}")
+        return
+    typer.echo("No layer is known to be non-negative and has positions: none is recommended.")
+    signed = best_layer(candidates, loaded.output_shape[-1], signed=True)
+    if signed is not None:
+        typer.echo(f"Signed layers: begin with --layer {signed.name} --factorizer semi-nmf")
 
 
 @app.command()
@@ -141,6 +160,16 @@ def explain(
         typer.Option(help="Where to cut the model; default: the one `layers` marks with *."),
     ] = None,
     concepts: Annotated[int, typer.Option(help="How many concepts to find.", min=1)] = 10,
+    factorizer: Annotated[
+        FactorizerName,
+        typer.Option(help="How concepts are found; semi-nmf takes signed layers (see above)."),
+    ] = FactorizerName.nmf,
+    baseline: Annotated[
+        Baseline,
+        typer.Option(
+            help="What takes a concept's place where it is taken out: nothing (zero), or its mean."
+        ),
+    ] = Baseline.zero,
     preprocess: Annotated[
         str,
         typer.Option(
@@ -185,6 +214,17 @@ def explain(
     [bold]--layer[/bold] is where the model is cut: `xplique-craft layers MODEL`
     lists what there is.
 
+    [bold]--factorizer[/bold] is how concepts are found in its activations:
+
+    \b
+      nmf       parts that add up: CRAFT's, for non-negative layers
+      semi-nmf  the same for signed layers: transformers, GELU, before a ReLU
+      kmeans    clusters, one concept a position; to compare with
+      pca       directions with two ends; to compare with
+
+    [bold]--baseline mean[/bold] is for heads that begin with a normalisation, such as
+    the LayerNorm of a transformer or ConvNeXt.
+
     [bold]--preprocess[/bold] is what was done to the pictures when the model was
     trained; with a wrong one, few pictures are predicted right. For x from 0
     to 255, in RGB:
@@ -204,9 +244,12 @@ def explain(
           --preprocess tf --output tench-report
       xplique-craft explain model.keras tench/ --class tench \\
           --labels imagenet.json --preprocess mean=123,117,104 --output tench-report
+      xplique-craft explain vit.keras tench/ --class 0 --factorizer semi-nmf \\
+          --baseline mean --output tench-report
     """
     preprocessing = Preprocessing.from_spec(preprocess)
-    class_id, class_name = find_class(class_word, read_labels(labels) if labels else None)
+    known = read_labels(labels) if labels else None
+    class_id, class_name = find_class(class_word, known)
     loaded = load_model(model)
     height, width, channels = input_shape(loaded, size)
     classes = loaded.output_shape[-1]
@@ -214,6 +257,9 @@ def explain(
         raise ValueError(
             f"class must be below the model's number of outputs, {classes}, not {class_id}."
         )
+    class_names = None
+    if known is not None:
+        class_names = [known.get(i, [""])[0] or f"class {i}" for i in range(classes)]
     pictures, names = read_pictures(
         folder, (height, width), resize.value, channels=channels, verbose=not quiet
     )
@@ -225,16 +271,29 @@ def explain(
     from .splitting import candidate_layers
 
     if layer is None:
-        best = best_layer(candidate_layers(loaded), classes)
+        candidates = candidate_layers(loaded)
+        best = best_layer(candidates, classes, signed=factorizer is not FactorizerName.nmf)
         if best is None:
             raise ValueError(
-                "layer must be given: no layer of this model is non-negative and has positions. "
-                "`xplique-craft layers` lists what there is."
+                "layer must be given: no layer of this model is known to be non-negative and has "
+                "positions. Add --factorizer semi-nmf, which takes signed layers too, or choose a "
+                "--layer; `xplique-craft layers` lists what there is."
+                if factorizer is FactorizerName.nmf
+                else "layer must be given: no layer of this model has positions. `xplique-craft "
+                "layers` lists what there is."
             )
         layer = best.name
         typer.echo(f"Cut at {layer} (--layer takes another).")
     craft = Craft.from_model(
-        loaded, layer, concepts, batch_size, patch_size, seed=seed, verbose=not quiet
+        loaded,
+        layer,
+        concepts,
+        batch_size,
+        patch_size,
+        factorizer=factorizer.value,
+        baseline=baseline.value,
+        seed=seed,
+        verbose=not quiet,
     )
     explanation = explain_class(
         craft,
@@ -242,6 +301,7 @@ def explain(
         class_id,
         photographs=pictures.repeat(3, axis=-1) if channels == 1 else pictures,
         class_name=class_name,
+        class_names=class_names,
         titles=names,
         held_out=held_out or None,
         model_name=model.stem,
@@ -295,7 +355,7 @@ def demo(
                 photographs.astype("float32"),
                 shipped.CLASS_NAMES.index(name),
                 photographs=photographs,
-                class_name=name,
+                class_names=shipped.CLASS_NAMES,
                 held_out=DEMO_HELD_OUT,
                 model_name="the demo's classifier of photographs",
             )

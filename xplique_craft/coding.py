@@ -12,7 +12,20 @@ from .gates import Coded
 from .network import Network
 from .streams import ImageBatch, Stream
 
-__all__ = ["coded_batches", "encode_batch"]
+__all__ = ["coded_batches", "concatenate_known", "encode_batch"]
+
+
+def concatenate_known(parts: Iterator[np.ndarray], number: int | None) -> np.ndarray:
+    """Parts one after the other, each let go once it is copied where their number is known."""
+    if number is None:
+        return np.concatenate(list(parts))
+    whole, start = np.empty(0, np.float32), 0
+    for part in parts:
+        if start == 0:
+            whole = np.empty((number, *part.shape[1:]), part.dtype)
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole
 
 
 def encode_batch(activations: tf.Tensor, factorized: Factorized) -> tuple[tf.Tensor, tf.Tensor]:
@@ -25,11 +38,10 @@ def encode_batch(activations: tf.Tensor, factorized: Factorized) -> tuple[tf.Ten
         If the activations are not what the factorizer can take, or have other channels.
     """
     activations = tf.convert_to_tensor(activations)
-    channels = factorized.components_.shape[1]
-    if activations.shape.rank < 2 or activations.shape[-1] != channels:
+    if activations.shape.rank < 2 or 0 in activations.shape:
         raise ValueError(
-            f"activations must have the {channels} channels of the concept bank in their last axis "
-            f"and one axis for images, received shape {tuple(activations.shape)}."
+            "activations must have shape (n, h, w, c), (n, t, c) or (n, c), none of them 0, "
+            f"received {tuple(activations.shape)}."
         )
     # The mean is not finite where any value is not.
     ends = [tf.reduce_min(activations), tf.reduce_mean(activations)]
@@ -74,6 +86,7 @@ def coded_batches(
     whole = None
     if targets is not None and np.ndim(targets) > 0 and stream.length is not None:
         whole = one_hot(targets, stream.length, classes)
+    seen = 0
     for batch in stream.progress(description, verbose):
         weights = _batch_targets(batch, targets, whole, class_id, classes, use_labels)
         activations = network.latents(batch.images)
@@ -84,6 +97,7 @@ def coded_batches(
         if reference is not None:
             gated = u - reference
             constant += factorized.explained(reference[None])[0]
+        seen += len(batch.images)
         yield Coded(
             indices=batch.indices,
             activations=activations,
@@ -94,6 +108,9 @@ def coded_batches(
             targets=weights,
             size=tuple(batch.images.shape[1:3]),
         )
+
+    if np.ndim(targets) > 0 and len(targets) != seen:
+        raise ValueError(f"targets must be {seen}, one for each image, received {len(targets)}.")
 
 
 def _batch_targets(
@@ -112,5 +129,8 @@ def _batch_targets(
             targets = np.asarray(targets)[batch.start : batch.start + n]
         return one_hot(targets, n, classes)
     if use_labels and batch.targets is not None:
-        return one_hot(batch.targets, n, classes, name="the dataset's labels")
+        labels = batch.targets
+        if labels.ndim == 2 and labels.shape[1] == 1 and classes > 1:
+            labels = labels[:, 0]
+        return one_hot(labels, n, classes, name="the dataset's labels")
     return one_hot(class_id, n, classes)

@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 from xplique.concepts.base import BaseConceptExtractor
 
 from ._checks import check_positive_int
-from .coding import coded_batches, encode_batch
+from .coding import coded_batches, concatenate_known, encode_batch
 from .compatibility import Sensitivity
 from .contributions import ablation_effects, concatenate_contributions, contributions
 from .extraction import Extent
@@ -184,13 +184,20 @@ class ConceptModel(BaseConceptExtractor):
         """
         factorized = self.factorized
         if activations is not None:
-            return encode_batch(tf.cast(activations, tf.float32), factorized)[0].numpy()
-        stream = Stream(inputs, self.network.input_shape, self.batch_size)
-        parts = [
-            encode_batch(self.network.latents(batch.images), factorized)[0].numpy()
-            for batch in stream.progress("encode", self.verbose)
-        ]
-        return np.concatenate(parts)
+            number: int | None = len(activations)
+            starts = range(0, max(1, len(activations)), self.batch_size)
+            batches = (activations[i : i + self.batch_size] for i in starts)
+        else:
+            stream = Stream(inputs, self.network.input_shape, self.batch_size)
+            number = stream.length
+            batches = (
+                self.network.latents(batch.images)
+                for batch in stream.progress("encode", self.verbose)
+            )
+        parts = (
+            encode_batch(tf.cast(batch, tf.float32), factorized)[0].numpy() for batch in batches
+        )
+        return concatenate_known(parts, number)
 
     def inverse_transform(self, u: Any) -> np.ndarray:
         """
@@ -274,12 +281,12 @@ class ConceptModel(BaseConceptExtractor):
         importances
             (k,).
         """
-        own = inputs is None
+        own = inputs is None and targets is None
         explainer = SobolImportance(
             self, nb_design=nb_design, batch_size=self.batch_size, seed=self.seed
         )
         targets = self.class_id if targets is None else targets
-        summary = explainer.summary(self.concepts.inputs if own else inputs, targets)
+        summary = explainer.summary(self.concepts.inputs if inputs is None else inputs, targets)
         if own:
             order = np.argsort(-summary.overall, kind="stable")
             self.sensitivity = Sensitivity(summary.overall, order)

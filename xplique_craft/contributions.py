@@ -16,7 +16,9 @@ from .results import Contributions
 __all__ = ["ablation_effects", "concatenate_contributions", "contributions"]
 
 COMPLETENESS = 1e-3  # largest gap, of |f_x(1) - f_x(0)|, at which points stop doubling
+ROUNDING = 1e-6  # of the larger of |f_x(0)| and |f_x(1)|: gaps below are float32's rounding
 FIRST_POINTS, MOST_POINTS = 8, 4096
+PROGRESS, MOST_STALLS = 0.9, 4  # an image is left when so many doublings in a row gain under 10%
 
 
 def contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributions:
@@ -46,13 +48,16 @@ def contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributi
         phi, points = head.affine_form(coded, bank)[0], 0
     else:
         phi, points = np.zeros((n, k)), FIRST_POINTS
-        left = np.arange(n)
+        allowed = np.maximum(COMPLETENESS * np.abs(total), ROUNDING * np.abs(ends).max(axis=1))
+        left, missing, stalled = np.arange(n), np.full(n, np.inf), np.zeros(n, int)
         while True:
             part = coded.rows(left)
             nodes, weights = np.polynomial.legendre.leggauss(points)
             phi[left] = head.slopes(part, bank, 0.5 * (nodes + 1.0), 0.5 * weights)
-            missing = np.abs(total[left] - phi[left].sum(axis=1))
-            left = left[missing > COMPLETENESS * np.abs(total[left])]
+            gap = np.abs(total[left] - phi[left].sum(axis=1))
+            stalled[left] = np.where(gap > PROGRESS * missing[left], stalled[left] + 1, 0)
+            missing[left] = np.minimum(gap, missing[left])
+            left = left[(gap > allowed[left]) & (stalled[left] < MOST_STALLS)]
             if len(left) == 0 or 2 * points > MOST_POINTS:
                 break
             points *= 2

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from . import __version__
 from ._checks import check_class_id, check_positive_int
@@ -31,6 +32,7 @@ __all__ = ["best_crops", "explain_class"]
 
 FEWEST_IMAGES = 2
 STABLE_IMAGES = 20  # images from which on the concepts of a class hardly change
+PREDICTIONS_NAMED = 3  # of the images left out
 
 
 def explain_class(
@@ -44,7 +46,7 @@ def explain_class(
     titles: Sequence[str] | None = None,
     held_out: float | None = 0.3,
     model_name: str | None = None,
-    number_of_crops: int = 10,
+    number_of_crops: int = 6,
     number_of_views: int = 6,
     nb_design: int = 128,
 ) -> ClassExplanation:
@@ -60,7 +62,8 @@ def explain_class(
     craft
         A `Craft`; it is fitted here.
     images
-        (n, H, W, channels), preprocessed as the model takes them.
+        (n, H, W, channels), preprocessed as the model takes them: array or tensor (or a list of
+        images of one size), no dataset.
     class_id
         Index of the class among the model's outputs.
     photographs
@@ -69,7 +72,8 @@ def explain_class(
     class_name
         Name of the class; None for its name in `class_names`, else its number.
     class_names
-        Names of all classes, to say what else an image is predicted as.
+        Names of all classes, for this one's and for a note of what the images left out are
+        predicted as; None for numbers.
     titles
         n names of the pictures; None for "image 0", ...
     held_out
@@ -77,7 +81,7 @@ def explain_class(
     model_name
         What to call the model; None for its Keras name.
     number_of_crops
-        Crops on the card of a concept, each of another image.
+        Crops on the card of a concept at most, each of another image; the card has room for 12.
     number_of_views
         Photographs shown.
     nb_design
@@ -90,11 +94,13 @@ def explain_class(
 
     Raises
     ------
+    TypeError
+        If `images` is a tf.data.Dataset or a generator, out of which no images can be picked.
     ValueError
         If under two images are predicted as the class, or arguments do not fit each other.
     """
     class_id = check_class_id(class_id, craft.network.number_of_classes)
-    images = np.asarray(images)
+    images = _array(images)
     stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
     pictures = _pictures(photographs, images)
     titles = _titles(titles, len(images))
@@ -134,12 +140,11 @@ def explain_class(
         importance = SobolImportance(
             craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
         ).summary(images[rows], class_id)
-        coefficients = craft.transform(images[rows])
-        shown = np.arange(len(rows))[:number_of_views]
+        mean_coefficients, coefficients = _encode(craft, images[rows], number_of_views)
         maps = None
         if has_places(coefficients.shape, images.shape[1:3]):
             scaled = activation_maps(
-                np.abs(coefficients[shown]), craft.coefficient_scale, images.shape[1:3]
+                np.abs(coefficients), craft.coefficient_scale, images.shape[1:3]
             )
             maps = np.clip(scaled, 0.0, 1.0)
     notes = list(
@@ -151,9 +156,8 @@ def explain_class(
             "laid over the photographs."
         )
     notes += _remarks(craft, contributions, len(fit_rows))
-    names = list(class_names) if class_names is not None else None
-    class_name = class_name or (names[class_id] if names else f"class {class_id}")
-    mean_coefficients = coefficients.reshape(len(rows), -1, coefficients.shape[-1]).mean(axis=1)
+    notes += _left_out(predictions[predictions != class_id], class_names)
+    class_name = class_name or _name(class_id, class_names)
     best = best_crops(crops.boxes, crops_u, number_of_crops)
     cards = [
         ConceptCard(
@@ -185,7 +189,7 @@ def explain_class(
             title=titles[rows[i]],
             prediction=class_name,
         )
-        for i in shown
+        for i in range(len(coefficients))
     ]
     return ClassExplanation(
         model_name=model_name or craft.model.name,
@@ -223,7 +227,8 @@ def best_crops(boxes: np.ndarray, crops_u: np.ndarray, number: int) -> list[np.n
     Returns
     -------
     best
-        For each concept, indices of crops, best first; none whose coefficient is 0.
+        For each concept, indices of crops, best first; none whose coefficient is 0 or below, so
+        of a concept with two ends only the positive one is shown.
     """
     best = []
     for u in crops_u.T:
@@ -232,6 +237,55 @@ def best_crops(boxes: np.ndarray, crops_u: np.ndarray, number: int) -> list[np.n
         _, first = np.unique(boxes[order, 0], return_index=True)
         best.append(order[np.sort(first)[:number]])
     return best
+
+
+def _array(images: Any) -> np.ndarray:
+    """Images as an array, out of which some can be picked."""
+    if isinstance(images, tf.data.Dataset):
+        raise TypeError(
+            "images must be an array or a tensor (n, H, W, channels), out of which explain_class "
+            "picks those of the class, received a tf.data.Dataset. Collect its images first: "
+            "np.concatenate([images for images, labels in dataset.as_numpy_iterator()]), or "
+            "np.concatenate(list(dataset.as_numpy_iterator())) where it has no labels."
+        )
+    if not hasattr(images, "__len__"):
+        raise TypeError(
+            "images must be an array or a tensor (n, H, W, channels), out of which explain_class "
+            f"picks those of the class, received {type(images).__name__}. Collect the images "
+            "first: np.stack(list(images))."
+        )
+    return np.asarray(images)
+
+
+def _encode(craft: Craft, images: np.ndarray, shown: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients averaged over positions, (n, k), and at every position of the first images."""
+    stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
+    means, first, kept = [], [], 0
+    for batch in stream.progress("encode", craft.verbose):
+        u = craft.transform(None, craft.network.latents(batch.images))
+        means.append(u.reshape(len(u), -1, u.shape[-1]).mean(axis=1))
+        if kept < shown:
+            first.append(u[: shown - kept].copy())
+            kept += len(first[-1])
+    return np.concatenate(means), np.concatenate(first)
+
+
+def _name(class_id: int, names: Sequence[str] | None) -> str:
+    return f"class {class_id}" if names is None else str(names[class_id])
+
+
+def _left_out(predictions: np.ndarray, names: Sequence[str] | None) -> list[str]:
+    """What the images that were left out are predicted as, the most frequent first."""
+    if not len(predictions):
+        return []
+    classes, counts = np.unique(predictions, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:PREDICTIONS_NAMED]
+    named = ", ".join(f"{_name(int(classes[i]), names)} ({counts[i]})" for i in order)
+    number = len(predictions)
+    subject = "1 image was left out, which is" if number == 1 else f"{number} images were left out,"
+    if len(classes) > PREDICTIONS_NAMED:
+        named += f" and {len(classes) - PREDICTIONS_NAMED} more of the model's classes"
+    return [f"{subject} predicted as another class: {named}."]
 
 
 def _hold_out(chosen: np.ndarray, share: float | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -304,6 +358,11 @@ def _remarks(craft: Craft, contributions: Contributions, fitted_on: int) -> list
         remarks.append(
             f"The factorisation stopped at its limit of {craft.factorized.iterations} iterations, "
             "before its tolerance was reached; more change the concepts little."
+        )
+    if craft.factorized.factorizer.signed_coefficients:
+        remarks.append(
+            "Coefficients are signed here: a concept is a direction with two opposite ends. Its "
+            "crops show the positive end only, and maps show both alike."
         )
     if craft.baseline == "mean":
         remarks.append(

@@ -91,10 +91,11 @@ def extract_rows(
         n = len(batch.images)
         height, width = batch.images.shape[1:3]
         places = crop_boxes(height, width, patch_size)
-        pooled = np.empty((n, len(places), network.channels), np.float32)
-        for i, place in enumerate(places):
-            pooled[:, i], lowest = network.crop_latents(batch.images, place)
-            factorizer.check(np.minimum(lowest, pooled[:, i]))
+        images = tf.convert_to_tensor(batch.images)
+        found = [network.crop_latents(images, place) for place in places]
+        pooled = tf.stack([f[0] for f in found], axis=1).numpy()
+        lowest = tf.reduce_min(tf.stack([f[1] for f in found]), axis=0).numpy()
+        factorizer.check(np.minimum(lowest, pooled.mean(axis=1)))  # a mean is NaN where any is
         image = np.repeat(batch.indices, len(places))
         key = keyed_bits(seed, batch.indices[:, None], np.arange(len(places))).reshape(-1)
         keys = np.concatenate([keys, key])
@@ -104,7 +105,7 @@ def extract_rows(
             # In their order, so that the same crops stay in the same places.
             kept = np.sort(np.argpartition(keys, max_crops)[:max_crops])
             keys, boxes, rows = keys[kept], boxes[kept], rows[kept]
-        logits = network.logits(network.latents(batch.images)).numpy()
+        logits = network.logits(network.latents(images)).numpy()
         predicted += int((logits.argmax(axis=1) == class_id).sum())
         total += n
         channels = batch.images.shape[-1]

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from xplique.commons import get_inference_function
+from xplique.commons.operators import predictions_operator
+from xplique.commons.operators_operations import get_operator
 
 from ._compiled import compile_function
 from .network import Network
@@ -93,7 +95,10 @@ class _Compiled:
         self.gates = tf.TensorSpec([None, None, None], tf.float32)
 
     def _score(self, activations: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        return self.operator(self.head, tf.ensure_shape(activations, self.latent.shape), targets)
+        activations = tf.ensure_shape(activations, self.latent.shape)
+        activations = tf.cast(activations, self.head.inputs[0].dtype)
+        targets = tf.cast(targets, self.head.outputs[0].dtype)
+        return tf.cast(self.operator(self.head, activations, targets), tf.float32)
 
     @cached_property
     def scores(self) -> Any:
@@ -176,6 +181,19 @@ class _Compiled:
         return compile_function(slopes, tensors)
 
 
+def _normalised(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | str | None:
+    """None for the operator of classification under any of its names."""
+    if isinstance(operator, str):
+        try:
+            operator = get_operator(operator)
+        except AssertionError as error:
+            raise ValueError(
+                f"operator must be a callable (model, inputs, targets) -> (n,), or the name of one "
+                f"of Xplique's tasks, received {operator!r}."
+            ) from error
+    return None if operator is predictions_operator else operator
+
+
 class GatedHead:
     """
     f_x(m) for many images and gates at once.
@@ -196,6 +214,7 @@ class GatedHead:
     ) -> None:
         self.network = network
         self.batch_size = batch_size
+        operator = _normalised(operator)
         self.affine = operator is None and network.affine_head
         self.evaluations = 0
         self._compiled: _Compiled = network.shared(operator, lambda: _Compiled(network, operator))

@@ -7,16 +7,31 @@ randomising their weights randomises the network, not the concepts.
 
 import base64
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from .factorization import Factorized, get_factorizer
+from .factorization import Factorized, Factorizer, get_factorizer, type_of_factorizer
 from .splitting import Split, join_models
 
-__all__ = ["ConceptDecoding", "ConceptEncoding", "ConceptModels"]
+__all__ = ["ConceptDecoding", "ConceptEncoding", "ConceptModels", "load_model"]
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """
+    Load a saved `craft.encoder`, `craft.decoder` or flat model, in any process.
+
+    It is `keras.models.load_model` with the layers of this package known to Keras.
+
+    Parameters
+    ----------
+    path
+        A file that `model.save(path)` wrote.
+    """
+    return keras.models.load_model(path)
 
 
 def _pack(array: np.ndarray) -> dict[str, Any]:
@@ -40,14 +55,14 @@ class ConceptEncoding(keras.layers.Layer):
     Parameters
     ----------
     factorizer
-        Name of the factorizer whose encoding this is.
+        The factorizer whose encoding this is, or the name of one of the package's own.
     bank
         W, (k, c).
     offset
         (c,).
     """
 
-    def __init__(self, factorizer: str, bank: Any, offset: Any, **kwargs: Any) -> None:
+    def __init__(self, factorizer: str | Factorizer, bank: Any, offset: Any, **kwargs: Any) -> None:
         super().__init__(trainable=False, **kwargs)
         self.factorizer = get_factorizer(factorizer)
         self.bank, self.offset = _unpack(bank), _unpack(offset)
@@ -63,7 +78,12 @@ class ConceptEncoding(keras.layers.Layer):
         return (*input_shape[:-1], len(self.bank))
 
     def get_config(self) -> dict[str, Any]:
-        """The bank is part of it."""
+        """The bank is part of it; a TypeError for factorizers of other packages."""
+        if type(self.factorizer) is not type_of_factorizer(self.factorizer.name):
+            raise TypeError(
+                f"A model with the encoding of {self.factorizer!r} cannot be saved: only those of "
+                "xplique_craft's own factorizers can be made again from a file."
+            )
         return {
             **super().get_config(),
             "factorizer": self.factorizer.name,
@@ -137,7 +157,7 @@ class ConceptModels:
         """Images (n, H, W, channels) -> coefficients at every position, (n, ..., k)."""
         latent = self._split.input_to_latent
         encoding = ConceptEncoding(
-            self._factorized.factorizer.name,
+            self._factorized.factorizer,
             self._factorized.bank,
             self._factorized.offset,
             name="concept_coefficients",

@@ -45,6 +45,7 @@ class Network:
                 "Models with other outputs need a head that reduces them to scores."
             )
         self.number_of_classes: int = output_shape[1]
+        self.dtype = input_to_latent.inputs[0].dtype
         self.channels: int = input_to_latent.output_shape[-1]
         self._crop_functions: dict[tuple[int, ...], Any] = {}
         self._shared: dict[Any, Any] = {}
@@ -83,7 +84,7 @@ class Network:
         model = self.input_to_latent
 
         def latents(images: tf.Tensor) -> tf.Tensor:
-            return model(images, training=False)
+            return tf.cast(model(tf.cast(images, self.dtype), training=False), tf.float32)
 
         return compile_function(latents, [tf.TensorSpec([None, *self.input_shape], tf.float32)])
 
@@ -93,12 +94,13 @@ class Network:
         model = self.latent_to_logit
 
         def logits(activations: tf.Tensor) -> tf.Tensor:
-            return model(activations, training=False)
+            activations = tf.cast(activations, model.inputs[0].dtype)
+            return tf.cast(model(activations, training=False), tf.float32)
 
         shape = [None, *model.input_shape[1:]]
         return compile_function(logits, [tf.TensorSpec(shape, tf.float32)])
 
-    def crop_latents(self, images: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def crop_latents(self, images: tf.Tensor, box: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
         """
         Pooled activations of one crop of every image, resized to the size of the image.
 
@@ -120,8 +122,7 @@ class Network:
         key = (*images.shape[1:], height, width)
         if key not in self._crop_functions:
             self._crop_functions[key] = self._make_crop_function(images.shape[1:], height, width)
-        pooled, lowest = self._crop_functions[key](images, top, left)
-        return pooled.numpy(), lowest.numpy()
+        return self._crop_functions[key](images, top, left)
 
     def _make_crop_function(self, shape: tuple[int, ...], height: int, width: int) -> Any:
         model = self.input_to_latent
@@ -132,7 +133,7 @@ class Network:
                 crops = images[:, top : top + height, left : left + width]
                 images = tf.image.resize(crops, shape[:2])
                 images = tf.ensure_shape(images, [None, *shape])
-            activations = model(images, training=False)
+            activations = tf.cast(model(tf.cast(images, self.dtype), training=False), tf.float32)
             positions = list(range(1, activations.shape.rank - 1))
             return (
                 tf.reduce_mean(activations, positions),

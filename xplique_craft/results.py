@@ -74,7 +74,8 @@ class Quality:
     sparsity
         Share of the coefficients U that are exactly zero.
     kkt_residual
-        Largest relative KKT residual of the encoding, max |min(u, uG - b)| / max |b|.
+        Largest relative KKT residual of the encoding, max |min(u, uG - b)| / max |b|; NaN for
+        factorizers whose encoding solves no such problem.
     number_of_images
         How many images the numbers come from.
     """

@@ -18,6 +18,7 @@ from ._checks import check_positive_int
 __all__ = ["MULTI_SCALE", "Crops", "check_patch_size", "crop_boxes", "describe_patch_size"]
 
 MULTI_SCALE = ((2 / 7, 4), (1 / 2, 3), (5 / 7, 2), (1.0, 1))  # (share of the side, crops a side)
+BLOCK = 1000  # crops that are cut at a time when all are iterated over
 OVERLAP = 0.8  # stride of the paper's crops, in patches
 
 PatchSize = int | Sequence[int] | None
@@ -138,7 +139,9 @@ class Crops:
         ]
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[i] for i in range(len(self)))
+        # Some images at a time: of a stream each block costs a pass up to its last image.
+        for start in range(0, len(self), BLOCK):
+            yield from self.cut(np.arange(start, min(start + BLOCK, len(self))))
 
     def __getitem__(self, index: Any) -> np.ndarray:
         if isinstance(index, (int, np.integer)):

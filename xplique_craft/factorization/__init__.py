@@ -21,9 +21,15 @@ __all__ = [
     "SemiNMF",
     "XpliqueFactorizer",
     "get_factorizer",
+    "type_of_factorizer",
 ]
 
 _BY_NAME: dict[str, type[Factorizer]] = {f.name: f for f in (NMF, SemiNMF, KMeans, PCA)}
+
+
+def type_of_factorizer(name: str) -> type[Factorizer] | None:
+    """The package's own class of that name, if there is one."""
+    return _BY_NAME.get(name)
 
 
 def get_factorizer(factorizer: str | Factorizer) -> Factorizer:

@@ -69,7 +69,7 @@ class Factorized:
         u
             (..., k).
         residual
-            (...): relative KKT residual; zeros for encodings that solve no such problem.
+            (...): relative KKT residual; NaN for encodings that solve no such problem.
 
         Raises
         ------

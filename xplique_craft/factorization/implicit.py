@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from .._compiled import compile_function
-from .nnls import encode_gram, kkt_residual, solve_on_support
+from .nnls import by_rows, encode_gram, kkt_residual, solve_on_support
 
 __all__ = ["encode", "encode_rows"]
 
@@ -66,14 +66,18 @@ def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
     directions, gram, norms = _gram(bank)
     b = tf.cast(tf.matmul(activations, directions, transpose_b=True), tf.float64)
     scaled = encode_gram(gram, b, precision)
-    residual = tf.cast(kkt_residual(scaled, gram, b), precision)
     u = tf.cast(scaled / norms, precision)
+    # Of what is returned, in its own precision.
+    residual = tf.cast(kkt_residual(tf.cast(u, tf.float64) * norms, gram, b), precision)
 
     def gradient(cotangent: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         wide = tf.cast(cotangent, tf.float64) / norms
         largest = tf.reduce_max(scaled, axis=1, keepdims=True)
         support = scaled > SMALLEST_COEFFICIENT * largest
-        z = solve_on_support(gram, wide, support, BACKWARD_RIDGE) / norms
+        z = by_rows(
+            lambda v, s: solve_on_support(gram, v, s, BACKWARD_RIDGE), gram.shape[0], wide, support
+        )
+        z /= norms
         into_rows = tf.cast(z @ tf.cast(bank, tf.float64), precision)
         z = tf.cast(z, precision)
         error = activations - u @ bank

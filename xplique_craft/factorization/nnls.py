@@ -25,12 +25,13 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["RIDGE", "encode_gram", "kkt_residual", "solve_on_support"]
+__all__ = ["by_rows", "encode_gram", "kkt_residual", "solve_on_support"]
 
 RIDGE = {tf.float64: 1e-12, tf.float32: 1e-6}  # by the precision in which b was computed
 TOLERANCE = {tf.float64: 1e-11, tf.float32: 1e-7}  # on min(u, uG - b), relative to max |b|
 WARM_START_STEPS = 20
 FULL_EXCHANGES = 3  # swaps of all violations without progress before one is swapped at a time
+SYSTEM_ENTRIES = 2**23  # entries of k x k systems held at once, 8 bytes each
 BUCKETS = (4, 8, 12, 16, 24, 32, 48, 64, 96)  # largest supports solved together
 
 
@@ -229,6 +230,35 @@ def _pivot(
     return u, left
 
 
+def by_rows(function: Any, k: int, *tensors: tf.Tensor) -> tf.Tensor:
+    """
+    A function (n, k) -> (n, k) of rows, so many at a time that k x k systems of all of them fit.
+
+    Parameters
+    ----------
+    function
+        Of slices of the tensors.
+    k
+        Size of a system.
+    tensors
+        (n, k) each.
+    """
+    rows = max(1, SYSTEM_ENTRIES // k**2)
+    total = tf.shape(tensors[0])[0]
+    steps = (total + rows - 1) // rows
+    results = tf.TensorArray(tf.float64, steps, infer_shape=False, element_shape=[None, k])
+
+    def some(i: tf.Tensor, results: tf.TensorArray) -> Any:
+        slices = [tensor[i * rows : (i + 1) * rows] for tensor in tensors]
+        return i + 1, results.write(i, function(*slices))
+
+    _, results = tf.while_loop(
+        lambda i, _: i < steps, some, (tf.constant(0), results), parallel_iterations=1
+    )
+    found = tf.cond(steps > 0, results.concat, lambda: tf.zeros([0, k], tf.float64))
+    return tf.ensure_shape(found, [None, k])
+
+
 def encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor:
     """
     Solve min_{u >= 0} 1/2 u G u^T - u b^T exactly for every row.
@@ -249,6 +279,10 @@ def encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor
     u
         (n, k) float64, >= 0.
     """
+    return by_rows(lambda part: _encode_gram(gram, part, precision), gram.shape[0], b)
+
+
+def _encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor:
     k = gram.shape[0]
     scale = tf.reduce_max(tf.abs(b), axis=1, keepdims=True)
     b = tf.math.divide_no_nan(b, scale)

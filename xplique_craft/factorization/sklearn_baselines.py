@@ -56,7 +56,7 @@ class KMeans(Factorizer):
     def encode(
         self, activations: tf.Tensor | np.ndarray, bank: Any, offset: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The indicator (..., k) of the nearest centre, and zeros (...)."""
+        """The indicator (..., k) of the nearest centre, and NaN (...): there is no KKT residual."""
         activations = tf.convert_to_tensor(activations)
         centres = tf.cast(bank, activations.dtype)
         # ||a - w||^2 without ||a||^2, which is the same for all centres
@@ -64,7 +64,7 @@ class KMeans(Factorizer):
             activations, tf.transpose(centres), 1
         )
         u = tf.one_hot(tf.argmin(distance, axis=-1), centres.shape[0], dtype=activations.dtype)
-        return u, tf.zeros_like(u[..., 0])
+        return u, tf.fill(tf.shape(u)[:-1], tf.constant(np.nan, u.dtype))
 
 
 class PCA(Factorizer):
@@ -101,9 +101,9 @@ class PCA(Factorizer):
     def encode(
         self, activations: tf.Tensor | np.ndarray, bank: Any, offset: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Projections (..., k) of what is above the mean, and zeros (...)."""
+        """Projections (..., k) of what is above the mean, and NaN (...)."""
         activations = tf.convert_to_tensor(activations)
         directions = tf.cast(bank, activations.dtype)
         centred = activations - tf.cast(offset, activations.dtype)
         u = tf.tensordot(centred, tf.transpose(directions), 1)
-        return u, tf.zeros_like(u[..., 0])
+        return u, tf.fill(tf.shape(u)[:-1], tf.constant(np.nan, u.dtype))

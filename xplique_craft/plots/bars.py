@@ -134,7 +134,8 @@ def importance_bars(
     ----------
     importance
         What to draw. The thick line is the interval for the sampling of gates (a dot where nothing
-        was sampled), the thin line with end marks the interval over images.
+        was sampled, nothing where it is not known), the thin line with end marks the interval over
+        images.
     max_concepts
         How many concepts are drawn.
     ranks
@@ -150,6 +151,7 @@ def importance_bars(
     overall = np.asarray(importance.overall, dtype=np.float64)
     order = np.argsort(-np.nan_to_num(overall, nan=-np.inf), kind="stable")[:max_concepts]
     ax = axes_or_new(ax, 5.0, 1.2 + 0.32 * len(order))
+    known = bool(np.isfinite(importance.estimation_interval[order]).all())
     reach = 0.0
     for place, concept in enumerate(order):
         style = style_of(int(concept), ranks)
@@ -168,7 +170,7 @@ def importance_bars(
         ax.plot(images, [place] * 2, color=INK, linewidth=1.0, marker="|", markersize=7)
         if importance.exact:
             ax.plot([value], [place], color=INK, marker="o", markersize=4, linestyle="none")
-        else:
+        elif known:
             ax.plot(sampled, [place] * 2, color=INK, linewidth=4.0, solid_capstyle="butt")
         end = float(np.nanmax([0.0, value, *sampled, *images]))
         reach = max(reach, end)
@@ -189,16 +191,17 @@ def importance_bars(
     ax.set_xlim(0.0, 1.35 * reach or 1.0)
     method = importance.method[:1].upper() + importance.method[1:]
     ax.set_xlabel(f"{method} index" if "sobol" in method.lower() else method)
+    handles = [Line2D([], [], color=INK, linewidth=1.0, marker="|", markersize=7)]
+    meanings = ["90% interval over images"]
     if importance.exact:
-        gates = Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none")
-    else:
-        gates = Line2D([], [], color=INK, linewidth=4.0, solid_capstyle="butt")
+        handles.append(Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none"))
+        meanings.append("exact, nothing sampled")
+    elif known:
+        handles.append(Line2D([], [], color=INK, linewidth=4.0, solid_capstyle="butt"))
+        meanings.append("90% interval of the sampling")
     ax.legend(
-        [Line2D([], [], color=INK, linewidth=1.0, marker="|", markersize=7), gates],
-        [
-            "90% interval over images",
-            "exact, nothing sampled" if importance.exact else "90% interval of the sampling",
-        ],
+        handles,
+        meanings,
         loc="lower right",
         frameon=False,
         fontsize=8.5,
@@ -219,7 +222,7 @@ def activation_histogram(
     card
         The concept.
     bins
-        Number of bins, from 0 to the largest coefficient.
+        Number of bins, from 0 (the least coefficient, if negative) to the largest.
     rank
         Its rank, which decides its style. None: its index.
     ax

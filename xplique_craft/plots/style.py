@@ -162,7 +162,7 @@ def style_of(concept: int, ranks: Sequence[int] | None) -> ConceptStyle:
 
 def histogram_bins(coefficients: np.ndarray, bins: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """
-    Counts of the coefficients in equal bins from 0 (or the least, if negative) to the largest.
+    Counts of the coefficients in equal bins from 0 (the least, if negative) to the largest.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def histogram_bins(coefficients: np.ndarray, bins: int = 20) -> tuple[np.ndarray
     values = np.asarray(coefficients, dtype=np.float64).ravel()
     values = values[np.isfinite(values)]
     low = min(0.0, float(values.min(initial=0.0)))
-    high = float(values.max(initial=0.0))
+    high = float(values.max()) if low < 0.0 else float(values.max(initial=0.0))
     return np.histogram(values, bins=bins, range=(low, high if high > low else low + 1.0))
 
 

@@ -4,8 +4,9 @@ import math
 
 from ..results import Estimate
 
-__all__ = ["UNDEFINED", "interval", "number", "percent", "scientific"]
+__all__ = ["NOT_APPLICABLE", "UNDEFINED", "interval", "number", "percent", "scientific"]
 
+NOT_APPLICABLE = "not applicable"
 UNDEFINED = "not defined"
 
 
@@ -25,8 +26,8 @@ def percent(value: float, decimals: int = 1, *, signed: bool = False) -> str:
 
 
 def scientific(value: float) -> str:
-    """A tiny number: "3.1e-07", with a true minus sign."""
-    return f"{value:.1e}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else UNDEFINED
+    """A tiny number: "3.1e-07", with a true minus sign; NaN where there is none to compute."""
+    return f"{value:.1e}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else NOT_APPLICABLE
 
 
 def interval(estimate: Estimate, *, as_percent: bool = False, decimals: int = 2) -> str:

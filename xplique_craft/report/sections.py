@@ -23,7 +23,6 @@ from .verdict import Reading, overall_verdict, read_quality
 
 __all__ = ["Section", "section"]
 
-MAX_CROPS = 6
 CROP_SIDE = 104
 MAX_BARS = 12
 SHOWN_LAYERS = 3
@@ -42,7 +41,12 @@ class Concept:
 
 @dataclass(frozen=True)
 class Card:
-    """A concept's card; `crops` are (uri, coefficient), `bars` (x, y, width, height) in percent."""
+    """
+    A concept's card; `crops` are (uri, coefficient), `bars` (x, y, width, height) in percent.
+
+    `sampling` is where the gates' interval is drawn; None where it is not known. `signed` is True
+    where coefficients have two ends: then "present" means nothing.
+    """
 
     concept: Concept
     share: str
@@ -51,11 +55,14 @@ class Card:
     importance_interval: str
     estimation: str
     whiskers: dict[str, float] | None
+    sampling: tuple[float, float] | None
     crops: list[tuple[str, str]]
     bars: list[tuple[float, float, float, float]]
+    least: str
     largest: str
     images: int
     absent: int
+    signed: bool
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,22 @@ def _key(explanation: ClassExplanation) -> str:
     return digest.hexdigest()[:16]
 
 
-def _card(card: ConceptCard, concept: Concept, axis: float) -> Card:
+def _estimation(ends: tuple[float, float], exact: bool) -> str:
+    """The interval for the sampling of gates, in words."""
+    if exact:
+        return "exact"
+    if not np.isfinite(ends).all():
+        return "not known"
+    return f"{number(ends[0], 3)} to {number(ends[1], 3)}"
+
+
+def _placed(low: float, high: float, axis: float) -> tuple[float, float]:
+    """Left end and width of an interval, in percent of the axis."""
+    left, right = (100.0 * min(1.0, max(0.0, end / axis)) for end in (low, high))
+    return round(left, 2), round(right - left, 2)
+
+
+def _card(card: ConceptCard, concept: Concept, axis: float, *, exact: bool, signed: bool) -> Card:
     counts, edges = histogram_bins(card.coefficients, HISTOGRAM_BINS)
     tallest = max(1, int(counts.max()))
     step = 100.0 / len(counts)
@@ -160,42 +182,32 @@ def _card(card: ConceptCard, concept: Concept, axis: float) -> Card:
                     round(height, 2),
                 )
             )
-    ends = (card.importance.value, card.importance.low, card.importance.high, *card.estimation)
+    importance = card.importance
     whiskers = None
-    if np.isfinite(ends).all():
-        value, low, high, start, stop = (
-            round(100.0 * min(1.0, max(0.0, end / axis)), 2) for end in ends
-        )
-        whiskers = {
-            "value": value,
-            "low": low,
-            "images": round(high - low, 2),
-            "start": start,
-            "sampling": round(stop - start, 2),
-        }
+    if np.isfinite((importance.value, importance.low, importance.high)).all():
+        low, images = _placed(importance.low, importance.high, axis)
+        whiskers = {"value": _placed(0.0, importance.value, axis)[1], "low": low, "images": images}
+    known = bool(np.isfinite(card.estimation).all())
     coefficients = np.asarray(card.coefficients)
-    sampled = card.estimation[1] > card.estimation[0]
-    estimation = (
-        f"{number(card.estimation[0], 3)} to {number(card.estimation[1], 3)}"
-        if sampled
-        else "exact"
-    )
     return Card(
         concept,
         percent(card.share, signed=True),
         bool(card.share < 0),
-        number(card.importance.value, 3),
-        interval(card.importance, decimals=3),
-        estimation,
+        number(importance.value, 3),
+        interval(importance, decimals=3),
+        _estimation(card.estimation, exact),
         whiskers,
+        _placed(*card.estimation, axis) if known else None,
         [
             (jpeg_uri(crop, CROP_SIDE), number(coefficient, 2))
             for crop, coefficient in zip(card.crops, card.crop_coefficients, strict=True)
-        ][:MAX_CROPS],
+        ],
         bars,
+        "0" if edges[0] == 0.0 else number(float(edges[0]), 2),
         number(float(edges[-1]), 2),
         int(coefficients.size),
         int((coefficients <= 0).sum()),
+        signed,
     )
 
 
@@ -253,6 +265,8 @@ def section(explanation: ClassExplanation, place: int, side: int) -> Section:
         if np.isfinite(end)
     ]
     axis = max([*ends, 0.0]) or 1.0
+    exact = explanation.importance.exact
+    signed = any(bool((np.asarray(card.coefficients) < 0.0).any()) for card in explanation.cards)
     contributions = explanation.contributions
     drawn: list[ImageView | Contributions] = [contributions, *explanation.images]
     decimals = common_decimals([result for result in drawn if _finite(result)])
@@ -271,7 +285,10 @@ def section(explanation: ClassExplanation, place: int, side: int) -> Section:
             anchor,
             f"Importance of the concepts of {explanation.class_name}, with intervals",
         ),
-        [_card(card, concepts[ranks[card.concept]], axis) for card in explanation.cards],
+        [
+            _card(card, concepts[ranks[card.concept]], axis, exact=exact, signed=signed)
+            for card in explanation.cards
+        ],
         [_view(view, concepts, side, decimals) for view in explanation.images],
         int(contributions.phi.shape[0]),
         list(explanation.notes),

@@ -14,6 +14,7 @@ __all__ = ["Reading", "overall_verdict", "read_quality"]
 
 AGREEMENT_GOOD, AGREEMENT_FAIR = 0.97, 0.90
 SHARE_GOOD, SHARE_FAIR = 0.15, 0.35
+FEW_IMAGES = 100  # below so many, even an agreement of 100% has an interval beyond its threshold
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,13 @@ def _level(shortfall: float, good: float, fair: float) -> str:
 
 
 def _reading(
-    name: str, meaning: str, estimate: Estimate, words: dict[str, str], *, percent: bool
+    name: str,
+    meaning: str,
+    estimate: Estimate,
+    words: dict[str, str],
+    images: int,
+    *,
+    percent: bool,
 ) -> Reading:
     # differences of decimal fractions: 1 - 0.85 must count as 0.15
     if percent:
@@ -74,7 +81,11 @@ def _reading(
         level = _level(round(abs(estimate.value - 1.0), 9), SHARE_GOOD, SHARE_FAIR)
     text = words[level]
     if level == "good" and not (estimate.low >= low - 1e-9 and estimate.high <= high + 1e-9):
-        text += ", though its interval reaches beyond the threshold"
+        text += (
+            f"; with {images} images the interval is wide"
+            if images < FEW_IMAGES
+            else "; its interval is not all within the threshold"
+        )
     return Reading(name, meaning, rule, estimate, level, text, percent, (low, high), scale)
 
 
@@ -107,6 +118,7 @@ def read_quality(quality: Quality) -> list[Reading]:
                 "low": "The concepts alone often change the prediction",
                 "not defined": "Not defined: there were no images to count",
             },
+            quality.number_of_images,
             percent=True,
         ),
         _reading(
@@ -119,6 +131,7 @@ def read_quality(quality: Quality) -> list[Reading]:
                 "low": "The concepts alone do not give the score back",
                 "not defined": undefined,
             },
+            quality.number_of_images,
             percent=False,
         ),
         _reading(
@@ -132,6 +145,7 @@ def read_quality(quality: Quality) -> list[Reading]:
                 "low": "Much of the score does not come from the concepts",
                 "not defined": undefined,
             },
+            quality.number_of_images,
             percent=False,
         ),
     ]

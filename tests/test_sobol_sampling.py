@@ -1,0 +1,211 @@
+"""Sobol indices by sampling: Xplique's own parts, seeds, designs, intervals."""
+
+import numpy as np
+import planted
+import pytest
+from analytic import ANALYTIC, both, product
+from numpy.testing import assert_allclose, assert_array_equal
+from xplique.attributions import global_sensitivity_analysis as gsa
+
+import xplique_craft as xc
+from xplique_craft.importance import SobolImportance
+from xplique_craft.importance.designs import replicate_sizes, replicated_design, scrambled_points
+
+BANK = planted.bank(concepts=4, channels=6)
+SAMPLERS = ("HaltonSequenceRS", "LatinHypercubeRS", "ScipySobolSequenceRS", "TFSobolSequenceRS")
+ESTIMATORS = ("Jansen", "Homma", "Janon", "Glen", "Saltelli")
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return planted.paintings(7, concepts=4)
+
+
+@pytest.fixture(scope="module")
+def affine(images: np.ndarray) -> xc.Craft:
+    return planted.fitted(planted.network(BANK, "affine"), BANK, images)
+
+
+@pytest.fixture(scope="module")
+def relu(images: np.ndarray) -> xc.Craft:
+    return planted.fitted(planted.network(BANK, "relu"), BANK, images)
+
+
+# -------------------------------------------------------------------------------- Xplique's parts
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_samplers_and_estimators_of_xplique(sampler: str, estimator: str) -> None:
+    craft, image = planted.function_craft(both, 2)
+    importance = SobolImportance(
+        craft,
+        1024,
+        getattr(gsa, sampler)(),
+        getattr(gsa, f"{estimator}Estimator")(),
+        batch_size=8192,
+    ).summary(image)
+    # Xplique's Latin hypercube draws without a seed: its errors differ from run to run.
+    tolerance = 0.3 if sampler == "LatinHypercubeRS" else 0.08
+    assert_allclose(importance.overall, [0.6, 0.6], atol=tolerance)
+    assert importance.evaluations == 1024 * 4
+    assert np.isnan(importance.estimation_interval).all()  # their points are not replicated
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sampler_of_xplique_with_our_estimator(sampler: str) -> None:
+    craft, image = planted.function_craft(product, 2)
+    importance = SobolImportance(craft, 1024, getattr(gsa, sampler)(), batch_size=8192)
+    assert_allclose(importance.explain(image), [[4 / 7, 4 / 7]], atol=0.05)
+
+
+def test_an_estimator_of_xplique_with_our_sampler() -> None:
+    craft, image = planted.function_craft(product, 2)
+    importance = SobolImportance(craft, 1024, estimator=gsa.JansenEstimator(), batch_size=8192)
+    assert_allclose(importance.explain(image), [[4 / 7, 4 / 7]], atol=0.03)
+
+
+def test_our_jansen_is_xpliques(relu: xc.Craft, images: np.ndarray) -> None:
+    """On one design; theirs takes the variance of f(A) alone, ours of f(A) and f(B)."""
+    sampler, k = gsa.HaltonSequenceRS(), 4
+    design = np.asarray(sampler(k, 64))
+    ours = SobolImportance(relu, 64, sampler).explain(images)
+    theirs = SobolImportance(relu, 64, sampler, gsa.JansenEstimator()).explain(images)
+    head = SobolImportance(relu)._gated_head()
+    values = head.evaluate(planted.coded(relu, images), BANK, design).astype(np.float64)
+    ratio = values[:, :64].var(axis=1, ddof=1) / values[:, :128].var(axis=1, ddof=1)
+    assert_allclose(ours, theirs * ratio[:, None], atol=1e-5)
+
+
+def test_a_sampler_of_another_shape_is_refused(relu: xc.Craft, images: np.ndarray) -> None:
+    importance = SobolImportance(relu, 32, lambda k, n: np.zeros((n, k)))
+    with pytest.raises(ValueError, match=r"replicated design of shape \(192, 4\), received"):
+        importance.explain(images)
+
+
+# ------------------------------------------------------------------------------------ randomness
+def test_the_same_seed_gives_the_same_bits(relu: xc.Craft, images: np.ndarray) -> None:
+    first = SobolImportance(relu, seed=3).explain(images)
+    assert_array_equal(SobolImportance(relu, seed=3).explain(images), first)
+    other = SobolImportance(relu, seed=4).explain(images)
+    assert np.abs(other - first).max() > 1e-4
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_draws_belong_to_images_not_to_batches(
+    relu: xc.Craft, images: np.ndarray, batch_size: int
+) -> None:
+    expected = SobolImportance(relu, batch_size=1000).explain(images)
+    values = SobolImportance(relu, batch_size=batch_size).explain(images)
+    assert_allclose(values, expected, atol=1e-5)
+
+
+def test_fewer_images_change_nothing_for_those_that_stay(
+    relu: xc.Craft, images: np.ndarray
+) -> None:
+    expected = SobolImportance(relu).explain(images)[:3]
+    assert_allclose(SobolImportance(relu).explain(images[:3]), expected, atol=1e-5)
+
+
+def test_every_image_has_points_of_its_own(relu: xc.Craft, images: np.ndarray) -> None:
+    same = np.stack([images[0]] * 3)
+    values = SobolImportance(relu).explain(same)
+    assert np.abs(values[0] - values[1]).max() > 1e-3
+    assert np.abs(values[1] - values[2]).max() > 1e-3
+
+
+def test_errors_average_out_over_images() -> None:
+    """Points that are the same for all images would leave the error of one image."""
+    craft, image = planted.function_craft(product, 2, images=64)
+    importance = SobolImportance(craft, 32, batch_size=8192).summary(image)
+    one = np.sqrt(np.mean((importance.per_image - 4 / 7) ** 2))
+    assert_allclose(importance.overall, 4 / 7, atol=0.5 * one)
+
+
+# --------------------------------------------------------------------------------------- designs
+def test_scrambled_points_are_uniform_and_even() -> None:
+    """One of 64 points in each 64th of [0, 1], in every dimension and for every image."""
+    points = scrambled_points(6, 64, np.arange(5), seed=1)
+    assert points.shape == (5, 64, 6)
+    assert points.min() > 0.0
+    assert points.max() < 1.0
+    strata = np.sort((points * 64).astype(int), axis=1)
+    assert_array_equal(strata, np.broadcast_to(np.arange(64)[None, :, None], points.shape))
+
+
+def test_scrambled_points_are_keyed_by_image_seed_and_replicate() -> None:
+    base = scrambled_points(4, 16, np.array([0, 1, 2]), seed=1)
+    assert_array_equal(scrambled_points(4, 16, np.array([2, 0]), seed=1), base[[2, 0]])
+    assert not np.array_equal(base[0], base[1])
+    assert not np.array_equal(scrambled_points(4, 16, np.array([0]), seed=2)[0], base[0])
+    replicate = scrambled_points(4, 16, np.array([0]), seed=1, replicate=1)
+    assert not np.array_equal(replicate[0], base[0])
+
+
+def test_a_replicated_design_by_hand() -> None:
+    points = np.array([[[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]]])
+    expected = [
+        *[[0.1, 0.2], [0.5, 0.6]],  # A
+        *[[0.3, 0.4], [0.7, 0.8]],  # B
+        *[[0.3, 0.2], [0.7, 0.6]],  # the first gate from B
+        *[[0.1, 0.4], [0.5, 0.8]],  # the second
+    ]
+    assert_allclose(replicated_design(points)[0], expected, rtol=1e-6)
+
+
+def test_a_replicated_design_is_in_xpliques_order() -> None:
+    theirs = np.asarray(gsa.HaltonSequenceRS()(3, 8))
+    points = np.concatenate([theirs[:8], theirs[8:16]], axis=1)[None]
+    assert_allclose(replicated_design(points)[0], theirs, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("nb_design", "sizes"), [(2, [2]), (5, [3, 2]), (32, [4] * 8), (33, [5] + [4] * 7)]
+)
+def test_designs_are_shared_among_scrambles(nb_design: int, sizes: list[int]) -> None:
+    assert_array_equal(replicate_sizes(nb_design), sizes)
+
+
+# ------------------------------------------------------------------------------------- intervals
+def test_the_estimation_interval_covers() -> None:
+    """Nominal 90%: of 120 intervals, whose concepts are pairwise dependent, at least 80%."""
+    covered = []
+    for formula, truth in (ANALYTIC["product"], ANALYTIC["ishigami"]):
+        craft, images = planted.function_craft(formula, len(truth), images=4)
+        for seed in range(24):
+            interval = SobolImportance(craft, 64, batch_size=8192, seed=seed).summary(images)
+            low, high = interval.estimation_interval.T
+            covered += list((low <= truth) & (truth <= high))
+            assert (low < high).all()
+    assert np.mean(covered) >= 0.8
+    assert np.mean(covered) < 1.0
+
+
+def test_more_points_narrow_the_estimation_interval() -> None:
+    craft, images = planted.function_craft(product, 2, images=4)
+
+    def width(nb_design: int) -> float:
+        interval = SobolImportance(craft, nb_design, batch_size=8192).summary(images)
+        return float(np.ptp(interval.estimation_interval, axis=1).mean())
+
+    assert width(1024) < 0.3 * width(32)
+
+
+def test_the_image_interval_covers_the_spread_of_images(
+    affine: xc.Craft, images: np.ndarray
+) -> None:
+    """A t-interval of the mean, which a bootstrap stretched by sqrt(n / (n - 1)) comes near."""
+    importance = SobolImportance(affine).summary(images)
+    error = importance.per_image.std(axis=0, ddof=1) / np.sqrt(len(images))
+    width = np.ptp(importance.image_interval, axis=1)
+    assert_allclose(width, 2 * 1.645 * error, rtol=0.12)
+    assert (importance.image_interval[:, 0] <= importance.overall).all()
+    assert (importance.overall <= importance.image_interval[:, 1]).all()
+
+
+def test_one_image_has_no_interval_over_images(affine: xc.Craft, images: np.ndarray) -> None:
+    assert np.isnan(SobolImportance(affine).summary(images[:1]).image_interval).all()
+
+
+def test_two_points_have_no_estimation_interval(relu: xc.Craft, images: np.ndarray) -> None:
+    importance = SobolImportance(relu, nb_design=2).summary(images)
+    assert np.isnan(importance.estimation_interval).all()
+    assert np.isfinite(importance.overall).all()
