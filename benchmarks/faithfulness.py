@@ -1,7 +1,7 @@
 """
 Claim: the concepts explain the user's own model, also on photographs they were not fitted on.
 
-Protocol, fixed before any of it was run; its numbers are the constants below.
+Protocol, fixed before these numbers were computed; its own are the constants below.
 
 - Two ImageNet classifiers, mobilenet (its head after the layer is affine) and squeezenet (its head
   is not), each cut at its last convolutional block; three classes; 10, 20 and 25 concepts.

@@ -1,5 +1,9 @@
 """A fitted craft as Keras models: encoder, decoder, decoder bound to its images."""
 
+import subprocess
+import sys
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 import xplique_craft as xc
+from xplique_craft.factorization import NMF
 
 SIDE, CONCEPTS = 16, 3
 
@@ -100,26 +105,6 @@ def test_models_are_made_once_a_fit(model, images):
     assert craft.encoder is not first
 
 
-def test_gradient_through_the_encoder_to_the_pixels(model, images):
-    """Float64 copies of the network and the encoding, against central differences."""
-    craft = xc.Craft.from_model(model, "last", CONCEPTS)
-    craft.fit(images, majority(model, images))
-    image = tf.constant(images[:1])
-    for concept in range(CONCEPTS):
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            score = craft.encoder(image)[0, concept]
-        gradient = tape.gradient(score, image).numpy()[0]
-        direction = gradient / np.linalg.norm(gradient)
-        step = 2e-2
-        ahead, behind = (
-            float(craft.encoder(image + sign * step * direction[None])[0, concept])
-            for sign in (1.0, -1.0)
-        )
-        slope = (ahead - behind) / (2 * step)
-        assert slope == pytest.approx(np.linalg.norm(gradient), rel=5e-3)
-
-
 def test_kmeans_has_no_gradient(model, images):
     craft = xc.Craft.from_model(model, "last", CONCEPTS, factorizer="kmeans")
     craft.fit(images, majority(model, images))
@@ -144,3 +129,80 @@ def test_questions_before_fit_say_so(model):
     for ask in (lambda: craft.encoder, lambda: craft.decoder, lambda: craft.coefficient_scale):
         with pytest.raises(Exception, match="call fit"):
             ask()
+
+
+# ------------------------------------------------------------------------- factorizers of others
+class Doubled(NMF):
+    """Coefficients twice as large as those of its bank, under the name of the package's own."""
+
+    def encode(self, activations: Any, bank: Any, offset: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        u, residual = super().encode(activations, bank, offset)
+        return 2.0 * u, residual
+
+
+@pytest.fixture(scope="module")
+def doubled(model, images) -> xc.Craft:
+    craft = xc.Craft.from_model(model, "last", CONCEPTS, factorizer=Doubled())
+    craft.fit(images, majority(model, images))
+    return craft
+
+
+def test_the_encoder_encodes_as_the_factorizer_does(doubled, images):
+    """Not as the package's own of that name."""
+    u = doubled.transform(images)
+    activations = doubled.input_to_latent_model(images)
+    plain = NMF().encode(activations, doubled.factorized.bank, None)[0].numpy()
+    assert plain.max() > 0.1
+    np.testing.assert_allclose(u, 2.0 * plain, atol=1e-6)
+    np.testing.assert_allclose(doubled.position_encoder(images), u, atol=1e-6)
+    np.testing.assert_allclose(doubled.encoder(images), u.mean(axis=(1, 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("which", ["encoder", "position_encoder"])
+def test_an_encoder_that_could_not_be_made_again_is_not_saved(doubled, tmp_path, which):
+    path = tmp_path / "model.keras"
+    with pytest.raises(TypeError, match=r"encoding of .* cannot be saved: .* own factorizers"):
+        getattr(doubled, which).save(path)
+    assert not path.exists()
+
+
+def test_the_decoder_needs_no_factorizer(doubled, images, tmp_path):
+    u = doubled.transform(images)
+    doubled.decoder.save(tmp_path / "model.keras")
+    reloaded = xc.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(reloaded(u), doubled.decoder(u), atol=1e-6)
+
+
+def test_settings_of_an_own_factorizer_are_no_obstacle(model, images, tmp_path):
+    """They matter to the fit alone."""
+    craft = xc.Craft.from_model(model, "last", CONCEPTS, factorizer=NMF(max_iter=50, tolerance=0))
+    craft.fit(images, majority(model, images))
+    craft.encoder.save(tmp_path / "model.keras")
+    reloaded = xc.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(reloaded(images), craft.encoder(images), atol=1e-6)
+
+
+# ------------------------------------------------------------------------------ in another process
+LOAD = """
+import sys
+import numpy as np
+import xplique_craft as xc
+
+folder = sys.argv[1]
+model = xc.load_model(f"{folder}/model.keras")
+np.save(f"{folder}/found.npy", model(np.load(f"{folder}/given.npy")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["encoder", "position_encoder", "decoder"])
+def test_models_load_in_a_process_that_knows_nothing_of_them(craft, images, tmp_path, which):
+    given = images if which != "decoder" else craft.transform(images)
+    saved = getattr(craft, which)
+    saved.save(tmp_path / "model.keras")
+    np.save(tmp_path / "given.npy", given)
+    run = subprocess.run(
+        [sys.executable, "-c", LOAD, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), saved(given), atol=1e-6)

@@ -1,0 +1,146 @@
+"""Memory is bounded by the batch: how many batches are alive at once, and peaks by process."""
+
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+import tensorflow as tf
+
+import xplique_craft as xc
+from xplique_craft.attributions import ConceptAttribution
+from xplique_craft.importance import SobolImportance
+
+SIZE, BATCH, IMAGES = (8, 12), 4, 40
+
+QUESTIONS: dict[str, Callable[[xc.Craft, Any], object]] = {
+    "fit": lambda craft, x: craft.fit(x, craft.class_id),
+    "transform": lambda craft, x: craft.transform(x),
+    "contributions": lambda craft, x: craft.contributions(x),
+    "ablation_effects": lambda craft, x: craft.ablation_effects(x),
+    "quality": lambda craft, x: craft.quality(x),
+    "estimate_importance": lambda craft, x: craft.estimate_importance(x, 8),
+    "SobolImportance": lambda craft, x: SobolImportance(craft, 8, batch_size=BATCH).summary(x),
+    "class maps": lambda craft, x: ConceptAttribution(craft, batch_size=BATCH).explain(x),
+    "concept maps": lambda craft, x: ConceptAttribution(craft, batch_size=BATCH).explain_concepts(
+        x
+    ),
+}
+
+
+class Alive:
+    """Counts arrays and tensors that have not been freed."""
+
+    def __init__(self) -> None:
+        self.seen = self.most = 0
+        self._references: list[weakref.ref] = []
+
+    def add(self, *values: Any) -> None:
+        self.seen += 1
+        self._references += [weakref.ref(value) for value in values]
+        self._references = [r for r in self._references if r() is not None]
+        self.most = max(self.most, len(self._references))
+
+
+@pytest.fixture(scope="module")
+def craft() -> xc.Craft:
+    bank = planted.bank()
+    images = planted.paintings(6, SIZE)
+    model = planted.network(bank, "relu", size=SIZE)
+    return planted.fitted(model, bank, images, planted.predicted(model, images), batch_size=BATCH)
+
+
+def dataset(number: int) -> tf.data.Dataset:
+    images = planted.paintings(number, SIZE)
+
+    def one_by_one() -> Iterator[np.ndarray]:
+        yield from images
+
+    return tf.data.Dataset.from_generator(
+        one_by_one, output_signature=tf.TensorSpec((*SIZE, 3), tf.float32)
+    )
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_two_batches_are_alive_at_most(
+    craft: xc.Craft, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one at work, and the one before it until it is replaced: images and activations."""
+    network, images, activations = craft.network, Alive(), Alive()
+    latents, crop_latents = network.latents, network.crop_latents
+
+    def watched(batch: np.ndarray) -> Any:
+        found = latents(batch)
+        images.add(batch)
+        activations.add(found)
+        return found
+
+    def watched_crops(batch: np.ndarray, box: np.ndarray) -> Any:
+        if box[2] == SIZE[0]:  # the whole image, once a batch
+            images.add(batch)
+        return crop_latents(batch, box)
+
+    monkeypatch.setattr(network, "latents", watched)
+    monkeypatch.setattr(network, "crop_latents", watched_crops)
+    QUESTIONS[question](craft, dataset(IMAGES))
+    assert images.seen >= IMAGES // BATCH
+    assert images.most <= 2
+    assert activations.seen >= IMAGES // BATCH
+    assert activations.most <= 2
+
+
+PEAK = """
+import sys, warnings
+from pathlib import Path
+import keras, numpy as np, tensorflow as tf
+import xplique_craft as xc
+
+warnings.simplefilter("ignore")
+SIDE = 64
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+
+def images(number):
+    def one_by_one():
+        rng = np.random.default_rng(0)
+        for _ in range(number):
+            yield rng.random((SIDE, SIDE, 3), np.float32)
+    return tf.data.Dataset.from_generator(
+        one_by_one, output_signature=tf.TensorSpec((SIDE, SIDE, 3), tf.float32))
+
+keras.utils.set_random_seed(0)
+image = keras.Input((SIDE, SIDE, 3))
+x = keras.layers.Conv2D(64, 3, strides=4, padding="same", activation="relu", name="cut")(image)
+x = keras.layers.Conv2D(8, 1, activation="relu")(x)
+model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+craft = xc.Craft.from_model(model, "cut", 4, batch_size=16, factorizer=xc.factorization.NMF(20),
+                            max_crops=500)
+for number in map(int, sys.argv[1:]):
+    data = images(number)
+    craft.fit(data, 0)
+    craft.quality(data)
+    craft.estimate_importance(data, 16)
+    craft.contributions(data)
+    print(peak(), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+def test_the_peak_does_not_grow_with_the_images() -> None:
+    """1,200 images more are 56 MiB of pixels, 75 MiB of activations, 30 crops of each."""
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK, "100", "300", "1500"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    _, warm, large = map(float, run.stdout.split())
+    assert large - warm < 30.0
