@@ -11,9 +11,10 @@ from matplotlib.patches import Rectangle
 from ..results import ConceptCard
 from .style import INK, axes_or_new, concept_label, style_of
 
-__all__ = ["CONTOUR_LEVEL", "WASH_OPACITY", "concept_crops", "concept_overlay"]
+__all__ = ["CONTOUR_LEVEL", "FAINT", "WASH_OPACITY", "concept_crops", "concept_overlay"]
 
-CONTOUR_LEVEL = 0.5
+CONTOUR_LEVEL = 0.5  # of the map's maximum in the picture
+FAINT = 0.08  # maps that stay below are not drawn on the page, nor outlined
 WASH_OPACITY = 0.62
 
 
@@ -34,7 +35,8 @@ def concept_overlay(
         uint8 (H, W, 3).
     maps
         (H, W, k) in [0, 1]. The colour's opacity follows the map; a line labelled "Cj" goes round
-        where it is above one half. A concept that is absent leaves no trace.
+        where it is above half of what it reaches in this picture. A concept that is (almost)
+        absent, below 8% everywhere, leaves no line.
     concepts
         Which of the k to draw.
     ranks
@@ -74,7 +76,7 @@ def concept_overlay(
         wash[..., :3] = to_rgb(style.color)
         wash[..., 3] = WASH_OPACITY * activation
         ax.imshow(wash)
-        if activation.max() <= CONTOUR_LEVEL:
+        if activation.max() < FAINT:
             continue
         # a border of zeros closes the lines that leave the picture
         padded = np.pad(activation, 1)
@@ -84,7 +86,7 @@ def concept_overlay(
                 columns,
                 rows,
                 padded,
-                levels=[CONTOUR_LEVEL],
+                levels=[CONTOUR_LEVEL * activation.max()],
                 colors=[color],
                 linewidths=line,
                 linestyles=["solid" if color == "white" else style.linestyle],

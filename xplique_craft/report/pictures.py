@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.ImageColor import getrgb
 from skimage.measure import approximate_polygon, find_contours
 
-from ..plots.pictures import CONTOUR_LEVEL, WASH_OPACITY
+from ..plots.pictures import CONTOUR_LEVEL, FAINT, WASH_OPACITY
 
 __all__ = ["Layer", "fit_within", "jpeg_uri", "layer", "tag_places"]
 
@@ -19,8 +19,6 @@ LAYER_SIDE = 96
 OPACITIES = 40
 # outlines are drawn in a box of this side, whatever the picture's shape
 OUTLINE_SIDE = 1000
-# a map that stays below leaves no trace that anyone could see
-FAINT = 0.08
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,8 @@ class Layer:
     uri
         A PNG with alpha.
     outline
-        An SVG path in a box of 1000 x 1000 stretched over the picture; empty where the concept
-        never reaches one half.
+        An SVG path in a box of 1000 x 1000 stretched over the picture, round where the concept is
+        above half of what it reaches in it.
     anchors
         Places (x, y) in [0, 1] where its label may stand, best first.
     """
@@ -111,7 +109,7 @@ def layer(activation: np.ndarray, color: str) -> Layer | None:
     uri = _uri(image, "png", transparency=alphas.tobytes(), optimize=True)
 
     # a border of zeros closes the lines that leave the picture; +0.5: pixel centres
-    lines = find_contours(np.pad(small, 1), CONTOUR_LEVEL)
+    lines = find_contours(np.pad(small, 1), CONTOUR_LEVEL * float(small.max()))
     paths: list[str] = []
     row, column = np.unravel_index(int(small.argmax()), small.shape)
     anchors = [(float((column + 0.5) / width), float((row + 0.5) / height))]
