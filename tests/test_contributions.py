@@ -8,7 +8,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
-from xplique_craft.contributions import ablation_effects, concatenate_contributions, contributions
+from xplique_craft.contributions import (
+    ablation_effects,
+    concatenate_contributions,
+    contributions,
+    quadrature,
+)
 from xplique_craft.gates import GatedHead
 from xplique_craft.results import Contributions
 
@@ -285,3 +290,13 @@ def test_what_is_explained_is_the_craft_as_it_is_now(relu: Case) -> None:
     after = craft.contributions(images)
     assert np.abs(after.phi - before.phi).max() > 1e-2
     assert_allclose(after.score, other(images).numpy()[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("points", [8, 64])
+def test_quadrature_is_exact_for_polynomials_and_known_for_a_kink(points: int) -> None:
+    nodes, weights = quadrature(points)
+    assert len(nodes) == len(weights) == points
+    assert_allclose(weights.sum(), 1.0, atol=1e-12)
+    assert_allclose((weights * nodes**15).sum(), 1 / 16, atol=1e-12)
+    step = (weights * (nodes > 0.3)).sum()  # a jump costs at most the weights next to it
+    assert_allclose(step, 0.7, atol=weights.max())
