@@ -50,7 +50,7 @@ class Alive:
 def craft() -> xc.Craft:
     bank = planted.bank()
     images = planted.paintings(6, SIZE)
-    model = planted.network(bank, "relu", size=SIZE)
+    model = planted.network(bank, "attention", size=SIZE)
     return planted.fitted(model, bank, images, planted.predicted(model, images), batch_size=BATCH)
 
 
@@ -117,7 +117,7 @@ def images(number):
 keras.utils.set_random_seed(0)
 image = keras.Input((SIDE, SIDE, 3))
 x = keras.layers.Conv2D(64, 3, strides=4, padding="same", activation="relu", name="cut")(image)
-x = keras.layers.Conv2D(8, 1, activation="relu")(x)
+x = keras.layers.Conv2D(8, 1, activation="softplus")(x)
 model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
 craft = xc.Craft.from_model(model, "cut", 4, batch_size=16, factorizer=xc.factorization.NMF(20),
                             max_crops=500)

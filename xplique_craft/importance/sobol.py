@@ -211,13 +211,13 @@ class SobolImportance(ConceptExplainer):
     ) -> tuple[np.ndarray, np.ndarray]:
         k = len(bank)
         sizes = replicate_sizes(self.nb_design)
-        designs = [
-            replicated_design(
-                scrambled_points(2 * k, size, coded.indices, seed=self.seed, replicate=r)
-            )
+        points = [
+            scrambled_points(2 * k, size, coded.indices, seed=self.seed, replicate=r)
             for r, size in enumerate(sizes)
         ]
-        values = head.evaluate(coded, bank, np.concatenate(designs, axis=1))
+        designs = np.concatenate([replicated_design(p) for p in points], axis=1)
+        values = head.evaluate(coded, bank, designs)
+        distances = np.stack([np.square(p[..., :k] - p[..., k:]).sum(axis=1) for p in points])
         ends = np.cumsum(sizes * (k + 2))[:-1]
         terms = [
             jansen_terms(part, size)
@@ -225,23 +225,29 @@ class SobolImportance(ConceptExplainer):
         ]
         numerators = np.stack([t[0] for t in terms])  # (r, n, k)
         baselines = [t[1] for t in terms]
-        indices = self._pooled(numerators, baselines, sizes, leave_out=None)
-        left = [self._pooled(numerators, baselines, sizes, leave_out=r) for r in range(len(sizes))]
+        indices = self._pooled(numerators, distances, baselines, leave_out=None)
+        left = [
+            self._pooled(numerators, distances, baselines, leave_out=r) for r in range(len(sizes))
+        ]
         return indices, np.stack(left if len(sizes) > 1 else [indices])
 
     @staticmethod
     def _pooled(
         numerators: np.ndarray,
+        distances: np.ndarray,
         baselines: list[np.ndarray],
-        sizes: np.ndarray,
         leave_out: int | None,
     ) -> np.ndarray:
-        kept = [r for r in range(len(sizes)) if r != leave_out]
+        """
+        Jansen's estimator as a ratio: E[(A_j - B_j)^2] is 1/6, and where f is nearly linear its
+        numerator strays with the sample's mean of that, so it is divided by it.
+        """
+        kept = [r for r in range(len(baselines)) if r != leave_out]
         if not kept:
             kept = [0]
         values = np.concatenate([baselines[r] for r in kept], axis=1)
         scale = np.square(values).mean(axis=1)
-        mean = numerators[kept].sum(axis=0) / sizes[kept].sum()
+        mean = numerators[kept].sum(axis=0) / distances[kept].sum(axis=0) / 6.0
         return _divide(mean, values.var(axis=1, ddof=1), scale)
 
     def _foreign(self, coded: Coded, head: GatedHead) -> tuple[np.ndarray, np.ndarray]:
