@@ -20,6 +20,7 @@ NAMES = [
     "factorization",
     "importance",
     "join_models",
+    "load_model",
     "plots",
     "report",
     "split_model",
