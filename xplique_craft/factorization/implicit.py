@@ -13,8 +13,9 @@ so for the cotangent v of a row, with z = G_SS^-1 v_S (0 off S) and E = A - U W,
 one k-sized solve a row, no unrolled iterations. Ref. Fel et al., CRAFT (CVPR 2023), section 3.3.
 
 What breaks it: where complementarity is not strict (u_j = 0 and y_j = 0) u has a kink, and what is
-returned is the derivative on the side where u_j stays 0. Where rows of W_S are dependent u is not
-unique; the ridge of `nnls` then gives the derivative of the solution of least norm.
+returned is the derivative on the side where u_j stays 0; in float32 rounding may leave such a u_j
+just above 0, and then it is the other side's. Where rows of W_S are dependent u is not unique; a
+ridge then gives the derivative of the solution of least norm.
 """
 
 from functools import cache
