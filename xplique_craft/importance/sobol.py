@@ -226,10 +226,12 @@ class SobolImportance(ConceptExplainer):
         numerators = np.stack([t[0] for t in terms])  # (r, n, k)
         baselines = [t[1] for t in terms]
         indices = self._pooled(numerators, distances, baselines, leave_out=None)
+        if len(sizes) == 1:  # leaving the only scramble out leaves nothing
+            return indices, indices[None]
         left = [
             self._pooled(numerators, distances, baselines, leave_out=r) for r in range(len(sizes))
         ]
-        return indices, np.stack(left if len(sizes) > 1 else [indices])
+        return indices, np.stack(left)
 
     @staticmethod
     def _pooled(
@@ -243,8 +245,6 @@ class SobolImportance(ConceptExplainer):
         numerator strays with the sample's mean of that, so it is divided by it.
         """
         kept = [r for r in range(len(baselines)) if r != leave_out]
-        if not kept:
-            kept = [0]
         values = np.concatenate([baselines[r] for r in kept], axis=1)
         scale = np.square(values).mean(axis=1)
         mean = numerators[kept].sum(axis=0) / distances[kept].sum(axis=0) / 6.0
