@@ -92,7 +92,7 @@ def test_they_are_integrated_gradients_on_the_gates(case: Case) -> None:
 def test_without_the_residual_they_share_the_score_of_uw(case: Case) -> None:
     craft = planted.fitted(case.craft.split, MIXING[:3], case.images, keep_residual=False)
     found = craft.contributions(case.images)
-    assert_array_equal(found.residual, 0.0)
+    assert_allclose(found.residual, 0.0, atol=1e-6)
     assert_allclose(found.score, case.score(case.u @ MIXING[:3]), atol=1e-5)
     total = found.base + found.phi.sum(axis=1) + found.gap
     assert_allclose(total, found.score, rtol=1e-12, atol=1e-12)
@@ -214,7 +214,7 @@ def test_deep_relu_heads_are_completed_too() -> None:
 def test_an_image_without_concepts(relu: Case) -> None:
     found = relu.craft.contributions(np.zeros_like(relu.images[:2]))
     assert_array_equal(found.phi, 0.0)
-    assert_array_equal(found.residual, 0.0)
+    assert_allclose(found.residual, 0.0, atol=1e-6)
     assert_array_equal(found.gap, 0.0)
     assert_allclose(found.score, found.base, atol=1e-6)
 

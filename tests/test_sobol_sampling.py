@@ -9,7 +9,9 @@ from xplique.attributions import global_sensitivity_analysis as gsa
 
 import xplique_craft as xc
 from xplique_craft.importance import SobolImportance
-from xplique_craft.importance.designs import replicate_sizes, replicated_design, scrambled_points
+from xplique_craft.importance.designs import SAMPLERS as POINTS
+from xplique_craft.importance.designs import group_sizes, points_of, star
+from xplique_craft.importance.sobol_estimators import Sample, variances
 
 BANK = planted.bank(concepts=4, channels=6)
 SAMPLERS = ("HaltonSequenceRS", "LatinHypercubeRS", "ScipySobolSequenceRS", "TFSobolSequenceRS")
@@ -63,10 +65,9 @@ def test_a_sampler_of_xplique_with_our_estimator(sampler: str) -> None:
     craft, image = planted.function_craft(product, 2)
     recorded = Recorded(sampler)
     indices = SobolImportance(craft, 1024, recorded, batch_size=8192).explain(image)
-    a, b, first, second = np.split(recorded.gates.prod(axis=1).astype(np.float64), 4)
-    numerators = [0.5 * np.mean((a - c) ** 2) for c in (first, second)]
-    expected = numerators / np.var(np.concatenate([a, b]), ddof=1)
-    assert_allclose(indices[0], expected, atol=1e-5)
+    gates = recorded.gates.reshape(1, 4, 1024, 2).swapaxes(1, 2)  # A, B, C_1 and C_2 of a point
+    sample = Sample(gates, gates.prod(axis=-1), np.zeros(1024, int))
+    assert_allclose(indices, variances(sample, "total")[0], atol=1e-5)
     if sampler != "LatinHypercubeRS":
         assert_allclose(indices, [[4 / 7, 4 / 7]], atol=0.05)
 
@@ -75,18 +76,6 @@ def test_an_estimator_of_xplique_with_our_sampler() -> None:
     craft, image = planted.function_craft(product, 2)
     importance = SobolImportance(craft, 1024, estimator=gsa.JansenEstimator(), batch_size=8192)
     assert_allclose(importance.explain(image), [[4 / 7, 4 / 7]], atol=0.03)
-
-
-def test_our_jansen_is_xpliques(relu: xc.Craft, images: np.ndarray) -> None:
-    """On one design; theirs takes the variance of f(A) alone, ours of f(A) and f(B)."""
-    sampler, k = gsa.HaltonSequenceRS(), 4
-    design = np.asarray(sampler(k, 64))
-    ours = SobolImportance(relu, 64, sampler).explain(images)
-    theirs = SobolImportance(relu, 64, sampler, gsa.JansenEstimator()).explain(images)
-    head = SobolImportance(relu)._gated_head()
-    values = head.evaluate(planted.coded(relu, images), BANK, design).astype(np.float64)
-    ratio = values[:, :64].var(axis=1, ddof=1) / values[:, :128].var(axis=1, ddof=1)
-    assert_allclose(ours, theirs * ratio[:, None], atol=1e-5)
 
 
 def test_a_sampler_of_another_shape_is_refused(relu: xc.Craft, images: np.ndarray) -> None:
@@ -135,9 +124,9 @@ def test_errors_average_out_over_images() -> None:
 
 
 # --------------------------------------------------------------------------------------- designs
-def test_scrambled_points_are_uniform_and_even() -> None:
+def test_scrambled_sobol_points_are_uniform_and_even() -> None:
     """One of 64 points in each 64th of [0, 1], in every dimension and for every image."""
-    points = scrambled_points(6, 64, np.arange(5), seed=1)
+    points = points_of("sobol", 6, 64, np.arange(5), seed=1)
     assert points.shape == (5, 64, 6)
     assert points.min() > 0.0
     assert points.max() < 1.0
@@ -145,37 +134,64 @@ def test_scrambled_points_are_uniform_and_even() -> None:
     assert_array_equal(strata, np.broadcast_to(np.arange(64)[None, :, None], points.shape))
 
 
-def test_scrambled_points_are_keyed_by_image_seed_and_replicate() -> None:
-    base = scrambled_points(4, 16, np.array([0, 1, 2]), seed=1)
-    assert_array_equal(scrambled_points(4, 16, np.array([2, 0]), seed=1), base[[2, 0]])
+def test_latin_hypercubes_are_even_up_to_their_shift() -> None:
+    points = points_of("latin hypercube", 3, 16, np.arange(4), seed=1)
+    shift = points[:, :1] * 16 % 1.0  # within a stratum every point sits where it will
+    assert shift.shape == (4, 1, 3)
+    gaps = np.diff(np.sort(points, axis=1), axis=1)
+    assert gaps.max() <= 2 / 16 + 1e-9
+
+
+@pytest.mark.parametrize("sampler", POINTS)
+def test_points_are_uniform(sampler: str) -> None:
+    """Moments of 2,048 points: the mean of x is 1/2, of x^2 1/3, of x y 1/4."""
+    points = points_of(sampler, 4, 256, np.arange(8), seed=3).reshape(-1, 4)
+    assert points.min() > 0.0
+    assert points.max() < 1.0
+    assert_allclose(points.mean(axis=0), 0.5, atol=0.02)
+    assert_allclose(np.square(points).mean(axis=0), 1 / 3, atol=0.02)
+    assert_allclose((points[:, :1] * points[:, 1:]).mean(axis=0), 0.25, atol=0.02)
+
+
+@pytest.mark.parametrize("sampler", POINTS)
+def test_points_are_keyed_by_image_seed_and_group(sampler: str) -> None:
+    base = points_of(sampler, 4, 16, np.array([0, 1, 2]), seed=1)
+    assert_array_equal(points_of(sampler, 4, 16, np.array([2, 0]), seed=1), base[[2, 0]])
     assert not np.array_equal(base[0], base[1])
-    assert not np.array_equal(scrambled_points(4, 16, np.array([0]), seed=2)[0], base[0])
-    replicate = scrambled_points(4, 16, np.array([0]), seed=1, replicate=1)
-    assert not np.array_equal(replicate[0], base[0])
+    assert not np.array_equal(points_of(sampler, 4, 16, np.array([0]), seed=2)[0], base[0])
+    group = points_of(sampler, 4, 16, np.array([0]), seed=1, group=1)
+    assert not np.array_equal(group[0], base[0])
 
 
-def test_a_replicated_design_by_hand() -> None:
-    points = np.array([[[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]]])
+@pytest.mark.parametrize("sampler", ["sobol", "halton", "monte carlo"])
+def test_sequences_are_extended(sampler: str) -> None:
+    whole = points_of(sampler, 5, 24, np.arange(3), seed=2)
+    assert_array_equal(points_of(sampler, 5, 10, np.arange(3), seed=2), whole[:, :10])
+    assert_array_equal(points_of(sampler, 5, 24, np.arange(3), seed=2, start=10), whole[:, 10:])
+
+
+def test_a_star_by_hand() -> None:
+    points = np.array([[[0.1, 0.2, 0.3, 0.4]]])
     expected = [
-        *[[0.1, 0.2], [0.5, 0.6]],  # A
-        *[[0.3, 0.4], [0.7, 0.8]],  # B
-        *[[0.3, 0.2], [0.7, 0.6]],  # the first gate from B
-        *[[0.1, 0.4], [0.5, 0.8]],  # the second
+        *[[0.1, 0.2], [0.3, 0.4]],  # A, B
+        *[[0.3, 0.2], [0.1, 0.4]],  # A with one gate from B
+        *[[0.1, 0.4], [0.3, 0.2]],  # B with one gate from A
     ]
-    assert_allclose(replicated_design(points)[0], expected, rtol=1e-6)
+    assert_allclose(star(points)[0, 0], expected[:4], rtol=1e-6)
+    assert_allclose(star(points, both_ways=True)[0, 0], expected, rtol=1e-6)
 
 
-def test_a_replicated_design_is_in_xpliques_order() -> None:
+def test_stars_are_xpliques_replicated_design() -> None:
     theirs = np.asarray(gsa.HaltonSequenceRS()(3, 8))
     points = np.concatenate([theirs[:8], theirs[8:16]], axis=1)[None]
-    assert_allclose(replicated_design(points)[0], theirs, atol=1e-7)
+    assert_allclose(star(points)[0].swapaxes(0, 1).reshape(-1, 3), theirs, atol=1e-7)
 
 
 @pytest.mark.parametrize(
     ("nb_design", "sizes"), [(2, [2]), (5, [3, 2]), (32, [4] * 8), (33, [5] + [4] * 7)]
 )
-def test_designs_are_shared_among_scrambles(nb_design: int, sizes: list[int]) -> None:
-    assert_array_equal(replicate_sizes(nb_design), sizes)
+def test_designs_are_shared_among_groups(nb_design: int, sizes: list[int]) -> None:
+    assert_array_equal(group_sizes(nb_design), sizes)
 
 
 # ------------------------------------------------------------------------------------- intervals

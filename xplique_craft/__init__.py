@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import attributions, factorization, importance, plots, report
+    from ._checks import ClassDifference
     from .craft import Craft
     from .explanation import explain_class
     from .models import load_model
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Candidate",
+    "ClassDifference",
     "Craft",
     "Split",
     "attributions",
@@ -45,6 +47,7 @@ __all__ = [
 
 _HOMES = {
     "Candidate": "splitting",
+    "ClassDifference": "_checks",
     "Craft": "craft",
     "Split": "splitting",
     "candidate_layers": "splitting",

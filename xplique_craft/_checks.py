@@ -4,11 +4,13 @@ Checks of arguments. Every message names the argument, the rule, what was receiv
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 __all__ = [
+    "ClassDifference",
     "check_class_id",
     "check_non_negative",
     "check_non_negative_number",
@@ -17,6 +19,21 @@ __all__ = [
     "nearest",
     "one_hot",
 ]
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """
+    A target: "why A and not B", the difference of two logits.
+
+    Parameters
+    ----------
+    target, instead_of
+        Indices of A and of B among the model's outputs.
+    """
+
+    target: int
+    instead_of: int
 
 
 def check_positive_int(name: str, value: Any, minimum: int = 1) -> int:
@@ -132,8 +149,8 @@ def one_hot(
     Parameters
     ----------
     targets
-        A class index; (n,) indices; or (n, classes) weights, one-hot as Xplique's, or any other
-        combination of outputs, such as e_A - e_B for "why A and not B".
+        A class index; a `ClassDifference`; (n,) indices; or (n, classes) weights, one-hot as
+        Xplique's, or any other combination of outputs.
 
     Returns
     -------
@@ -145,6 +162,12 @@ def one_hot(
     ValueError
         If the shape or an index does not fit.
     """
+    if isinstance(targets, ClassDifference):
+        weights = np.zeros((number_of_images, number_of_classes), np.float32)
+        weights[:, check_class_id(targets.target, number_of_classes, f"{name}.target")] += 1.0
+        other = check_class_id(targets.instead_of, number_of_classes, f"{name}.instead_of")
+        weights[:, other] -= 1.0
+        return weights
     try:
         array = np.asarray(targets)
     except ValueError as error:

@@ -55,10 +55,10 @@ def contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributi
     """
     n, k = len(coded.targets), len(bank)
     base = head.baseline(coded).astype(np.float64)
-    ends = head.evaluate(coded, bank, np.stack([np.zeros(k), np.ones(k)])).astype(np.float64)
+    ends = np.stack(head.ends(coded, bank), axis=1).astype(np.float64)
     start, total = ends[:, 0], ends[:, 1] - ends[:, 0]
     if head.affine:
-        phi, points = head.affine_form(coded, bank)[0], 0
+        phi, points = head.affine_slopes(coded, bank), 0
     else:
         phi, points = np.zeros((n, k)), FIRST_POINTS
         allowed = np.maximum(COMPLETENESS * np.abs(total), ROUNDING * np.abs(ends).max(axis=1))

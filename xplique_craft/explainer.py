@@ -62,7 +62,6 @@ class ConceptExplainer(BlackBoxExplainer):
         self.craft = craft
         self.operator = operator
         self.keep_residual = craft.keep_residual if keep_residual is None else keep_residual
-        self._heads: dict[int, GatedHead] = {}
         self._replaced: tuple[Any, Network] | None = None
 
     def _network(self) -> Network:
@@ -71,15 +70,11 @@ class ConceptExplainer(BlackBoxExplainer):
             return self.craft.network
         if self._replaced is None or self._replaced[0] is not self.model:
             self._replaced = (self.model, split_model(self.model, self.craft.layer).network)
-            self._heads.clear()
         return self._replaced[1]
 
     def _gated_head(self) -> GatedHead:
-        """The gated head of `self.model`, whose compiled functions are kept."""
-        network = self._network()
-        if id(network) not in self._heads:
-            self._heads[id(network)] = GatedHead(network, self.operator, self.batch_size)
-        return self._heads[id(network)]
+        """A gated head of `self.model`, that has counted nothing; its functions are shared."""
+        return GatedHead(self._network(), self.operator, self.batch_size)
 
     def _coded(self, inputs: Any, targets: Any, description: str) -> Iterator[Coded]:
         """The inputs in terms of concepts, batch by batch."""

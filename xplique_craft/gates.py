@@ -11,13 +11,16 @@ In general f_x(m) = score(h(sum_j m_j v_j W_j + C)), with C what no gate touches
 With the residual E kept, f_x(1) is the model's own score whatever the bank, so that what is
 explained is the user's model; with it dropped (E = 0), f_x is the paper's.
 
-Where h is affine, f_x(m) = b + sum_j c_j m_j exactly, with c_j = sum_p u_j(p) <W_j, D(p)> and D the
-gradient of the score with respect to the activations, which is the same everywhere. Elsewhere
-images and gates are multiplied out and evaluated `batch_size` at a time in one compiled function.
+Where h is affine, f_x(m) = b + sum_j c_j m_j exactly, with c_j = sum_p v_j(p) <W_j, D(p)> and D the
+gradient of the score with respect to the activations, which is the same everywhere. Elsewhere the
+head is folded and sliced (see `folding`), and images and gates are multiplied out in one compiled
+function, so many at a time as `batch_size` of the whole head would need memory for.
 """
 
+import math
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,9 +31,13 @@ from xplique.commons.operators import predictions_operator
 from xplique.commons.operators_operations import get_operator
 
 from ._compiled import compile_function
+from .folding import Kernels, Part, Plan
 from .network import Network
+from .results import EvaluationPath
 
 __all__ = ["Coded", "GatedHead"]
+
+CHECK = 1e-4  # of the largest logit: how far the head taken apart may be from the plain one
 
 
 @dataclass(frozen=True)
@@ -84,30 +91,103 @@ class Coded:
 class _Compiled:
     """The compiled functions of one head and operator, which all its gated heads share."""
 
-    def __init__(self, network: Network, operator: Callable[..., Any] | str | None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        operator: Callable[..., Any] | str | None,
+        taken_apart: bool = True,
+    ) -> None:
         self.head = network.latent_to_logit
         self.operator = get_inference_function(self.head, operator)[0]
+        self.plan = Plan(self.head, taken_apart and operator is None)
+        self.verified = not self.plan.taken_apart
         places = [None, *self.head.input_shape[1:-1]]
         self.latent = tf.TensorSpec([*places, self.head.input_shape[-1]], tf.float32)
         self.coefficients = tf.TensorSpec([*places, None], tf.float32)
         self.bank = tf.TensorSpec([None, self.head.input_shape[-1]], tf.float32)
         self.targets = tf.TensorSpec([None, None], tf.float32)
-        self.gates = tf.TensorSpec([None, None, None], tf.float32)
+        self.channels = tf.TensorSpec([None], tf.int32)
 
-    def _score(self, activations: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        activations = tf.ensure_shape(activations, self.latent.shape)
+    def sliced(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (n, s) of the logits that the targets (n, classes) need, and which, (s,)."""
+        if not self.plan.taken_apart:
+            return targets, np.arange(targets.shape[1])
+        channels = np.flatnonzero(targets.any(axis=0))
+        channels = channels if len(channels) else np.arange(1)
+        return targets[:, channels], channels
+
+    # ------------------------------------------------------------- parts, inside functions
+    def _tail(
+        self, frontier: list[tf.Tensor], targets: tf.Tensor, channels: tf.Tensor, kernels: Kernels
+    ) -> tf.Tensor:
+        """Scores (n,) of what stands at the frontier."""
+        if self.plan.taken_apart:
+            last = self.plan.run(self.plan.tail, frontier, channels, kernels)[0]
+            return tf.reduce_sum(self.plan.logits(last, channels) * targets, axis=-1)
+        activations = tf.ensure_shape(frontier[0], self.latent.shape)
         activations = tf.cast(activations, self.head.inputs[0].dtype)
         targets = tf.cast(targets, self.head.outputs[0].dtype)
         return tf.cast(self.operator(self.head, activations, targets), tf.float32)
 
+    def _tables(self, bank: tf.Tensor, channels: tf.Tensor, kernels: Kernels) -> list[tf.Tensor]:
+        """The bank at the boundary, W' = B(W) - B(0), (k, c') for each of its tensors."""
+        k, c = tf.shape(bank)[0], self.bank.shape[1]
+        rows = tf.concat([bank, tf.zeros([1, c])], axis=0)
+        places = [1] * (self.latent.shape.rank - 2)
+        rows = tf.reshape(rows, [k + 1, *places, c])
+        images = self.plan.run(self.plan.pointwise, [rows], channels, kernels)
+        images = [tf.reshape(image, [k + 1, image.shape[-1] or -1]) for image in images]
+        return [image[:-1] - image[-1:] for image in images]
+
+    def _laid_out(
+        self,
+        gated: tf.Tensor,
+        constant: tf.Tensor,
+        tables: list[tf.Tensor],
+        channels: tf.Tensor,
+        kernels: Kernels,
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """
+        Frontier tensors of n images: F(v_j W_j) - F(0), (n, k, ...), and F(C), (n, ...).
+        """
+        n, k = tf.shape(gated)[0], tf.shape(gated)[-1]
+        whole = self.plan.run(self.plan.pointwise, [constant], channels, kernels)
+        each = [tf.einsum("n...k,kc->nk...c", gated, table) for table in tables]
+        if not self.plan.front.steps:
+            return each, whole
+        stacked = []
+        for one, rest in zip(each, whole, strict=True):
+            flat = tf.reshape(one, tf.concat([[n * k], tf.shape(one)[2:]], axis=0))
+            stacked.append(tf.concat([flat, rest, tf.zeros_like(rest[:1])], axis=0))
+        stacked = [
+            _shaped(value, tensor)
+            for value, tensor in zip(stacked, self.plan.front.inputs, strict=True)
+        ]
+        outputs = self.plan.run(self.plan.front, stacked, channels, kernels)
+        laid = []
+        for output in outputs:
+            shape = tf.concat([[n, k], tf.shape(output)[1:]], axis=0)
+            laid.append(tf.reshape(output[: n * k] - output[-1:], shape))
+        return laid, [output[n * k : -1] for output in outputs]
+
+    # -------------------------------------------------------------------------- functions
     @cached_property
     def scores(self) -> Any:
-        """(activations, targets) -> (n,)."""
-        return compile_function(self._score, [self.latent, self.targets])
+        """(activations, targets, channels) -> (n,)."""
+        plan = self.plan
+
+        def scores(activations: tf.Tensor, targets: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+            kernels = plan.kernels(channels)
+            values = plan.run(plan.pointwise, [activations], channels, kernels)
+            values = plan.run(plan.front, values, channels, kernels)
+            return self._tail(values, targets, channels, kernels)
+
+        return compile_function(scores, [self.latent, self.targets, self.channels])
 
     @cached_property
     def evaluate(self) -> Any:
-        """(gated, constant, bank, gates, targets, batch_size) -> (n, q)."""
+        """(gated, constant, bank, gates, targets, channels, images, masks) -> (n, q)."""
+        plan = self.plan
 
         def evaluate(
             gated: tf.Tensor,
@@ -115,70 +195,115 @@ class _Compiled:
             bank: tf.Tensor,
             gates: tf.Tensor,
             targets: tf.Tensor,
-            batch_size: tf.Tensor,
+            channels: tf.Tensor,
+            images: tf.Tensor,
+            masks: tf.Tensor,
         ) -> tf.Tensor:
-            number, k = tf.shape(gates)[1], tf.shape(gates)[2]
-            total = tf.shape(gated)[0] * number
-            flat = tf.reshape(gates, [total, k])
-            lifted = [-1, *[1] * (gated.shape.rank - 2), k]
+            n, q = tf.shape(gates)[0], tf.shape(gates)[1]
+            kernels = plan.kernels(channels)
+            tables = self._tables(bank, channels, kernels)
 
-            def some(i: tf.Tensor) -> tf.Tensor:
-                pairs = tf.range(i * batch_size, tf.minimum((i + 1) * batch_size, total))
-                image = pairs // number
-                kept = tf.gather(gated, image) * tf.reshape(tf.gather(flat, pairs), lifted)
-                activations = tf.tensordot(kept, bank, 1) + tf.gather(constant, image)
-                return self._score(activations, tf.gather(targets, image))
+            def of_images(i: tf.Tensor) -> tf.Tensor:
+                some = slice(i * images, (i + 1) * images)
+                laid, whole = self._laid_out(gated[some], constant[some], tables, channels, kernels)
+                b = tf.shape(gated[some])[0]
+                flat = [tf.reshape(one, [b, tf.shape(one)[1], -1]) for one in laid]
+                rest = [tf.reshape(one, [b, 1, -1]) for one in whole]
 
-            steps = (total + batch_size - 1) // batch_size
-            values = tf.TensorArray(tf.float32, steps, infer_shape=False, element_shape=[None])
-            _, values = tf.while_loop(
-                lambda i, _: i < steps,
-                lambda i, values: (i + 1, values.write(i, some(i))),
-                (tf.constant(0), values),
-                parallel_iterations=1,
-            )
-            return tf.reshape(values.concat(), [tf.shape(gated)[0], number])
+                def of_masks(m: tf.Tensor) -> tf.Tensor:
+                    at = gates[some, m * masks : (m + 1) * masks]
+                    pairs = b * tf.shape(at)[1]
+                    frontier = [
+                        tf.reshape(
+                            tf.matmul(at, one) + fixed,
+                            tf.concat([[pairs], tf.shape(like)[1:]], axis=0),
+                        )
+                        for one, fixed, like in zip(flat, rest, whole, strict=True)
+                    ]
+                    frontier = [
+                        _shaped(value, tensor)
+                        for value, tensor in zip(frontier, plan.tail.inputs, strict=True)
+                    ]
+                    weights = tf.repeat(targets[some], tf.shape(at)[1], axis=0)
+                    values = self._tail(frontier, weights, channels, kernels)
+                    return tf.transpose(tf.reshape(values, [b, tf.shape(at)[1]]))
+
+                return tf.transpose(_for_each(of_masks, (q + masks - 1) // masks))
+
+            return _for_each(of_images, (n + images - 1) // images)
 
         scalar = tf.TensorSpec([], tf.int32)
-        tensors = [self.coefficients, self.latent, self.bank, self.gates, self.targets, scalar]
-        return compile_function(evaluate, tensors)
+        gates = tf.TensorSpec([None, None, None], tf.float32)
+        tensors = [self.coefficients, self.latent, self.bank, gates, self.targets, self.channels]
+        return compile_function(evaluate, [*tensors, scalar, scalar])
 
     @cached_property
-    def slopes(self) -> Any:
-        """(gated, constant, bank, targets, nodes, weights) -> (n, k)."""
+    def gradients(self) -> Any:
+        """(gated, constant, bank, targets, channels, nodes, weights) -> (n, ..., k)."""
+        plan = self.plan
 
-        def slopes(
+        def gradients(
             gated: tf.Tensor,
             constant: tf.Tensor,
             bank: tf.Tensor,
             targets: tf.Tensor,
+            channels: tf.Tensor,
             nodes: tf.Tensor,
             weights: tf.Tensor,
         ) -> tf.Tensor:
-            explained = tf.tensordot(gated, bank, 1)
+            kernels = plan.kernels(channels)
+            tables = self._tables(bank, channels, kernels)
+            whole = plan.run(plan.pointwise, [constant], channels, kernels)
+            fixed = plan.run(plan.front, whole, channels, kernels)
+            with tf.GradientTape() as outer:
+                outer.watch(gated)
+                explained = [
+                    tf.tensordot(gated, table, 1) + value
+                    for table, value in zip(tables, whole, strict=True)
+                ]
+                opened = plan.run(plan.front, explained, channels, kernels)
+            moved = [one - rest for one, rest in zip(opened, fixed, strict=True)]
 
-            def add(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                point = nodes[i] * explained + constant
+            def add(i: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                points = [nodes[i] * one + rest for one, rest in zip(moved, fixed, strict=True)]
                 with tf.GradientTape() as tape:
-                    tape.watch(point)
-                    score = self._score(point, targets)
-                gradient = tape.gradient(
-                    score, point, unconnected_gradients=tf.UnconnectedGradients.ZERO
+                    tape.watch(points)
+                    score = self._tail(points, targets, channels, kernels)
+                found = tape.gradient(
+                    score, points, unconnected_gradients=tf.UnconnectedGradients.ZERO
                 )
-                return i + 1, total + weights[i] * gradient
+                sums = [total + weights[i] * one for total, one in zip(totals, found, strict=True)]
+                return i + 1, *sums
 
-            _, gradient = tf.while_loop(
-                lambda i, _: i < tf.size(nodes),
-                add,
-                (tf.constant(0), tf.zeros_like(constant)),
-                parallel_iterations=1,
+            state = (tf.constant(0), *map(tf.zeros_like, fixed))
+            _, *totals = tf.while_loop(
+                lambda i, *_: i < tf.size(nodes), add, state, parallel_iterations=1
             )
-            along = tf.tensordot(gradient, tf.transpose(bank), 1)
-            return tf.reduce_sum(gated * along, list(range(1, gated.shape.rank - 1)))
+            return outer.gradient(opened, gated, output_gradients=totals)
 
         vector = tf.TensorSpec([None], tf.float32)
-        tensors = [self.coefficients, self.latent, self.bank, self.targets, vector, vector]
-        return compile_function(slopes, tensors)
+        tensors = [self.coefficients, self.latent, self.bank, self.targets, self.channels]
+        return compile_function(gradients, [*tensors, vector, vector])
+
+
+def _shaped(value: tf.Tensor, like: Any) -> tf.Tensor:
+    """A tensor that is known to have the shape of another, but for its channels."""
+    places = [None] * (len(like.shape) > 1)
+    return tf.ensure_shape(value, [None, *like.shape[1:-1], *places])
+
+
+def _for_each(function: Callable[[tf.Tensor], tf.Tensor], number: tf.Tensor) -> tf.Tensor:
+    """Rows that a function gives for 0, 1, ..., number - 1, one after the other."""
+    parts = tf.TensorArray(
+        tf.float32, number, infer_shape=False, element_shape=[None, None], clear_after_read=True
+    )
+    _, parts = tf.while_loop(
+        lambda i, _: i < number,
+        lambda i, parts: (i + 1, parts.write(i, function(i))),
+        (tf.constant(0), parts),
+        parallel_iterations=1,
+    )
+    return parts.concat()
 
 
 def _normalised(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | str | None:
@@ -204,9 +329,22 @@ class GatedHead:
         The split model.
     operator
         Xplique's: (model, inputs, targets) -> (n,), a Tasks or its string; None for the score of
-        classification, the sum of logits times targets.
+        classification, the sum of logits times targets. Heads are folded and sliced for that one
+        only: an operator of the user's may read all of the model.
     batch_size
-        Images times gates evaluated at once.
+        Images times gates evaluated at once, or as many more as fit into the same memory where
+        folding and slicing leave smaller tensors.
+
+    Attributes
+    ----------
+    affine
+        Whether f_x has a closed form.
+    evaluations
+        How often the head, or what is left of it, was evaluated so far, in images; gradients count
+        as one.
+    multiply_adds
+        What that took in convolutions, dense layers and gates; a gradient counts as three
+        evaluations. NaN where the model leaves sizes open.
     """
 
     def __init__(
@@ -215,20 +353,66 @@ class GatedHead:
         self.network = network
         self.batch_size = batch_size
         operator = _normalised(operator)
-        self.affine = operator is None and network.affine_head
+        self._operator = operator
         self.evaluations = 0
+        self.multiply_adds = 0.0
         self._compiled: _Compiled = network.shared(operator, lambda: _Compiled(network, operator))
+
+    @property
+    def affine(self) -> bool:
+        """Whether f_x has a closed form: all of h is affine, and the score its logits' sum."""
+        plan = self._compiled.plan
+        return self._operator is None and plan.taken_apart and not plan.tail.steps
+
+    def path(self, evaluations: float, concepts: int) -> EvaluationPath:
+        """
+        Which path was taken, and what it saved.
+
+        Parameters
+        ----------
+        evaluations
+            How often f_x would have been evaluated by the whole head.
+        concepts
+            k.
+        """
+        plan = self._compiled.plan
+        whole = plan.multiply_adds(plan.whole, self.network.number_of_classes)
+        latent = plan.largest(Part(plan.whole.inputs, (), ()), 0)
+        kinds = [
+            name for name, is_so in (("folded", plan.folded), ("sliced", plan.slices)) if is_so
+        ]
+        reason = ""
+        if self._operator is not None:
+            reason = "the operator is not the sum of logits times targets"
+        elif not plan.taken_apart:
+            reason = "the head is not float32 throughout, or failed the check against itself"
+        elif not kinds:
+            reason = "the head begins and ends with layers that are not taken apart"
+        return EvaluationPath(
+            kind="closed form" if self.affine else " and ".join(kinds) or "plain",
+            reason=reason,
+            multiply_adds=self.multiply_adds,
+            plain_multiply_adds=evaluations * (whole + concepts * latent),
+        )
 
     def scores(self, activations: tf.Tensor, targets: np.ndarray) -> np.ndarray:
         """Scores (n,) of activations (n, ..., c) for targets (n, classes)."""
-        self.evaluations += len(targets)
-        return self._compiled.scores(activations, targets).numpy()
+        self._verify(activations, targets)
+        self._count(len(targets), targets, tail=1.0, ahead=1.0)
+        return self._compiled.scores(activations, *self._compiled.sliced(targets)).numpy()
 
     def baseline(self, coded: Coded) -> np.ndarray:
         """h(0), (n,): the score of no activation, evaluated once for each distinct target."""
+        self._verify(coded.activations, coded.targets)
         unique, inverse = np.unique(coded.targets, axis=0, return_inverse=True)
         zeros = tf.zeros([len(unique), *coded.activations.shape[1:]])
         return self.scores(zeros, unique)[inverse.reshape(-1)]
+
+    def ends(self, coded: Coded, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """f_x(0) and f_x(1), (n,) each: all gates closed, and all open."""
+        closed = self.scores(coded.constant, coded.targets)
+        opened = coded.constant + tf.tensordot(coded.gated, bank.astype(np.float32), 1)
+        return closed, self.scores(opened, coded.targets)
 
     def evaluate(self, coded: Coded, bank: np.ndarray, gates: np.ndarray) -> np.ndarray:
         """
@@ -248,26 +432,155 @@ class GatedHead:
         values
             (n, q).
         """
-        n = len(coded.targets)
-        gates = np.broadcast_to(gates, (n, *gates.shape[-2:])).astype(np.float32)
+        self._verify(coded.activations, coded.targets)
+        n, (q, k) = len(coded.targets), gates.shape[-2:]
+        gates = np.broadcast_to(gates, (n, q, k)).astype(np.float32)
         if self.affine:
             slopes, constant = self.affine_form(coded, bank)
             return np.einsum("nqk,nk->nq", gates, slopes) + constant[:, None]
-        self.evaluations += n * gates.shape[1]
+        targets, channels = self._compiled.sliced(coded.targets)
+        images, masks = self._blocks(n, q, k, len(channels))
+        entries = self._compiled.plan.entries(self._compiled.plan.front, len(channels))
+        self._count(n, coded.targets, tail=q, ahead=k + 2.0, rest=q * k * entries)
         return self._compiled.evaluate(
-            coded.gated, coded.constant, bank, gates, coded.targets, self.batch_size
+            coded.gated, coded.constant, bank, gates, targets, channels, images, masks
         ).numpy()
+
+    def gradients(
+        self, coded: Coded, bank: np.ndarray, nodes: np.ndarray, weights: np.ndarray
+    ) -> tf.Tensor:
+        """
+        Derivatives of the score by the coefficients at every position.
+
+        Parameters
+        ----------
+        coded
+            n images.
+        bank
+            W, (k, c).
+        nodes, weights
+            (q,): all gates are set to each node, and what comes out is summed with these weights.
+
+        Returns
+        -------
+        gradients
+            (n, ..., k).
+        """
+        self._verify(coded.activations, coded.targets)
+        n, q = len(coded.targets), len(nodes)
+        self._count(n, coded.targets, tail=3.0 * q, ahead=4.0, evaluations=n * q)
+        targets, channels = self._compiled.sliced(coded.targets)
+        return self._compiled.gradients(
+            coded.gated, coded.constant, bank, targets, channels, nodes, weights
+        )
 
     def slopes(
         self, coded: Coded, bank: np.ndarray, nodes: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
         """Weighted sum of df_x/dm_j, (n, k), over nodes (q,) that all gates are set to."""
-        self.evaluations += len(coded.targets) * len(nodes)
-        return self._compiled.slopes(
-            coded.gated, coded.constant, bank, coded.targets, nodes, weights
-        ).numpy()
+        return _over_positions(coded.gated * self.gradients(coded, bank, nodes, weights))
+
+    def affine_slopes(self, coded: Coded, bank: np.ndarray) -> np.ndarray:
+        """
+        c of f_x(m) = b + sum_j c_j m_j, (n, k) float64; affine heads only.
+
+        The gradient is the same everywhere, so it is taken once for each distinct target.
+        """
+        unique, inverse = np.unique(coded.targets, axis=0, return_inverse=True)
+        nowhere = replace(
+            coded.rows(np.zeros(len(unique), int)),
+            gated=tf.zeros([len(unique), *coded.gated.shape[1:]]),
+            constant=tf.zeros([len(unique), *coded.constant.shape[1:]]),
+            targets=unique,
+        )
+        gradient = self.gradients(nowhere, bank, np.zeros(1), np.ones(1))
+        return _over_positions(coded.gated * tf.gather(gradient, inverse.reshape(-1)))
 
     def affine_form(self, coded: Coded, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(c, b) of f_x(m) = b + sum_j c_j m_j, (n, k) and (n,), float64; affine heads only."""
-        slopes = self.slopes(coded, bank, np.zeros(1), np.ones(1)).astype(np.float64)
-        return slopes, self.scores(coded.constant, coded.targets).astype(np.float64)
+        constant = self.scores(coded.constant, coded.targets)
+        return self.affine_slopes(coded, bank), constant.astype(np.float64)
+
+    # ---------------------------------------------------------------------------- inside
+    def _blocks(self, n: int, q: int, k: int, channels: int) -> tuple[int, int]:
+        """Images, and masks of each, that are evaluated at once."""
+        plan = self._compiled.plan
+        room = self.batch_size * plan.largest(plan.whole, self.network.number_of_classes)
+        pairs = room / plan.largest(plan.tail, channels)
+        ahead = max(plan.largest(plan.front, channels), plan.entries(plan.front, channels))
+        alone = room / ((k + 2) * ahead)
+        if math.isnan(pairs) or math.isnan(alone):
+            pairs, alone = self.batch_size, 1
+        pairs = max(int(pairs), 1)
+        images = int(np.clip(min(pairs // q, alone), 1, n))
+        return images, max(1, min(q, pairs // images))
+
+    def _count(
+        self,
+        n: int,
+        targets: np.ndarray,
+        *,
+        tail: float,
+        ahead: float,
+        rest: float = 0.0,
+        evaluations: int | None = None,
+    ) -> None:
+        """Count the evaluations of n images: so many of the tail, and of what is ahead of it."""
+        plan, channels = self._compiled.plan, len(self._compiled.sliced(targets)[1])
+        self.evaluations += int(n * tail) if evaluations is None else evaluations
+        self.multiply_adds += n * (
+            tail * plan.multiply_adds(plan.tail, channels)
+            + ahead * plan.multiply_adds(plan.front, channels)
+            + plan.multiply_adds(plan.pointwise, channels)
+            + rest
+        )
+
+    def _verify(self, activations: tf.Tensor, targets: np.ndarray) -> None:
+        """
+        Compare with the plain head once: two made-up concepts at random gates on one image.
+
+        Where they differ, everything is evaluated plainly from then on, with a warning.
+        """
+        if self._compiled.verified:
+            return
+        self._compiled.verified = True
+        rng = np.random.default_rng(0)
+        some, classes = activations[:1], targets.shape[1]
+        spread = np.linspace(0, classes - 1, 8).astype(int)
+        read = np.union1d(np.flatnonzero(targets.any(axis=0))[:8], spread)
+        weights = np.zeros((1, classes), np.float32)
+        weights[0, read] = rng.uniform(0.5, 1.0, len(read))
+        mean = _over_positions(some)[0] / max(1, np.prod(some.shape[1:-1]))
+        bank = np.stack([mean, rng.permutation(mean)]).astype(np.float32)
+        gated = tf.constant(rng.random((*some.shape[:-1], 2)), tf.float32)
+        gates = np.concatenate([np.eye(2), rng.random((2, 2))]).astype(np.float32)[None]
+        points = [tf.tensordot(gated * m, bank, 1) + some for m in gates[0]]
+        logits = np.stack([self.network.logits(point).numpy()[0] for point in points])
+        expected = logits @ weights[0]
+        picked, channels = self._compiled.sliced(weights)
+        values = self._compiled.evaluate(gated, some, bank, gates, picked, channels, 1, 4).numpy()
+        gradient = self._compiled.gradients(
+            gated, some, bank, picked, channels, np.ones(1), np.ones(1)
+        )
+        scale = np.abs(logits).max() * max(1.0, np.abs(weights).sum())
+        if self.affine:
+            slopes = _over_positions(gated * gradient)
+            again = self._compiled.scores(some, picked, channels).numpy() + gates[0] @ slopes[0]
+            values = np.concatenate([values[0], again])
+            expected = np.concatenate([expected, expected])
+        if not np.allclose(values, expected, rtol=0.0, atol=CHECK * scale + 1e-30):
+            difference = float(np.abs(values - expected).max())
+            warnings.warn(
+                f"The head taken apart differs from itself by {difference:.3g} where its logits "
+                f"reach {scale:.3g}: it is evaluated whole from now on, which is slower. Does it "
+                "hold a layer that computes something else than its class says?",
+                stacklevel=4,
+            )
+            self._compiled = _Compiled(self.network, self._operator, taken_apart=False)
+            self.network.share(self._operator, self._compiled)
+
+
+def _over_positions(values: tf.Tensor) -> np.ndarray:
+    """(n, ..., k) -> (n, k) float64."""
+    values = tf.cast(values, tf.float64)
+    return tf.reduce_sum(values, list(range(1, values.shape.rank - 1))).numpy()

@@ -68,6 +68,10 @@ class Network:
             self._shared[key] = make()
         return self._shared[key]
 
+    def share(self, key: Any, value: Any) -> None:
+        """Put something else in the place of what was made for this key."""
+        self._shared[key] = value
+
     @cached_property
     def affine_head(self) -> bool:
         """Whether the logits are an affine function of the activations."""

@@ -12,11 +12,16 @@ import keras
 from .graph import Step, steps_of, unwrap
 
 __all__ = [
+    "affine_outputs",
     "affine_tensors",
     "begins_with_normalisation",
     "is_affine_model",
     "is_affine_operation",
     "is_affine_step",
+    "is_channelwise_step",
+    "is_flattening_step",
+    "is_mixing_step",
+    "is_pointwise_step",
     "non_negative_tensors",
 ]
 
@@ -45,7 +50,20 @@ _PASSING = _types(
     "Flatten Reshape Permute"
 )
 _RAW_ADD = "keras.src.ops.numpy.Add"
-_RAW_SUBTRACT = "keras.src.ops.numpy.Subtract"
+_RAW_AFFINE = {
+    f"keras.src.ops.numpy.{name}"
+    for name in [
+        "Add",
+        "Subtract",
+        "Mean",
+        "Sum",
+        "Reshape",
+        "Transpose",
+        "Squeeze",
+        "ExpandDims",
+        "GetItem",
+    ]
+}
 _RAW_NON_NEGATIVE = {
     *(f"keras.src.ops.nn.{name}" for name in ("Relu", "Relu6", "Sigmoid", "Softmax", "Softplus")),
     *(f"keras.src.ops.numpy.{name}" for name in ("Absolute", "Exp", "Square")),
@@ -56,6 +74,45 @@ _NON_NEGATIVE_ACTIVATIONS = [
 ]
 
 
+_MIXING = _types("Dense ConvnD")
+_CHANNELWISE = _types(  # each channel by itself, whatever their number
+    "AveragePoolingnD GlobalAveragePoolingnD MaxPoolingnD GlobalMaxPoolingnD UpSamplingnD "
+    "ZeroPaddingnD CroppingnD Dropout SpatialDropoutnD GaussianNoise GaussianDropout "
+    "ActivityRegularization Identity ReLU LeakyReLU ELU Activation"
+)
+_ELEMENTWISE = _types("Add Subtract Multiply Average Maximum Minimum")
+_POINTWISE = _types("Dropout GaussianNoise GaussianDropout ActivityRegularization Identity")
+_ELEMENTWISE_ACTIVATIONS = [
+    getattr(keras.activations, name)
+    for name in [
+        "celu",
+        "elu",
+        "exponential",
+        "gelu",
+        "hard_sigmoid",
+        "hard_silu",
+        "leaky_relu",
+        "linear",
+        "mish",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softplus",
+        "softsign",
+        "tanh",
+    ]
+]
+_RAW_CHANNELWISE = {
+    *(
+        f"keras.src.ops.nn.{name}"
+        for name in ["Relu", "Relu6", "Sigmoid", "Silu", "Softplus", "Gelu"]
+    ),
+    "keras.src.ops.numpy.Tanh",
+}
+
+
 def is_affine_operation(operation: keras.Operation) -> bool:
     """Whether an operation is known to be affine in its input tensors at inference."""
     operation = unwrap(operation)
@@ -63,7 +120,7 @@ def is_affine_operation(operation: keras.Operation) -> bool:
         return False
     if type(operation) in _WITH_ACTIVATION:
         return operation.activation is keras.activations.linear
-    return type(operation) in _AFFINE or _raw_name(operation) in (_RAW_ADD, _RAW_SUBTRACT)
+    return type(operation) in _AFFINE or _raw_name(operation) in _RAW_AFFINE
 
 
 def is_affine_step(step: Step) -> bool:
@@ -71,10 +128,76 @@ def is_affine_step(step: Step) -> bool:
     return is_affine_operation(step.operation) and _is_plain(step)
 
 
+def is_mixing_step(step: Step) -> bool:
+    """
+    Whether a call is a dense layer or convolution of which some channels can be computed alone.
+    """
+    operation = step.operation
+    return (
+        type(operation) in _MIXING
+        and _is_plain(step)
+        and not getattr(operation, "quantization_mode", None)
+        and not getattr(operation, "lora_enabled", False)
+        and _has_channels_last(operation)
+        and getattr(operation, "groups", 1) == 1
+        and getattr(operation, "padding", "") != "causal"
+        and any(operation.activation is function for function in _ELEMENTWISE_ACTIVATIONS)
+    )
+
+
+def is_channelwise_step(step: Step) -> bool:
+    """Whether a call is known to treat every channel of its inputs by itself, and all alike."""
+    operation = step.operation
+    if not _is_plain(step) or not step.inputs or not _has_channels_last(operation):
+        return False
+    if is_flattening_step(step):
+        return True
+    if type(operation) in _ELEMENTWISE:
+        return len({tensor.shape[-1] for tensor in step.inputs}) == 1
+    if type(operation) is keras.layers.Activation:
+        return any(operation.activation is function for function in _ELEMENTWISE_ACTIVATIONS)
+    return type(operation) in _CHANNELWISE or _raw_name(operation) in _RAW_CHANNELWISE
+
+
+def is_flattening_step(step: Step) -> bool:
+    """Whether a call turns (n, 1, ..., 1, c) into (n, c)."""
+    if type(step.operation) not in (keras.layers.Flatten, keras.layers.Reshape):
+        return False
+    before, after = step.inputs[0].shape, step.outputs[0].shape
+    return set(before[1:-1]) == {1} and tuple(after[1:]) == (before[-1],)
+
+
+def is_pointwise_step(step: Step) -> bool:
+    """Whether an affine call is known to treat every position by itself, and all alike."""
+    operation = step.operation
+    if not is_affine_step(step) or not _has_channels_last(operation):
+        return False
+    rank = len(step.outputs[0].shape)
+    if any(len(tensor.shape) != rank for tensor in step.inputs):
+        return False
+    if type(operation) in _MIXING:
+        window = [*getattr(operation, "kernel_size", ()), *getattr(operation, "strides", ())]
+        return all(side == 1 for side in window)
+    if type(operation) in (keras.layers.BatchNormalization, keras.layers.Concatenate):
+        return operation.axis in (-1, rank - 1)
+    return type(operation) in _POINTWISE or (
+        type(operation) in _ELEMENTWISE and len({tensor.shape for tensor in step.inputs}) == 1
+    )
+
+
+def _has_channels_last(operation: keras.Operation) -> bool:
+    return getattr(operation, "data_format", None) in (None, "channels_last")
+
+
 def affine_tensors(model: keras.Model) -> set[int]:
     """`id` of the tensors of a flat model that are known to be affine functions of its input."""
-    known = {id(tensor) for tensor in model.inputs}
-    for step in steps_of(model):
+    return affine_outputs(steps_of(model), model.inputs)
+
+
+def affine_outputs(steps: Sequence[Step], inputs: Sequence[keras.KerasTensor]) -> set[int]:
+    """The same for the steps of a flat model, its inputs included."""
+    known = {id(tensor) for tensor in inputs}
+    for step in steps:
         if is_affine_step(step) and step.inputs and known.issuperset(map(id, step.inputs)):
             known.update(map(id, step.outputs))
     return known

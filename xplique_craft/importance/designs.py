@@ -1,12 +1,15 @@
 """
-Points for Sobol indices: replicated designs of seeded, scrambled Sobol sequences.
+Points for Sobol indices, and designs made of them.
 
-A design over k gates stacks A (N, k), B (N, k) and C_1, ..., C_k, where C_j is A with its column j
-taken from B: N (k + 2) rows, in the order of Xplique's replicated samplers.
+Points come in independent *groups*, from which the estimation interval is computed: scrambled Sobol
+sequences (a random linear matrix scramble with a digital shift, scipy's), scrambled Halton
+sequences, Latin hypercubes, or plain Monte Carlo. Every image gets a shift of its own on top, so
+that errors average out over images. All of it depends on the seed, the group and the number of the
+image only, never on the batch; sequences are extended by asking for more of their points.
 
-Every scramble is a random linear matrix scramble with a digital shift (scipy's); every image gets a
-digital shift of its own on top, so that errors average out over images. The shifts depend on the
-seed and on the number of the image only, never on the batch.
+A point of 2 k coordinates makes a star of k + 2 gates: A, B, and C_1, ..., C_k, where C_j is A with
+coordinate j taken from B; with D_1, ..., D_k, where D_j is B with coordinate j taken from A, it has
+2 k + 2.
 """
 
 import numpy as np
@@ -14,71 +17,98 @@ from scipy.stats import qmc
 
 from .._random import keyed_bits
 
-__all__ = ["REPLICATES", "replicate_sizes", "replicated_design", "scrambled_points"]
+__all__ = ["GROUPS", "SAMPLERS", "group_sizes", "keyed_uniform", "points_of", "star"]
 
-REPLICATES = 8  # independent scrambles, from which the estimation interval comes
+GROUPS = 8  # independent groups of draws, from which the estimation interval comes
+SAMPLERS = ("sobol", "halton", "latin hypercube", "monte carlo")
 _BITS = 30  # of scipy's Sobol points
 
 
-def replicate_sizes(nb_design: int) -> np.ndarray:
+def group_sizes(number: int) -> np.ndarray:
     """
-    How `nb_design` points are shared among independent scrambles: 8 of them, or as many as leave
-    two points to each.
+    How so many draws are shared among independent groups: 8 of them, or as many as leave two
+    draws to each.
     """
-    number = max(1, min(REPLICATES, nb_design // 2))
-    return np.array([len(part) for part in np.array_split(np.arange(nb_design), number)])
+    groups = max(1, min(GROUPS, number // 2))
+    return np.array([len(part) for part in np.array_split(np.arange(number), groups)])
 
 
-def scrambled_points(
-    dimension: int, number: int, indices: np.ndarray, *, seed: int, replicate: int = 0
+def keyed_uniform(seed: int, *keys: np.ndarray | int) -> np.ndarray:
+    """Uniform numbers in (0, 1), one for every combination of keys (see `keyed_bits`)."""
+    return ((keyed_bits(seed, *keys) >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52
+
+
+def points_of(
+    sampler: str,
+    dimension: int,
+    number: int,
+    indices: np.ndarray,
+    *,
+    seed: int,
+    group: int = 0,
+    start: int = 0,
 ) -> np.ndarray:
     """
-    Scrambled Sobol points, randomised for every image by itself.
+    Points of one group, randomised for every image by itself.
 
     Parameters
     ----------
+    sampler
+        One of `SAMPLERS`.
     dimension
         d.
     number
-        Points, N.
+        Points of the group, N.
     indices
         (n,): numbers of the images.
-    seed, replicate
-        What the scramble is keyed by, besides the images' own shifts.
+    seed, group
+        What the group is keyed by, besides the images' own shifts.
+    start
+        How many of its first points are left out, for they are known already; Latin hypercubes
+        cannot be extended so.
 
     Returns
     -------
     points
-        (n, N, d) in (0, 1).
+        (n, N - start, d) in (0, 1).
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, replicate, 0x50B01]))
-    sobol = qmc.Sobol(dimension, scramble=True, bits=_BITS, seed=rng)
-    base = sobol.random_base2(int(np.ceil(np.log2(max(number, 1)))))[:number]
-    bits = (base * 2**_BITS).astype(np.uint64)
     image = np.asarray(indices)[:, None]
-    shifts = keyed_bits(seed, replicate, image, np.arange(dimension)) >> np.uint64(64 - _BITS)
-    shifted = bits[None] ^ shifts[:, None]
-    return (shifted.astype(np.float64) + 0.5) / 2**_BITS
+    axes = np.arange(dimension)
+    if sampler == "monte carlo":
+        which = np.arange(start, number)[:, None]
+        return keyed_uniform(seed, group, image[..., None], which, axes)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, group, 0x50B01]))
+    if sampler == "sobol":
+        sobol = qmc.Sobol(dimension, scramble=True, bits=_BITS, seed=rng)
+        base = sobol.random_base2(int(np.ceil(np.log2(max(number, 1)))))[start:number]
+        bits = (base * 2**_BITS).astype(np.uint64)
+        shifts = keyed_bits(seed, group, image, axes) >> np.uint64(64 - _BITS)
+        return ((bits[None] ^ shifts[:, None]).astype(np.float64) + 0.5) / 2**_BITS
+    kind = qmc.Halton if sampler == "halton" else qmc.LatinHypercube
+    base = kind(dimension, seed=rng).random(number)[start:]
+    return (base[None] + keyed_uniform(seed, group, image, axes)[:, None]) % 1.0
 
 
-def replicated_design(points: np.ndarray) -> np.ndarray:
+def star(points: np.ndarray, both_ways: bool = False) -> np.ndarray:
     """
-    Gates of a replicated design.
+    Gates of a design.
 
     Parameters
     ----------
     points
         (n, N, 2 k): A and B side by side.
+    both_ways
+        Whether D_1, ..., D_k follow.
 
     Returns
     -------
     gates
-        (n, N (k + 2), k) float32: A, B, C_1, ..., C_k.
+        (n, N, k + 2, k) float32: A, B, C_1, ..., C_k; (n, N, 2 k + 2, k) with the D.
     """
-    n, number, double = points.shape
-    k = double // 2
-    a, b = points[..., :k].astype(np.float32), points[..., k:].astype(np.float32)
-    c = np.repeat(a[:, None], k, axis=1)  # (n, k, N, k)
-    index = np.arange(k)
-    c[:, index, :, index] = np.moveaxis(b, 2, 0)
-    return np.concatenate([a, b, c.reshape(n, k * number, k)], axis=1)
+    k = points.shape[-1] // 2
+    a, b = points[..., None, :k].astype(np.float32), points[..., None, k:].astype(np.float32)
+    own = np.eye(k, dtype=bool)
+    parts = [a, b, np.where(own, b, a)]
+    if both_ways:
+        parts.append(np.where(own, a, b))
+    return np.concatenate(parts, axis=-2)

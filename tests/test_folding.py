@@ -1,0 +1,304 @@
+"""Heads taken apart: whatever they are made of, f_x(m) is what the whole head gives."""
+
+import warnings
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import planted
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+from numpy.testing import assert_allclose
+
+import xplique_craft as xc
+from xplique_craft.folding import Plan, multiply_adds
+from xplique_craft.gates import Coded, GatedHead
+from xplique_craft.graph import steps_of
+
+CHANNELS, CLASSES, K = 5, 4, 3
+Tensor = keras.KerasTensor
+RNG = np.random.default_rng(0)
+TARGETS = np.array([[1.0, 0, 0, 0], [0, 0, 1.0, -1.0]], np.float32)
+
+
+def conv(filters: int, size: int = 1, **settings: object) -> layers.Layer:
+    return layers.Conv2D(filters, size, **settings)
+
+
+def logits(x: Tensor) -> Tensor:
+    return layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x))
+
+
+def squeezenet(a: Tensor) -> Tensor:
+    x = layers.Dropout(0.5)(a)
+    return layers.GlobalAveragePooling2D()(conv(CLASSES, activation="relu")(x))
+
+
+def fire(a: Tensor) -> Tensor:
+    x = layers.ReLU()(conv(4)(a))
+    left, right = layers.ReLU()(conv(6)(x)), layers.ReLU()(conv(6, 3, padding="same")(x))
+    x = layers.Concatenate()([left, right])
+    return layers.GlobalAveragePooling2D()(layers.ReLU()(conv(CLASSES)(x)))
+
+
+def mobilenet(a: Tensor) -> Tensor:
+    x = layers.DepthwiseConv2D(3, strides=2, padding="same")(a)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(conv(7)(x)))
+    x = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    return layers.Reshape((CLASSES,))(conv(CLASSES)(layers.Dropout(0.1)(x)))
+
+
+def residual(a: Tensor) -> Tensor:
+    x = conv(8, 3, padding="same")(layers.ReLU()(conv(CHANNELS)(a)))
+    x = layers.Add()([conv(CHANNELS)(x), a])  # A is read past the convolutions
+    return logits(layers.Activation("gelu")(x))
+
+
+def spatial_first(a: Tensor) -> Tensor:
+    x = layers.AveragePooling2D(2)(layers.ZeroPadding2D(1)(a))
+    return logits(layers.Activation("tanh")(layers.BatchNormalization()(x)))
+
+
+def flattened(a: Tensor) -> Tensor:
+    return layers.Dense(CLASSES)(layers.Dense(6, activation="silu")(layers.Flatten()(a)))
+
+
+def softmax(a: Tensor) -> Tensor:
+    return layers.Softmax()(logits(conv(6, activation="relu")(a)))
+
+
+def dense_softmax(a: Tensor) -> Tensor:
+    pooled = layers.GlobalMaxPooling2D()(a)
+    return layers.Dense(CLASSES, activation="softmax")(pooled)
+
+
+def two_readers(a: Tensor) -> Tensor:
+    """The sliced part splits and meets again; one branch is read by a softmax too."""
+    x = conv(CLASSES)(a)
+    gate = layers.Softmax()(layers.GlobalAveragePooling2D()(x))
+    left = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
+    right = layers.GlobalMaxPooling2D()(layers.ReLU()(x))
+    return layers.Multiply()([layers.Add()([left, right]), gate])
+
+
+def sliced_branches(a: Tensor) -> Tensor:
+    x = layers.ReLU()(conv(6)(a))
+    left, right = conv(CLASSES)(x), conv(CLASSES, 3, padding="same", activation="sigmoid")(x)
+    return layers.GlobalAveragePooling2D()(layers.Multiply()([left, right]))
+
+
+def raw_operations(a: Tensor) -> Tensor:
+    x = ops.mean(a, axis=(1, 2)) + 1.0
+    return layers.Dense(CLASSES)(ops.tanh(layers.Dense(6)(ops.expand_dims(x, 1))[:, 0]))
+
+
+def grouped(a: Tensor) -> Tensor:
+    """The last convolution has groups: which channels it reads depends on the channel."""
+    x = layers.ReLU()(conv(8)(a))
+    return layers.GlobalAveragePooling2D()(layers.ReLU()(conv(CLASSES, groups=2)(x)))
+
+
+def normalised(a: Tensor) -> Tensor:
+    return logits(layers.LayerNormalization()(a))
+
+
+def affine(a: Tensor) -> Tensor:
+    return logits(layers.BatchNormalization()(conv(6, 3)(a)))
+
+
+HEADS = {
+    squeezenet: "folded and sliced",
+    fire: "folded and sliced",
+    mobilenet: "folded and sliced",
+    residual: "folded and sliced",
+    spatial_first: "folded and sliced",
+    flattened: "folded and sliced",
+    softmax: "folded",
+    dense_softmax: "plain",
+    two_readers: "folded",
+    sliced_branches: "folded and sliced",
+    raw_operations: "folded and sliced",
+    grouped: "folded",
+    normalised: "sliced",
+    affine: "closed form",
+}
+
+
+def model_of(head: Callable[[Tensor], Tensor], size: int | None = 8) -> keras.Model:
+    image = keras.Input((size, size, CHANNELS), name="image")
+    latent = layers.Identity(name=planted.LAYER)(image)
+    model = keras.Model(image, head(latent), name=head.__name__)
+    for weight in model.weights:
+        drawn = RNG.normal(0.0, 0.6, weight.shape)
+        weight.assign(np.abs(drawn) + 0.2 if "variance" in weight.path else drawn)
+    return model
+
+
+class Case:
+    def __init__(self, head: Callable[[Tensor], Tensor], size: int | None = 8) -> None:
+        self.model = model_of(head, size)
+        self.images = RNG.random((2, 8, 8, CHANNELS)).astype(np.float32)
+        self.bank = planted.bank(K, CHANNELS)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The model ends in a softmax")
+            warnings.filterwarnings("ignore", message="What follows .* begins with a normal")
+            self.craft = planted.fitted(self.model, self.bank, self.images)
+        self.coded: Coded = planted.coded(self.craft, self.images, TARGETS)
+        self.gates = RNG.random((2, 9, K)).astype(np.float32)
+
+    def expected(self, gates: np.ndarray) -> np.ndarray:
+        """f_x(m) by the model itself on its input, which is the latent, (n, q)."""
+        u, rest = self.coded.gated.numpy(), self.coded.constant.numpy()
+        columns = []
+        for q in range(gates.shape[1]):
+            latent = (u * gates[:, None, None, q]) @ self.bank + rest
+            columns.append((self.model(latent).numpy() * TARGETS).sum(axis=1))
+        return np.stack(columns, axis=1)
+
+
+@pytest.fixture(scope="module", params=HEADS, ids=lambda head: head.__name__)
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(request.param)
+
+
+def test_gated_scores(case: Case) -> None:
+    head = GatedHead(case.craft.network, None, 64)
+    values = head.evaluate(case.coded, case.bank, case.gates)
+    expected = case.expected(case.gates)
+    assert_allclose(values, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    assert head.path(18, K).kind == HEADS[globals()[case.model.name]]
+
+
+def test_small_batches_give_the_same(case: Case) -> None:
+    values = GatedHead(case.craft.network, None, 2).evaluate(case.coded, case.bank, case.gates)
+    expected = case.expected(case.gates)
+    assert_allclose(values, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_derivatives(case: Case) -> None:
+    """By the coefficients at every position, against the model's own gradient."""
+    head = GatedHead(case.craft.network, None, 64)
+    found = head.gradients(case.coded, case.bank, np.array([0.3, 1.0]), np.array([0.5, 2.0]))
+    expected = 0.0
+    explained = case.coded.gated.numpy() @ case.bank
+    for node, weight in ((0.3, 0.5), (1.0, 2.0)):
+        latent = tf.constant(node * explained + case.coded.constant.numpy(), tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(latent)
+            score = tf.reduce_sum(case.model(latent) * TARGETS)
+        expected = expected + weight * tape.gradient(score, latent).numpy() @ case.bank.T
+    assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_scores_and_ends(case: Case) -> None:
+    head = GatedHead(case.craft.network, None, 64)
+    own = (case.model(case.images).numpy() * TARGETS).sum(axis=1)
+    assert_allclose(head.scores(case.coded.activations, TARGETS), own, rtol=1e-4, atol=1e-5)
+    closed, opened = head.ends(case.coded, case.bank)
+    assert_allclose(opened, own, rtol=1e-4, atol=1e-5)
+    assert_allclose(closed, case.expected(np.zeros((2, 1, K)))[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_multiply_adds_by_hand() -> None:
+    """conv 5 -> 4 (1x1), then 4 -> 6 (1x1) and 4 -> 6 (3x3), 12 -> 4 (1x1), on 8 x 8 places."""
+    case = Case(fire)
+    head = GatedHead(case.craft.network, None, 64)
+    head._verify(case.coded.activations, TARGETS)
+    head.multiply_adds = 0.0
+    head.evaluate(case.coded, case.bank, case.gates)
+    whole = 64 * (5 * 4 + 4 * 6 + 9 * 4 * 6 + 12 * 4)
+    tail = 64 * (4 * 6 + 9 * 4 * 6 + 12 * 3)  # three logits are needed by the two targets
+    gates = K * 64 * 4
+    assert head.multiply_adds == 2 * (9 * (tail + gates) + 64 * 5 * 4)
+    path = head.path(18, K)
+    assert path.plain_multiply_adds == 18 * (whole + K * 64 * 5)
+    assert path.saved == pytest.approx(1.0 - path.multiply_adds / path.plain_multiply_adds)
+    assert "folded and sliced, " in str(path)
+
+
+def test_multiply_adds_of_layers() -> None:
+    image = keras.Input((8, 8, 6))
+    x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2)(image)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", groups=2)(x)
+    x = layers.Conv2DTranspose(4, 2, strides=2)(x)
+    x = layers.SeparableConv2D(5, 3)(x)
+    model = keras.Model(image, layers.Dense(7)(layers.Flatten()(x)))
+    found = [multiply_adds(step) for step in steps_of(model) if step.inputs]
+    assert found == [
+        64 * 9 * 12,
+        16 * 9 * 6 * 8,
+        16 * 4 * 8 * 4,
+        36 * (9 * 4 + 4 * 5),
+        0,
+        36 * 5 * 7,
+    ]
+
+
+def test_only_the_channels_of_the_targets_are_computed() -> None:
+    plan = Plan(model_of(squeezenet))
+    channels = tf.constant([2])
+    kernels = plan.kernels(channels)
+    assert [tuple(kernel.shape) for kernel, _ in kernels.values()] == [(1, 1, CHANNELS, 1)]
+    (frontier,) = plan.run(plan.pointwise, [tf.ones([1, 8, 8, CHANNELS])], channels, kernels)
+    assert frontier.shape == (1, 8, 8, 1)
+    assert frontier.numpy().min() != pytest.approx(0.0)  # the activation is left to the tail
+
+
+def test_a_custom_operator_is_given_the_whole_head() -> None:
+    case = Case(squeezenet)
+    head = GatedHead(case.craft.network, planted.by_sampling, 64)
+    values = head.evaluate(case.coded, case.bank, case.gates)
+    assert_allclose(values, case.expected(case.gates), rtol=1e-4, atol=1e-5)
+    path = head.path(18, K)
+    assert (path.kind, path.reason) == (
+        "plain",
+        "the operator is not the sum of logits times targets",
+    )
+
+
+def test_sizes_that_are_left_open() -> None:
+    case = Case(fire, size=None)
+    head = GatedHead(case.craft.network, None, 64)
+    values = head.evaluate(case.coded, case.bank, case.gates)
+    assert_allclose(values, case.expected(case.gates), rtol=1e-4, atol=1e-5)
+    assert np.isnan(head.path(18, K).saved)
+
+
+def test_reduced_precision_is_evaluated_whole() -> None:
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        case = Case(squeezenet)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    head = GatedHead(case.craft.network, None, 64)
+    values = head.evaluate(case.coded, case.bank, case.gates)
+    assert head.path(18, K).kind == "plain"
+    assert "not float32" in head.path(18, K).reason
+    expected = case.expected(case.gates)
+    assert_allclose(values, expected, atol=0.03 * np.abs(expected).max())
+
+
+def test_a_layer_that_lies_is_found_out() -> None:
+    """A convolution whose call was replaced by one that is not affine."""
+    model = model_of(squeezenet)
+    layer = next(layer for layer in model.layers if isinstance(layer, layers.Conv2D))
+    own = layer.call
+    layer.call = lambda inputs: ops.square(own(inputs))
+    images = RNG.random((2, 8, 8, CHANNELS)).astype(np.float32)
+    craft = planted.fitted(xc.split_model(model, planted.LAYER), planted.bank(K, CHANNELS), images)
+    coded = planted.coded(craft, images, TARGETS)
+    head = GatedHead(craft.network, None, 64)
+    gates = RNG.random((2, 4, K)).astype(np.float32)
+    with pytest.warns(UserWarning, match=r"taken apart differs from itself .* evaluated whole"):
+        values = head.evaluate(coded, craft.factorized.bank, gates)
+    u, rest = coded.gated.numpy(), coded.constant.numpy()
+    for q in range(4):
+        latent = (u * gates[:, None, None, q]) @ craft.factorized.bank + rest
+        expected = (model(latent).numpy() * TARGETS).sum(axis=1)
+        assert_allclose(values[:, q], expected, rtol=1e-4, atol=1e-5)
+    again = GatedHead(craft.network, None, 64)  # the finding is kept with the network
+    again.evaluate(coded, craft.factorized.bank, gates)
+    assert again.path(8, K).kind == "plain"

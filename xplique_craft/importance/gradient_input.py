@@ -1,0 +1,28 @@
+"""Gradient x input on the gates: phi_j = df_x/dm_j at m = 1 (Shrikumar et al., 2016)."""
+
+import numpy as np
+
+from ..gates import Coded, GatedHead
+from .base import ImportanceMethod, Values
+
+__all__ = ["GradientInputImportance"]
+
+
+class GradientInputImportance(ImportanceMethod):
+    """
+    Gradient x input: sum over positions of u_j(p) df/du_j(p), which is df_x/dm_j at m = 1.
+
+    Signed; c_j where h is affine. Parameters: see `ImportanceMethod`.
+    """
+
+    method = "gradient input"
+    signed = True
+
+    def plain_evaluations(self, number_of_concepts: int) -> float:
+        """One gradient."""
+        return 3.0
+
+    def _batch(self, coded: Coded, head: GatedHead) -> Values:
+        if head.affine:
+            return Values(head.affine_slopes(coded, self.bank), exact=True)
+        return Values(head.slopes(coded, self.bank, np.ones(1), np.ones(1)), exact=True)
