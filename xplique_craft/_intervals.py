@@ -1,10 +1,11 @@
 """Bootstrap intervals over images, seeded and vectorised over the resamples."""
 
 import numpy as np
+from scipy.stats import binomtest
 
 from .results import Estimate
 
-__all__ = ["LEVEL", "bootstrap_mean", "bootstrap_ratio"]
+__all__ = ["LEVEL", "bootstrap_mean", "bootstrap_ratio", "proportion"]
 
 LEVEL = 0.90
 RESAMPLES = 2000
@@ -64,3 +65,14 @@ def bootstrap_ratio(numerator: np.ndarray, denominator: np.ndarray, seed: int) -
     sums = _resampled_sums(np.stack([numerator, denominator], 1).astype(np.float64), seed)
     low, high = _ends(sums[:, 0] / np.where(sums[:, 1] == 0.0, np.nan, sums[:, 1]))
     return Estimate(value, float(low), float(high))
+
+
+def proportion(successes: np.ndarray) -> Estimate:
+    """
+    A share of images with Wilson's interval (a bootstrap of 100 in 100 has no width); NaN for none.
+    """
+    if len(successes) == 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    test = binomtest(int(np.sum(successes)), len(successes))
+    low, high = test.proportion_ci(confidence_level=LEVEL, method="wilson")
+    return Estimate(float(np.mean(successes)), float(low), float(high))

@@ -300,11 +300,12 @@ class ConceptModel(BaseConceptExtractor):
         *,
         keep_residual: bool,
         reference: np.ndarray | None,
+        factorized: Factorized | None = None,
     ) -> Iterator[Coded]:
         return coded_batches(
             Stream(inputs, self.network.input_shape, self.batch_size),
             self.network,
-            self.factorized,
+            self.factorized if factorized is None else factorized,
             reference,
             targets=targets,
             class_id=self.class_id,
@@ -370,6 +371,12 @@ class ConceptModel(BaseConceptExtractor):
             Agreement, reconstruction share and explained share with intervals; relative error,
             sparsity and KKT residual.
         """
+        return self.quality_of(self.factorized, inputs, targets)
+
+    def quality_of(self, factorized: Factorized, inputs: Any, targets: Any = None) -> Quality:
+        """The same for another bank on the same network, with which to compare."""
         head = GatedHead(self.network, None, self.batch_size)
-        batches = self._coded(inputs, targets, "quality", keep_residual=True, reference=None)
-        return measure_quality(batches, self.factorized, head, self.seed)
+        batches = self._coded(
+            inputs, targets, "quality", keep_residual=True, reference=None, factorized=factorized
+        )
+        return measure_quality(batches, factorized, head, self.seed)

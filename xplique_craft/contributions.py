@@ -34,7 +34,9 @@ def quadrature(points: int) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributions:
+def contributions(
+    coded: Coded, bank: np.ndarray, head: GatedHead, completeness: float = COMPLETENESS
+) -> Contributions:
     """
     Contributions of the concepts for a batch of images.
 
@@ -46,6 +48,8 @@ def contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributi
         W, (k, c).
     head
         The gated head.
+    completeness
+        Largest gap, as a share of |f_x(1) - f_x(0)|, at which an image gets no more points.
 
     Returns
     -------
@@ -57,11 +61,11 @@ def contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributi
     base = head.baseline(coded).astype(np.float64)
     ends = np.stack(head.ends(coded, bank), axis=1).astype(np.float64)
     start, total = ends[:, 0], ends[:, 1] - ends[:, 0]
-    if head.affine:
+    if head.is_affine(coded):
         phi, points = head.affine_slopes(coded, bank), 0
     else:
         phi, points = np.zeros((n, k)), FIRST_POINTS
-        allowed = np.maximum(COMPLETENESS * np.abs(total), ROUNDING * np.abs(ends).max(axis=1))
+        allowed = np.maximum(completeness * np.abs(total), ROUNDING * np.abs(ends).max(axis=1))
         left, missing, stalled = np.arange(n), np.full(n, np.inf), np.zeros(n, int)
         while True:
             part = coded.rows(left)

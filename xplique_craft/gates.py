@@ -342,6 +342,8 @@ class GatedHead:
     evaluations
         How often the head, or what is left of it, was evaluated so far, in images; gradients count
         as one.
+    forward_passes
+        The same with a gradient counted as three.
     multiply_adds
         What that took in convolutions, dense layers and gates; a gradient counts as three
         evaluations. NaN where the model leaves sizes open.
@@ -355,6 +357,7 @@ class GatedHead:
         operator = _normalised(operator)
         self._operator = operator
         self.evaluations = 0
+        self.forward_passes = 0.0
         self.multiply_adds = 0.0
         self._compiled: _Compiled = network.shared(operator, lambda: _Compiled(network, operator))
 
@@ -363,6 +366,11 @@ class GatedHead:
         """Whether f_x has a closed form: all of h is affine, and the score its logits' sum."""
         plan = self._compiled.plan
         return self._operator is None and plan.taken_apart and not plan.tail.steps
+
+    def is_affine(self, coded: Coded) -> bool:
+        """Whether f_x has a closed form, once that is checked on one of these images."""
+        self._verify(coded.activations, coded.targets)
+        return self.affine
 
     def path(self, evaluations: float, concepts: int) -> EvaluationPath:
         """
@@ -404,9 +412,9 @@ class GatedHead:
     def baseline(self, coded: Coded) -> np.ndarray:
         """h(0), (n,): the score of no activation, evaluated once for each distinct target."""
         self._verify(coded.activations, coded.targets)
-        unique, inverse = np.unique(coded.targets, axis=0, return_inverse=True)
+        unique, inverse = _distinct(coded.targets)
         zeros = tf.zeros([len(unique), *coded.activations.shape[1:]])
-        return self.scores(zeros, unique)[inverse.reshape(-1)]
+        return self.scores(zeros, unique)[inverse]
 
     def ends(self, coded: Coded, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """f_x(0) and f_x(1), (n,) each: all gates closed, and all open."""
@@ -432,10 +440,9 @@ class GatedHead:
         values
             (n, q).
         """
-        self._verify(coded.activations, coded.targets)
         n, (q, k) = len(coded.targets), gates.shape[-2:]
         gates = np.broadcast_to(gates, (n, q, k)).astype(np.float32)
-        if self.affine:
+        if self.is_affine(coded):
             slopes, constant = self.affine_form(coded, bank)
             return np.einsum("nqk,nk->nq", gates, slopes) + constant[:, None]
         targets, channels = self._compiled.sliced(coded.targets)
@@ -486,7 +493,7 @@ class GatedHead:
 
         The gradient is the same everywhere, so it is taken once for each distinct target.
         """
-        unique, inverse = np.unique(coded.targets, axis=0, return_inverse=True)
+        unique, inverse = _distinct(coded.targets)
         nowhere = replace(
             coded.rows(np.zeros(len(unique), int)),
             gated=tf.zeros([len(unique), *coded.gated.shape[1:]]),
@@ -494,7 +501,7 @@ class GatedHead:
             targets=unique,
         )
         gradient = self.gradients(nowhere, bank, np.zeros(1), np.ones(1))
-        return _over_positions(coded.gated * tf.gather(gradient, inverse.reshape(-1)))
+        return _over_positions(coded.gated * tf.gather(gradient, inverse))
 
     def affine_form(self, coded: Coded, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(c, b) of f_x(m) = b + sum_j c_j m_j, (n, k) and (n,), float64; affine heads only."""
@@ -528,6 +535,7 @@ class GatedHead:
         """Count the evaluations of n images: so many of the tail, and of what is ahead of it."""
         plan, channels = self._compiled.plan, len(self._compiled.sliced(targets)[1])
         self.evaluations += int(n * tail) if evaluations is None else evaluations
+        self.forward_passes += n * tail
         self.multiply_adds += n * (
             tail * plan.multiply_adds(plan.tail, channels)
             + ahead * plan.multiply_adds(plan.front, channels)
@@ -578,6 +586,14 @@ class GatedHead:
             )
             self._compiled = _Compiled(self.network, self._operator, taken_apart=False)
             self.network.share(self._operator, self._compiled)
+
+
+def _distinct(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows, and which of them each row is; mostly they are all the same."""
+    if (targets == targets[0]).all():
+        return targets[:1], np.zeros(len(targets), int)
+    unique, inverse = np.unique(targets, axis=0, return_inverse=True)
+    return unique, inverse.reshape(-1)
 
 
 def _over_positions(values: tf.Tensor) -> np.ndarray:

@@ -13,9 +13,8 @@ from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
-from scipy.stats import binomtest
 
-from ._intervals import LEVEL, bootstrap_ratio
+from ._intervals import bootstrap_ratio, proportion
 from .factorization import Factorized
 from .gates import Coded, GatedHead
 from .results import Estimate, Quality
@@ -23,13 +22,6 @@ from .results import Estimate, Quality
 __all__ = ["measure_quality"]
 
 SMALLEST_DENOMINATOR = 1e-3  # of the mean |score|
-
-
-def _proportion(successes: np.ndarray) -> Estimate:
-    """A proportion with Wilson's interval: a bootstrap of 100 successes in 100 has no width."""
-    test = binomtest(int(successes.sum()), len(successes))
-    low, high = test.proportion_ci(confidence_level=LEVEL, method="wilson")
-    return Estimate(float(successes.mean()), float(low), float(high))
 
 
 def measure_quality(
@@ -88,7 +80,7 @@ def measure_quality(
     else:
         shares = (bootstrap_ratio(rebuilt, full, seed), bootstrap_ratio(left, full, seed))
     return Quality(
-        agreement=_proportion(same),
+        agreement=proportion(same),
         reconstruction_share=shares[0],
         explained_share=shares[1],
         relative_error=float(np.sqrt(error / norm)) if norm > 0.0 else float("nan"),

@@ -50,12 +50,15 @@ class Values:
     constant
         (n,): whether the score of an image does not depend on the concepts; None where its values
         are then, and only then, zeros.
+    contributions
+        Those of the same images, where the method has computed them; None where it has not.
     """
 
     values: np.ndarray
     without: np.ndarray | None = None
     exact: bool = False
     constant: np.ndarray | None = None
+    contributions: Contributions | None = None
 
 
 class ImportanceMethod(ConceptExplainer):
@@ -100,8 +103,8 @@ class ImportanceMethod(ConceptExplainer):
         self.seed = check_positive_int("seed", seed, minimum=0)
 
     @abstractmethod
-    def _batch(self, coded: Coded, head: GatedHead) -> Values:
-        """Importances of a batch of images."""
+    def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
+        """Importances of a batch of images; `without` is left out if no intervals are wanted."""
 
     @abstractmethod
     def plain_evaluations(self, number_of_concepts: int) -> float:
@@ -131,7 +134,9 @@ class ImportanceMethod(ConceptExplainer):
             (n, k) float64.
         """
         head = self._gated_head()
-        parts = [self._batch(c, head) for c in self._coded(inputs, targets, self.method)]
+        parts = [
+            self._batch(c, head, intervals=False) for c in self._coded(inputs, targets, self.method)
+        ]
         self._warn_constant(parts)
         return np.concatenate([part.values for part in parts])
 
@@ -215,8 +220,12 @@ class _Gathered:
 
     def add(self, coded: Coded) -> None:
         """One more batch."""
-        self.parts.append(self.explainer._batch(coded, self.head))
-        self.contributions.append(contributions(coded, self.explainer.bank, self.beside))
+        part = self.explainer._batch(coded, self.head, intervals=True)
+        found = part.contributions
+        if found is None:
+            found = contributions(coded, self.explainer.bank, self.beside)
+        self.parts.append(part)
+        self.contributions.append(found)
 
     def importance(self) -> Importance:
         """The result."""
@@ -233,7 +242,9 @@ class _Gathered:
             interval = np.stack([overall, overall], axis=1)
         else:
             interval = np.full((len(overall), 2), np.nan)
-        plain = len(per_image) * explainer.plain_evaluations(len(overall))
+        plain = self.head.forward_passes
+        if self.head.affine:  # what the closed form made unnecessary
+            plain = len(per_image) * explainer.plain_evaluations(len(overall))
         return Importance(
             per_image=per_image,
             overall=overall,

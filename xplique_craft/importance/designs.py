@@ -12,6 +12,8 @@ coordinate j taken from B; with D_1, ..., D_k, where D_j is B with coordinate j 
 2 k + 2.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.stats import qmc
 
@@ -77,16 +79,26 @@ def points_of(
     if sampler == "monte carlo":
         which = np.arange(start, number)[:, None]
         return keyed_uniform(seed, group, image[..., None], which, axes)
+    base = _base(sampler, dimension, number, seed, group)[start:]
+    if sampler == "sobol":
+        shifts = keyed_bits(seed, group, image, axes) >> np.uint64(64 - _BITS)
+        bits = (base * 2**_BITS).astype(np.uint64)
+        return ((bits[None] ^ shifts[:, None]).astype(np.float64) + 0.5) / 2**_BITS
+    return (base[None] + keyed_uniform(seed, group, image, axes)[:, None]) % 1.0
+
+
+@lru_cache(maxsize=64)  # batches of one call, and calls of one explainer, share them
+def _base(sampler: str, dimension: int, number: int, seed: int, group: int) -> np.ndarray:
+    """Points (N, d) of a group, before the images' own shifts."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, group, 0x50B01]))
     if sampler == "sobol":
         sobol = qmc.Sobol(dimension, scramble=True, bits=_BITS, seed=rng)
-        base = sobol.random_base2(int(np.ceil(np.log2(max(number, 1)))))[start:number]
-        bits = (base * 2**_BITS).astype(np.uint64)
-        shifts = keyed_bits(seed, group, image, axes) >> np.uint64(64 - _BITS)
-        return ((bits[None] ^ shifts[:, None]).astype(np.float64) + 0.5) / 2**_BITS
-    kind = qmc.Halton if sampler == "halton" else qmc.LatinHypercube
-    base = kind(dimension, seed=rng).random(number)[start:]
-    return (base[None] + keyed_uniform(seed, group, image, axes)[:, None]) % 1.0
+        base = sobol.random_base2(int(np.ceil(np.log2(max(number, 1)))))[:number]
+    else:
+        kind = qmc.Halton if sampler == "halton" else qmc.LatinHypercube
+        base = kind(dimension, seed=rng).random(number)
+    base.setflags(write=False)
+    return base
 
 
 def star(points: np.ndarray, both_ways: bool = False) -> np.ndarray:

@@ -22,7 +22,7 @@ class GradientInputImportance(ImportanceMethod):
         """One gradient."""
         return 3.0
 
-    def _batch(self, coded: Coded, head: GatedHead) -> Values:
-        if head.affine:
+    def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
+        if head.is_affine(coded):
             return Values(head.affine_slopes(coded, self.bank), exact=True)
         return Values(head.slopes(coded, self.bank, np.ones(1), np.ones(1)), exact=True)

@@ -175,7 +175,7 @@ class SobolImportance(ImportanceMethod):
         head = self._gated_head()
         parts = []
         for coded in self._coded(inputs, targets, "interactions"):
-            if head.affine:
+            if head.is_affine(coded):
                 indices = self._affine(coded, head)
                 parts.append(indices[:, None] * np.eye(indices.shape[1]))
                 continue
@@ -183,12 +183,15 @@ class SobolImportance(ImportanceMethod):
                 parts.append(interactions(self._sample(some, head, self.nb_design, True)))
         return np.concatenate(parts)
 
-    def _batch(self, coded: Coded, head: GatedHead) -> Values:
-        if head.affine:
+    def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
+        if head.is_affine(coded):
             return Values(self._affine(coded, head), exact=True)
         if callable(self.sampler) or self.estimator is not None:
             return Values(self._foreign(coded, head))
-        parts = [self._estimate(some, head) for some in self._chunks(coded, len(self.bank) + 2)]
+        parts = [
+            self._estimate(some, head, intervals)
+            for some in self._chunks(coded, len(self.bank) + 2)
+        ]
         values = np.concatenate([part[0] for part in parts])
         without = [part[1] for part in parts if part[1] is not None]
         return Values(values, np.concatenate(without, axis=1) if without else None)
@@ -231,11 +234,14 @@ class SobolImportance(ImportanceMethod):
         groups = np.repeat(np.arange(len(sizes)), sizes - starts)
         return Sample(gates, values.reshape(n, total, m), groups)
 
-    def _estimate(self, coded: Coded, head: GatedHead) -> tuple[np.ndarray, np.ndarray | None]:
+    def _estimate(
+        self, coded: Coded, head: GatedHead, intervals: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Indices (n, k), and without each group (R, n, k)."""
         number = self.nb_design
         sample = self._sample(coded, head, number)
-        values, without = variances(sample, self.index)
+        intervals = intervals or self.tolerance is not None
+        values, without = variances(sample, self.index, intervals)
         if self.tolerance is None or without is None:
             return values, without
         left = np.arange(len(values))
@@ -278,7 +284,7 @@ class SobolImportance(ImportanceMethod):
         if self.estimator is None:
             shape = (len(gates), k + 2, self.nb_design)
             stars = gates.reshape(*shape, k).swapaxes(1, 2), values.reshape(shape).swapaxes(1, 2)
-            return variances(Sample(*stars, np.zeros(self.nb_design, int)), "total")[0]
+            return variances(Sample(*stars, np.zeros(self.nb_design, int)), "total", False)[0]
         rows = [
             np.asarray(self.estimator(m, v, self.nb_design), np.float64)
             for m, v in zip(gates, values, strict=True)

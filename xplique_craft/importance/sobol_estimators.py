@@ -48,26 +48,29 @@ class Sample(NamedTuple):
     groups: np.ndarray
 
 
-class _Residuals(NamedTuple):
+class _Fit(NamedTuple):
     """
-    What the additive part leaves, with all points and without each group.
+    The additive part and what it leaves: with all points, and without each group.
 
     Parameters
     ----------
-    left
-        r, (n, N, m, R + 1); the first of the last axis is with all points.
     weights
-        (N, R + 1): whether a point counts, scaled to mean over those that do.
+        (R + 1, N): how much a point counts in a mean.
     additive
-        V_j^a, (n, k, R + 1).
+        V_j^a, (R + 1, n, k).
     variance
-        Var f, (n, R + 1).
+        Var f, (R + 1, n).
+    left
+        r(A) and r(B), (R + 1, n, N, 2).
+    moved
+        r(C_j) - r(A), (R + 1, n, N, k); with points that go both ways r(D_j) - r(B) after it.
     """
 
-    left: np.ndarray
     weights: np.ndarray
     additive: np.ndarray
     variance: np.ndarray
+    left: np.ndarray
+    moved: np.ndarray
 
 
 def divide(parts: np.ndarray, variance: np.ndarray, mean_square: np.ndarray) -> np.ndarray:
@@ -85,55 +88,94 @@ def divide(parts: np.ndarray, variance: np.ndarray, mean_square: np.ndarray) -> 
     return np.where(constant.reshape(shape), 0.0, parts / safe)
 
 
+def _basis(gates: np.ndarray) -> np.ndarray:
+    """(..., 1 + 2 k): 1, P_1 and P_2 of each gate."""
+    x = np.sqrt(12.0) * (gates.astype(np.float64) - 0.5)
+    return np.concatenate([np.ones((*x.shape[:-1], 1)), x, _curve(x)], axis=-1)
+
+
+def _curve(x: np.ndarray) -> np.ndarray:
+    """P_2 of what P_1 is x of."""
+    return np.sqrt(5.0) / 2.0 * (np.square(x) - 1.0)
+
+
 def _alive(sample: Sample) -> np.ndarray:
-    """(n, 1, k): whether a gate ever moves the score by itself; the others get no additive part."""
+    """(n, k): whether a gate ever moves the score by itself; the others get no additive part."""
     k = sample.gates.shape[-1]
     moved = np.abs(sample.values[:, :, 2 : 2 + k] - sample.values[:, :, :1]).max(axis=1)
-    return (moved > _ROUNDING * np.abs(sample.values).max(axis=(1, 2))[:, None])[:, None]
+    return moved > _ROUNDING * np.abs(sample.values).max(axis=(1, 2))[:, None]
 
 
-def _residuals(sample: Sample) -> _Residuals:
-    n, number, m, k = sample.gates.shape
-    groups = int(sample.groups.max()) + 1
-    x = np.sqrt(12.0) * (sample.gates.astype(np.float64) - 0.5).reshape(n, number * m, k)
-    curve = np.sqrt(5.0) / 2.0 * (np.square(x) - 1.0)
-    alive = _alive(sample)
-    x, curve = x * alive, curve * alive
-    basis = np.concatenate([np.ones((n, number * m, 1)), x, curve], axis=-1)
-    centre = sample.values.mean(axis=(1, 2), dtype=np.float64)
-    y = sample.values.reshape(n, -1) - centre[:, None]
+def _fit(sample: Sample, leave_out: bool) -> _Fit:
+    """
+    Least squares on A, B and C, group by group.
 
-    at = np.repeat(sample.groups, m)
-    rows = [np.flatnonzero(at == group) for group in range(groups)]
-    grams = np.stack([basis[:, r].transpose(0, 2, 1) @ basis[:, r] for r in rows])
-    sides = np.stack([basis[:, r].transpose(0, 2, 1) @ y[:, r, None] for r in rows])
+    C_j differs from A in the columns of concept j only, where d = basis(B) - basis(A): of the k
+    products C_j^T C_j only k A^T A + A^T d + d^T A + the products within each concept remain.
+    """
+    n, number, _, k = sample.gates.shape
+    groups = int(sample.groups.max()) + 1 if leave_out else 1
+    alive = np.concatenate([np.ones((n, 1)), *[_alive(sample)] * 2], axis=1)[:, None]
+    a, b = _basis(sample.gates[:, :, 0]) * alive, _basis(sample.gates[:, :, 1]) * alive
+    d = b - a
+    centre = sample.values[:, :, : 2 + k].mean(axis=(1, 2), dtype=np.float64)
+    y = sample.values.astype(np.float64) - centre[:, None, None]
+    ya, yb, yc = y[..., 0], y[..., 1], y[..., 2 : 2 + k]
+
+    columns = np.arange(1, 1 + 2 * k)
+    own = np.equal.outer((columns - 1) % k, (columns - 1) % k)
+    grams, sides, squares = [], [], []
+    for group in range(groups):
+        some = sample.groups == group if leave_out else np.ones(number, bool)
+        at, bt, dt = (x[:, some].transpose(0, 2, 1) for x in (a, b, d))
+        cross = at @ d[:, some]
+        gram = (k + 1) * (at @ a[:, some]) + bt @ b[:, some] + cross + cross.transpose(0, 2, 1)
+        gram[:, 1:, 1:] += own * (dt @ d[:, some])[:, 1:, 1:]
+        grams.append(gram)
+        side = at @ (ya + yc.sum(axis=2))[:, some, None] + bt @ yb[:, some, None]
+        own_side = np.concatenate([np.zeros((n, yc.shape[1], 1)), yc, yc], axis=2)
+        side[..., 0] += np.einsum("npc,npc->nc", d[:, some], own_side[:, some])
+        sides.append(side)
+        squares.append(np.square(y[:, some, : 2 + k]).sum(axis=(1, 2)))
+    keep = np.ones((1, number))
+    gram, side, square = (np.stack(parts) for parts in (grams, sides, squares))
     if groups > 1:
-        grams = np.concatenate([grams.sum(0)[None], grams.sum(0) - grams])
-        sides = np.concatenate([sides.sum(0)[None], sides.sum(0) - sides])
-        keep = np.concatenate([np.ones((1, groups)), 1.0 - np.eye(groups)]).T[sample.groups]
-    else:
-        keep = np.ones((number, 1))
-    size = basis.shape[-1]
-    grams += _RIDGE * np.trace(grams, axis1=-2, axis2=-1)[..., None, None] / size * np.eye(size)
-    fitted = np.linalg.solve(grams, sides)[..., 0]  # (R + 1, n, 1 + 2 k)
+        gram, side, square = (
+            np.concatenate([x.sum(axis=0)[None], x.sum(axis=0) - x]) for x in (gram, side, square)
+        )
+        keep = np.concatenate([keep, 1.0 - np.eye(groups)[:, sample.groups]])
+    size = a.shape[-1]
+    ridge = _RIDGE * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] / size * np.eye(size)
+    fitted = np.linalg.solve(gram + ridge, side)  # (R + 1, n, 1 + 2 k, 1)
 
-    left = (y[..., None] - basis @ fitted.transpose(1, 2, 0)).reshape(n, number, m, -1)
-    additive = np.square(fitted[..., 1:]).reshape(-1, n, 2, k).sum(axis=2).transpose(1, 2, 0)
-    degrees = np.maximum(m * keep.sum(axis=0) - size, 1.0)
-    rest = np.einsum("npmr,pr->nr", np.square(left), keep) / degrees
-    variance = additive.sum(axis=1) + rest
-    return _Residuals(left, keep / keep.sum(axis=0), additive, variance)
+    products = (fitted * (2.0 * side - gram @ fitted)).sum(axis=(2, 3))
+    degrees = np.maximum((k + 2) * keep.sum(axis=1) - size, 1.0)
+    rest = np.maximum(square - products, 0.0) / degrees[:, None]
+    fitted = fitted[..., 0]
+    additive = np.square(fitted[..., 1:]).reshape(-1, n, 2, k).sum(axis=2)
 
-
-def _indices(parts: np.ndarray, found: _Residuals, sample: Sample) -> np.ndarray:
-    """(R + 1, n, k) of variances (n, k, R + 1)."""
-    square = np.square(sample.values.astype(np.float64)).mean(axis=(1, 2))
-    return np.stack(
-        [divide(parts[..., r], found.variance[:, r], square) for r in range(parts.shape[-1])]
+    left = [y - np.einsum("npc,rnc->rnp", rows, fitted) for y, rows in ((ya, a), (yb, b))]
+    step = d[:, :, 1:].reshape(n, number, 2, k) * fitted[:, :, None, 1:].reshape(-1, n, 1, 2, k)
+    step = step.sum(axis=3)
+    moved = yc - ya[..., None] - step
+    if y.shape[2] > 2 + k:
+        moved = np.concatenate([moved, y[..., 2 + k :] - yb[..., None] + step], axis=-1)
+    return _Fit(
+        keep / keep.sum(axis=1, keepdims=True),
+        additive,
+        additive.sum(axis=2) + rest,
+        np.stack(left, axis=-1),
+        moved,
     )
 
 
-def variances(sample: Sample, index: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _mean_square(sample: Sample) -> np.ndarray:
+    return np.square(sample.values.astype(np.float64)).mean(axis=(1, 2))
+
+
+def variances(
+    sample: Sample, index: str, leave_out: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
     """
     Total or first-order indices.
 
@@ -143,22 +185,24 @@ def variances(sample: Sample, index: str) -> tuple[np.ndarray, np.ndarray | None
         Scores on stars.
     index
         "total" or "first".
+    leave_out
+        Whether the estimates without each group are wanted.
 
     Returns
     -------
     indices
         (n, k).
     without
-        (R, n, k): without each group; None where there is one.
+        (R, n, k): without each group; None where there is one, or they are not wanted.
     """
-    found = _residuals(sample)
+    fit = _fit(sample, leave_out)
     k = sample.gates.shape[-1]
-    r = found.left
-    moved = r[:, :, 2 : 2 + k] - r[:, :, :1]  # r(C_j) - r(A), (n, N, k, R + 1)
-    terms = 0.5 * np.square(moved) if index == "total" else r[:, :, 1:2] * moved
-    parts = found.additive + np.einsum("npkr,pr->nkr", terms, found.weights)
-    indices = _indices(parts, found, sample)
-    return indices[0], indices[1:] if len(indices) > 1 else None
+    moved = fit.moved[..., :k]
+    terms = 0.5 * np.square(moved) if index == "total" else fit.left[..., 1:] * moved
+    parts = fit.additive + np.einsum("rnpk,rp->rnk", terms, fit.weights)
+    square = _mean_square(sample)
+    indices = [divide(*found, square) for found in zip(parts, fit.variance, strict=True)]
+    return indices[0], np.stack(indices[1:]) if len(indices) > 1 else None
 
 
 def interactions(sample: Sample) -> np.ndarray:
@@ -175,17 +219,14 @@ def interactions(sample: Sample) -> np.ndarray:
     indices
         (n, k, k), symmetric.
     """
-    found = _residuals(sample)
-    k = sample.gates.shape[-1]
-    r = found.left[..., 0]
-    a, b, c, d = r[..., 0], r[..., 1], r[..., 2 : 2 + k], r[..., 2 + k :]
-    first = np.mean(b[..., None] * (c - a[..., None]), axis=1)
-    first += np.mean(a[..., None] * (d - b[..., None]), axis=1)
-    first *= 0.5
-    number = c.shape[1]
-    closed = np.einsum("npi,npj->nij", c, d) / number - np.mean(a * b, axis=1)[:, None, None]
+    fit = _fit(sample, leave_out=False)
+    number, k = sample.gates.shape[1], sample.gates.shape[-1]
+    a, b = fit.left[0, ..., :1], fit.left[0, ..., 1:]
+    to_b, to_a = fit.moved[0, ..., :k], fit.moved[0, ..., k:]  # r(C_j) - r(A), r(D_j) - r(B)
+    first = 0.5 * np.mean(b * to_b + a * to_a, axis=1)
+    closed = np.einsum("npi,npj->nij", a + to_b, b + to_a) / number
+    closed -= np.mean(a * b, axis=1)[:, None]
     pairs = 0.5 * (closed + closed.transpose(0, 2, 1)) - first[:, :, None] - first[:, None, :]
     diagonal = np.arange(k)
-    pairs[:, diagonal, diagonal] = found.additive[..., 0] + first
-    square = np.square(sample.values.astype(np.float64)).mean(axis=(1, 2))
-    return divide(pairs, found.variance[:, 0], square)
+    pairs[:, diagonal, diagonal] = fit.additive[0] + first
+    return divide(pairs, fit.variance[0], _mean_square(sample))

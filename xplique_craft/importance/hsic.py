@@ -1,0 +1,188 @@
+"""
+HSIC on the gates (Novello, Fel and Vigouroux, NeurIPS 2022): dependence of the score on a gate.
+
+Over binary masks x (q, k) and scores y (q,), with a Gaussian kernel L on the scores and Xplique's
+K = 3/2 - (x - x')^2 on a gate, HSIC_j = trace(H K_j H L) / q^2, H centring. For binary x,
+(x - x')^2 = x + x' - 2 x x', and H removes what depends on one argument only, so that
+H K_j H = 2 (H x_j) (H x_j)^T and
+
+    HSIC_j = 2 / q^2 (H x_j)^T L (H x_j):
+
+no kernel matrix for any concept, one for the scores of each image.
+
+The masks of a group of 2^b are x_j(i) = parity(v_j & i) xor s_j, with words v_j drawn without
+repetition from the 2^b - 1 that are not zero, and random bits s_j: each mask by itself is uniform,
+and in every group each gate is open in half of the masks, and any two gates are independent.
+(Scrambled Sobol points put to a threshold are not: the scramble leaves their first bits as they
+are, up to a shift, so that the same gates move together in every group.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._checks import check_positive_int
+from .._random import keyed_bits
+from ..gates import Coded, GatedHead
+from ._draws import all_subsets, in_chunks
+from .base import ImportanceMethod, Values
+from .designs import group_sizes
+
+if TYPE_CHECKING:
+    from ..concept_model import ConceptModel
+
+__all__ = ["HsicImportance", "balanced_masks", "binary_hsic"]
+
+BANDWIDTHS = ("deviation", "median")
+_CONSTANT = 1e-12  # variance of a constant score, relative to its mean square
+_NARROWEST = 1e-12  # bandwidth, relative to the largest |score|
+
+
+def balanced_masks(
+    number_of_concepts: int, number: int, images: np.ndarray, *, seed: int, group: int = 0
+) -> np.ndarray:
+    """
+    Random binary masks in which gates are balanced, and independent of each other.
+
+    Parameters
+    ----------
+    number_of_concepts
+        k; with 2^b or more of them words are used more than once.
+    number
+        Masks, q: balanced if it is a power of 2, 2^b; else the first of the next one.
+    images
+        (n,): numbers of the images.
+    seed, group
+        What they are keyed by, besides the image.
+
+    Returns
+    -------
+    masks
+        (n, q, k) bool.
+    """
+    k, words = number_of_concepts, 2 ** max(1, (number - 1).bit_length()) - 1
+    rounds, image = -(-k // words), np.asarray(images)[:, None]
+    keys = keyed_bits(seed, group, image[..., None], np.arange(rounds)[:, None], np.arange(words))
+    drawn = np.argsort(keys, axis=-1).reshape(len(image), 1, -1)[..., :k] + 1
+    shift = keyed_bits(seed, group, image, np.arange(k))[:, None] >> np.uint64(63)
+    parity = np.bitwise_count(drawn & np.arange(number)[:, None]).astype(np.uint64) & np.uint64(1)
+    return (parity ^ shift).astype(bool)
+
+
+def binary_hsic(masks: np.ndarray, values: np.ndarray, bandwidth: str = "deviation") -> np.ndarray:
+    """
+    HSIC of each gate with the score.
+
+    Parameters
+    ----------
+    masks
+        (n, q, k), or (q, k) for all images; binary.
+    values
+        Scores, (n, q).
+    bandwidth
+        Of the scores' kernel: "deviation", their standard deviation, so that affine changes of the
+        score change nothing; or Xplique's "median", |median| of the scores.
+
+    Returns
+    -------
+    hsic
+        (n, k); zeros for an image whose scores are all the same.
+    """
+    values = values.astype(np.float64)
+    largest = np.abs(values).max(axis=1)
+    constant = values.var(axis=1) <= _CONSTANT * np.square(values).mean(axis=1)
+    width = values.std(axis=1) if bandwidth == "deviation" else np.abs(np.median(values, axis=1))
+    width = np.where(constant, 1.0, np.maximum(width, _NARROWEST * largest))
+    scaled = values / width[:, None]
+    kernel = scaled[:, :, None] - scaled[:, None]  # (n, q, q), the largest array: kept alone
+    kernel *= kernel
+    kernel *= -0.5
+    np.exp(kernel, out=kernel)
+    centred = masks - masks.mean(axis=-2, keepdims=True, dtype=np.float64)
+    hsic = 2.0 * np.mean(centred * (kernel @ centred), axis=1) / values.shape[1]
+    return np.where(constant[:, None], 0.0, hsic)
+
+
+class HsicImportance(ImportanceMethod):
+    """
+    HSIC between each gate and the score, over binary masks; Xplique's BinaryEstimator, vectorised.
+
+    Over all 2^k masks where these are no more than `nb_design`, else over masks drawn at random, in
+    8 independent groups, and then too large by a term of the order of 1 / nb_design. Unsigned. On
+    Xplique's scale, which is `nb_design` times HSIC.
+
+    Parameters
+    ----------
+    craft
+        A fitted `Craft`.
+    nb_design
+        Masks for each image, at least 2; best 8 times a power of 2.
+    bandwidth
+        Of the Gaussian kernel on the scores: "deviation", their standard deviation, so that affine
+        changes of the score change nothing; or Xplique's "median", the median score, which is not
+        defined where that is 0: equal scores are then told from different ones.
+    keep_residual, batch_size, operator, seed
+        See `ImportanceMethod`.
+    """
+
+    method = "hsic"
+    signed = False
+
+    def __init__(
+        self,
+        craft: ConceptModel,
+        nb_design: int = 256,
+        bandwidth: str = "deviation",
+        *,
+        keep_residual: bool | None = None,
+        batch_size: int = 64,
+        operator: Callable[..., Any] | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
+        )
+        self.nb_design = check_positive_int("nb_design", nb_design, minimum=2)
+        if bandwidth not in BANDWIDTHS:
+            raise ValueError(f"bandwidth must be one of {BANDWIDTHS}, received {bandwidth!r}.")
+        self.bandwidth = bandwidth
+
+    def plain_evaluations(self, number_of_concepts: int) -> float:
+        """One for each mask."""
+        return float(min(self.nb_design, 2**number_of_concepts))
+
+    def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
+        k = len(self.bank)
+        number = min(self.nb_design, 2**k)
+        if 2**k <= self.nb_design:
+            return in_chunks(coded, number * number, lambda part: self._enumerated(part, head))
+        return in_chunks(
+            coded, number * max(number, k), lambda part: self._sampled(part, head, intervals)
+        )
+
+    def _enumerated(self, coded: Coded, head: GatedHead) -> Values:
+        masks = all_subsets(len(self.bank))
+        values = head.evaluate(coded, self.bank, masks)
+        return Values(self._scaled(masks, values), exact=True)
+
+    def _sampled(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
+        k, sizes = len(self.bank), group_sizes(self.nb_design)
+        groups = [
+            balanced_masks(k, size, coded.indices, seed=self.seed, group=g)
+            for g, size in enumerate(sizes.tolist())
+        ]
+        masks = np.concatenate(groups, axis=1)
+        values = head.evaluate(coded, self.bank, masks)
+        if not intervals or len(sizes) == 1:
+            return Values(self._scaled(masks, values))
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        without = [
+            self._scaled(masks[:, group != g], values[:, group != g]) for g in range(len(sizes))
+        ]
+        return Values(self._scaled(masks, values), np.stack(without))
+
+    def _scaled(self, masks: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return self.nb_design * binary_hsic(masks, values, self.bandwidth)

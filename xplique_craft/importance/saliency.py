@@ -1,0 +1,51 @@
+"""Saliency of coefficients: |sum_p df/du_j(p)| (Simonyan et al., 2014)."""
+
+import numpy as np
+import tensorflow as tf
+
+from ..gates import Coded, GatedHead
+from .base import ImportanceMethod, Values
+
+__all__ = ["SaliencyImportance", "derivatives"]
+
+
+def derivatives(coded: Coded, bank: np.ndarray, head: GatedHead) -> np.ndarray:
+    """
+    Derivatives of the score along each row of the bank, added to every position alike.
+
+    Parameters
+    ----------
+    coded
+        n images.
+    bank
+        W, (k, c).
+    head
+        The gated head.
+
+    Returns
+    -------
+    derivatives
+        sum_p df/du_j(p), (n, k) float64, also where u_j = 0.
+    """
+    gradients = head.gradients(coded, bank, np.ones(1), np.ones(1))
+    places = list(range(1, gradients.shape.rank - 1))
+    return tf.reduce_sum(tf.cast(gradients, tf.float64), places).numpy()
+
+
+class SaliencyImportance(ImportanceMethod):
+    """
+    Saliency: |sum over positions of df/du_j(p)|, how fast the score moves with a concept.
+
+    Unsigned; of coefficients, not of gates: it depends on how the rows of the bank are scaled.
+    Parameters: see `ImportanceMethod`.
+    """
+
+    method = "saliency"
+    signed = False
+
+    def plain_evaluations(self, number_of_concepts: int) -> float:
+        """One gradient."""
+        return 3.0
+
+    def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
+        return Values(np.abs(derivatives(coded, self.bank, head)), exact=True)

@@ -1,0 +1,91 @@
+"""SmoothGrad of coefficients: E[sum_p df/du_j(p)] around u (Smilkov et al., 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from .._checks import check_non_negative_number, check_positive_int
+from ..gates import Coded, GatedHead
+from ._draws import mean_of_draws
+from .base import ImportanceMethod, Values
+from .designs import keyed_uniform
+from .saliency import derivatives
+
+if TYPE_CHECKING:
+    from ..concept_model import ConceptModel
+
+__all__ = ["SmoothGradImportance"]
+
+
+class SmoothGradImportance(ImportanceMethod):
+    """
+    SmoothGrad: mean over noisy coefficients of sum over positions of df/du_j(p).
+
+    Signed, as Xplique's; the derivative itself where h is affine, for it is the same everywhere.
+
+    Parameters
+    ----------
+    craft
+        A fitted `Craft`.
+    nb_samples
+        Noisy copies of each image's coefficients.
+    noise
+        Standard deviation of the noise at every position, as a share of the concept's largest
+        coefficient in the images of `fit` (`craft.coefficient_scale`). As in Xplique, noisy
+        coefficients may be negative.
+    keep_residual, batch_size, operator, seed
+        See `ImportanceMethod`.
+    """
+
+    method = "smooth grad"
+    signed = True
+
+    def __init__(
+        self,
+        craft: ConceptModel,
+        nb_samples: int = 50,
+        noise: float = 0.2,
+        *,
+        keep_residual: bool | None = None,
+        batch_size: int = 64,
+        operator: Callable[..., Any] | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
+        )
+        self.nb_samples = check_positive_int("nb_samples", nb_samples)
+        self.noise = check_non_negative_number("noise", noise)
+        if np.isinf(self.noise):
+            raise ValueError(f"noise must be finite, received {noise!r}.")
+
+    def plain_evaluations(self, number_of_concepts: int) -> float:
+        """A gradient at each sample."""
+        return 3.0 * self.nb_samples
+
+    def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
+        if head.is_affine(coded) or self.noise == 0.0:
+            return Values(derivatives(coded, self.bank, head), exact=True)
+        n, size = len(coded.targets), self.batch_size
+        image = np.repeat(np.arange(n), self.nb_samples)
+        sample = np.tile(np.arange(self.nb_samples), n)
+        parts = []
+        for start in range(0, len(image), size):
+            rows, draws = image[start : start + size], sample[start : start + size]
+            part = coded.rows(rows)
+            noisy = part.gated + self._noise(part.indices, draws, tuple(part.gated.shape))
+            parts.append(derivatives(replace(part, gated=noisy), self.bank, head))
+        return mean_of_draws(np.concatenate(parts).reshape(n, self.nb_samples, -1))
+
+    def _noise(self, images: np.ndarray, samples: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """(rows, ..., k) float32, keyed by the image, the sample, the position and the concept."""
+        places = np.arange(int(np.prod(shape[1:-1])))[:, None]
+        rows = (images[:, None, None], samples[:, None, None])
+        draws = ndtri(keyed_uniform(self.seed, *rows, places, np.arange(shape[-1])))
+        scale = self.noise * self.craft.coefficient_scale
+        return (scale * draws).reshape(shape).astype(np.float32)

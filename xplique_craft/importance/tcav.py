@@ -1,0 +1,31 @@
+"""TCAV with the rows of the bank as concept vectors (Kim et al., ICML 2018)."""
+
+import numpy as np
+
+from ..gates import Coded, GatedHead
+from .base import ImportanceMethod, Values
+from .saliency import derivatives
+
+__all__ = ["TcavImportance"]
+
+
+class TcavImportance(ImportanceMethod):
+    """
+    TCAV: 1 for an image whose score grows along W_j, sum_p df/du_j(p) > 0, else 0.
+
+    The mean over images is the TCAV score, the share of positive derivatives. It counts images in
+    which the concept does not occur too. Unsigned: 0 says that the score falls, or stays.
+    Parameters: see `ImportanceMethod`.
+    """
+
+    method = "tcav"
+    signed = False
+
+    def plain_evaluations(self, number_of_concepts: int) -> float:
+        """One gradient."""
+        return 3.0
+
+    def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
+        found = derivatives(coded, self.bank, head)
+        constant = np.logical_not(found.any(axis=1))
+        return Values((found > 0.0).astype(np.float64), exact=True, constant=constant)

@@ -1,0 +1,86 @@
+"""
+Prevalence and reliability of concepts (Fel et al., A Holistic Approach, NeurIPS 2023).
+
+Of images with a label, let j*(x) be the concept that contributes most to the score of the label.
+
+    prevalence_j  = share of the images with j*(x) = j
+    reliability_j = share of those that the model predicts right
+
+A concept with a high prevalence is a strategy that the model uses often; one with a low reliability
+is a strategy that fails.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._checks import one_hot
+from ._intervals import proportion
+from .importance.base import ImportanceMethod
+from .results import Prevalence
+from .streams import Stream
+
+if TYPE_CHECKING:
+    from .concept_model import ConceptModel
+
+__all__ = ["measure_prevalence"]
+
+
+def measure_prevalence(
+    craft: ConceptModel, inputs: Any, labels: Any = None, explainer: ImportanceMethod | None = None
+) -> Prevalence:
+    """
+    How often each concept matters most, and how often the model is right where it does.
+
+    Parameters
+    ----------
+    craft
+        A fitted `Craft`.
+    inputs
+        Images (n, H, W, channels), right and wrong ones: array, tensor, or tf.data.Dataset.
+    labels
+        What the images are: a class index, or (n,) of them; None for the class of the craft.
+    explainer
+        A signed importance method of the same craft; None for the contributions phi.
+
+    Returns
+    -------
+    prevalence
+        An image whose concepts all speak against its label counts for none of them.
+
+    Raises
+    ------
+    ValueError
+        If labels are no classes, or the explainer says nothing of for and against.
+    """
+    craft.check_if_fitted()
+    if explainer is not None and not explainer.signed:
+        raise ValueError(
+            f"explainer must be a signed method, received {type(explainer).__name__}: the most "
+            "important concept is the one that speaks for the label most. Leave it out for the "
+            "contributions."
+        )
+    labels = craft.class_id if labels is None else labels
+    if explainer is None:
+        importances = craft.contributions(inputs, labels).phi
+    else:
+        importances = explainer.explain(inputs, labels)
+    stream = Stream(inputs, craft.network.input_shape, craft.batch_size)
+    predicted = np.concatenate(
+        [
+            craft.network.logits(craft.network.latents(batch.images)).numpy().argmax(axis=1)
+            for batch in stream.progress("predictions", craft.verbose)
+        ]
+    )
+    correct = one_hot(labels, len(predicted), craft.network.number_of_classes, "labels")
+    correct = correct[np.arange(len(predicted)), predicted] == 1.0
+    most = np.where(importances.max(axis=1) > 0.0, importances.argmax(axis=1), -1)
+    concepts = range(importances.shape[1])
+    return Prevalence(
+        prevalence=[proportion(most == j) for j in concepts],
+        reliability=[proportion(correct[most == j]) for j in concepts],
+        most_important=most,
+        correct=correct,
+    )
