@@ -94,7 +94,7 @@ def test_without_the_residual_they_share_the_score_of_uw(case: Case) -> None:
     found = craft.contributions(case.images)
     assert_allclose(found.residual, 0.0, atol=1e-6)
     assert_allclose(found.score, case.score(case.u @ MIXING[:3]), atol=1e-5)
-    total = found.base + found.phi.sum(axis=1) + found.gap
+    total = found.base + found.residual + found.phi.sum(axis=1) + found.gap
     assert_allclose(total, found.score, rtol=1e-12, atol=1e-12)
 
 

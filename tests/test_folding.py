@@ -15,6 +15,7 @@ import xplique_craft as xc
 from xplique_craft.folding import Plan, multiply_adds
 from xplique_craft.gates import Coded, GatedHead
 from xplique_craft.graph import steps_of
+from xplique_craft.importance import OcclusionImportance
 
 CHANNELS, CLASSES, K = 5, 4, 3
 Tensor = keras.KerasTensor
@@ -302,3 +303,16 @@ def test_a_layer_that_lies_is_found_out() -> None:
     again = GatedHead(craft.network, None, 64)  # the finding is kept with the network
     again.evaluate(coded, craft.factorized.bank, gates)
     assert again.path(8, K).kind == "plain"
+
+
+def test_an_affine_layer_that_lies_is_found_out_before_its_closed_form() -> None:
+    model = model_of(affine)
+    layer = next(layer for layer in model.layers if isinstance(layer, layers.Dense))
+    own = layer.call
+    layer.call = lambda inputs, training=None: ops.square(own(inputs))
+    images = RNG.random((2, 8, 8, CHANNELS)).astype(np.float32)
+    craft = planted.fitted(xc.split_model(model, planted.LAYER), planted.bank(K, CHANNELS), images)
+    with pytest.warns(UserWarning, match="taken apart differs from itself"):
+        found = OcclusionImportance(craft).explain(images, 1)
+    expected = OcclusionImportance(craft, operator=planted.by_sampling).explain(images, 1)
+    assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -114,7 +114,7 @@ def _fit(sample: Sample, leave_out: bool) -> _Fit:
     products C_j^T C_j only k A^T A + A^T d + d^T A + the products within each concept remain.
     """
     n, number, _, k = sample.gates.shape
-    groups = int(sample.groups.max()) + 1 if leave_out else 1
+    groups = int(sample.groups.max()) + 1
     alive = np.concatenate([np.ones((n, 1)), *[_alive(sample)] * 2], axis=1)[:, None]
     a, b = _basis(sample.gates[:, :, 0]) * alive, _basis(sample.gates[:, :, 1]) * alive
     d = b - a
@@ -126,7 +126,7 @@ def _fit(sample: Sample, leave_out: bool) -> _Fit:
     own = np.equal.outer((columns - 1) % k, (columns - 1) % k)
     grams, sides, squares = [], [], []
     for group in range(groups):
-        some = sample.groups == group if leave_out else np.ones(number, bool)
+        some = sample.groups == group
         at, bt, dt = (x[:, some].transpose(0, 2, 1) for x in (a, b, d))
         cross = at @ d[:, some]
         gram = (k + 1) * (at @ a[:, some]) + bt @ b[:, some] + cross + cross.transpose(0, 2, 1)
@@ -139,7 +139,9 @@ def _fit(sample: Sample, leave_out: bool) -> _Fit:
         squares.append(np.square(y[:, some, : 2 + k]).sum(axis=(1, 2)))
     keep = np.ones((1, number))
     gram, side, square = (np.stack(parts) for parts in (grams, sides, squares))
-    if groups > 1:
+    if not leave_out or groups == 1:
+        gram, side, square = (x.sum(axis=0)[None] for x in (gram, side, square))
+    else:
         gram, side, square = (
             np.concatenate([x.sum(axis=0)[None], x.sum(axis=0) - x]) for x in (gram, side, square)
         )

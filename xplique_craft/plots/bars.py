@@ -128,7 +128,8 @@ def importance_bars(
     ax: Axes | None = None,
 ) -> Axes:
     """
-    Importance of the concepts, most important first, with both its intervals.
+    Importance of the concepts, most important first, with both its intervals; what speaks against
+    the target, in a signed method, points to the left.
 
     Parameters
     ----------
@@ -149,15 +150,16 @@ def importance_bars(
         The axes, one horizontal bar a concept, from top to bottom.
     """
     overall = np.asarray(importance.overall, dtype=np.float64)
-    order = np.argsort(-np.nan_to_num(overall, nan=-np.inf), kind="stable")[:max_concepts]
+    order = np.argsort(-np.nan_to_num(np.abs(overall), nan=-np.inf), kind="stable")[:max_concepts]
     ax = axes_or_new(ax, 5.0, 1.2 + 0.32 * len(order))
     known = bool(np.isfinite(importance.estimation_interval[order]).all())
-    reach = 0.0
-    for place, concept in enumerate(order):
-        style = style_of(int(concept), ranks)
-        value = float(overall[concept])
-        sampled = importance.estimation_interval[concept]
-        images = importance.image_interval[concept]
+    low = high = 0.0
+    for place, row in enumerate(order):
+        concept = int(importance.numbers[row])
+        style = style_of(concept, ranks)
+        value = float(overall[row])
+        sampled = importance.estimation_interval[row]
+        images = importance.image_interval[row]
         ax.barh(
             place,
             value,
@@ -172,12 +174,12 @@ def importance_bars(
             ax.plot([value], [place], color=INK, marker="o", markersize=4, linestyle="none")
         elif known:
             ax.plot(sampled, [place] * 2, color=INK, linewidth=4.0, solid_capstyle="butt")
-        end = float(np.nanmax([0.0, value, *sampled, *images]))
-        reach = max(reach, end)
+        ends = [0.0, value, *sampled, *images]
+        low, high = float(np.nanmin([low, *ends])), float(np.nanmax([high, *ends]))
         number = "not defined" if np.isnan(value) else f"{value:.3f}"
         ax.annotate(
             number,
-            (end, place),
+            (float(np.nanmax(ends)), place),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
@@ -186,9 +188,12 @@ def importance_bars(
             gid=f"value-of-concept-{concept}",
         )
 
-    ax.set_yticks(range(len(order)), [concept_label(int(concept)) for concept in order])
+    ax.set_yticks(range(len(order)), [concept_label(int(importance.numbers[i])) for i in order])
     ax.set_ylim(len(order) - 0.4, -0.6)
-    ax.set_xlim(0.0, 1.35 * reach or 1.0)
+    span = high - low
+    ax.set_xlim(low - 0.05 * span * (low < 0.0), high + 0.35 * span or 1.0)
+    if low < 0.0:
+        ax.axvline(0.0, color=INK, linewidth=0.8)
     method = importance.method[:1].upper() + importance.method[1:]
     ax.set_xlabel(f"{method} index" if "sobol" in method.lower() else method)
     handles = [Line2D([], [], color=INK, linewidth=1.0, marker="|", markersize=7)]
