@@ -15,7 +15,7 @@ import xplique_craft as xc
 from xplique_craft.folding import Plan, multiply_adds
 from xplique_craft.gates import Coded, GatedHead
 from xplique_craft.graph import steps_of
-from xplique_craft.importance import OcclusionImportance
+from xplique_craft.importance import OcclusionImportance, ShapleyImportance, SobolImportance
 
 CHANNELS, CLASSES, K = 5, 4, 3
 Tensor = keras.KerasTensor
@@ -95,6 +95,18 @@ def raw_operations(a: Tensor) -> Tensor:
     return layers.Dense(CLASSES)(ops.tanh(layers.Dense(6)(ops.expand_dims(x, 1))[:, 0]))
 
 
+def normalised_last(a: Tensor) -> Tensor:
+    """Batch normalisation and a raw mean after the last convolution treat channels alone."""
+    x = layers.ReLU()(layers.BatchNormalization()(conv(CLASSES, 3)(layers.ReLU()(conv(6)(a)))))
+    return ops.mean(x, axis=(1, 2))
+
+
+def attention(a: Tensor) -> Tensor:
+    x = layers.Reshape((64, CHANNELS))(a)
+    x = layers.MultiHeadAttention(2, 4)(x, x)
+    return layers.Dense(CLASSES)(layers.GlobalAveragePooling1D()(x))
+
+
 def grouped(a: Tensor) -> Tensor:
     """The last convolution has groups: which channels it reads depends on the channel."""
     x = layers.ReLU()(conv(8)(a))
@@ -122,6 +134,8 @@ HEADS = {
     sliced_branches: "folded and sliced",
     raw_operations: "folded and sliced",
     grouped: "folded",
+    normalised_last: "folded and sliced",
+    attention: "folded and sliced",
     normalised: "sliced",
     affine: "closed form",
 }
@@ -303,6 +317,67 @@ def test_a_layer_that_lies_is_found_out() -> None:
     again = GatedHead(craft.network, None, 64)  # the finding is kept with the network
     again.evaluate(coded, craft.factorized.bank, gates)
     assert again.path(8, K).kind == "plain"
+
+
+def test_a_lie_is_found_out_on_a_black_image_and_by_all_heads() -> None:
+    """The contributions beside a summary come from the whole head, too."""
+    model = model_of(affine)
+    layer = next(layer for layer in model.layers if isinstance(layer, layers.Dense))
+    own = layer.call
+    layer.call = lambda inputs, training=None: ops.square(own(inputs))
+    images = RNG.random((2, 8, 8, CHANNELS)).astype(np.float32)
+    images[0] = 0.0
+    craft = planted.fitted(xc.split_model(model, planted.LAYER), planted.bank(K, CHANNELS), images)
+    with (
+        pytest.warns(UserWarning, match="taken apart differs from itself"),
+        pytest.warns(UserWarning, match="importances of 1 of 2 images are the same"),
+    ):
+        found = OcclusionImportance(craft).summary(images, 1)
+    assert found.contributions is not None
+    assert_allclose(found.contributions.phi, craft.contributions(images, 1).phi)
+    assert not found.contributions.exact
+    score = (model(images).numpy())[:, 1]
+    assert_allclose(found.contributions.score, score, rtol=1e-4, atol=1e-5)
+
+
+def test_a_tensor_added_to_itself() -> None:
+    def doubled(a: Tensor) -> Tensor:
+        x = logits(a)
+        return layers.Add()([x, x])
+
+    case = Case(doubled)
+    values = OcclusionImportance(case.craft).explain(case.images, 0)
+    expected = OcclusionImportance(case.craft, operator=planted.by_sampling).explain(case.images, 0)
+    assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_large_biases_do_not_hide_what_concepts_do() -> None:
+    """Importance does not depend on affine changes of the score."""
+    case = Case(affine)
+    expected = SobolImportance(case.craft).explain(case.images, 0)
+    layer = next(layer for layer in case.model.layers if isinstance(layer, layers.Dense))
+    layer.bias.assign(layer.bias + 1e6)
+    assert_allclose(SobolImportance(case.craft).explain(case.images, 0), expected, rtol=1e-4)
+
+
+def test_the_policy_of_the_moment_does_not_matter() -> None:
+    case = Case(fire)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        head = GatedHead(case.craft.network, None, 64)
+        values = head.evaluate(case.coded, case.bank, case.gates)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert head.path(18, K).kind == "folded and sliced"
+    assert_allclose(values, case.expected(case.gates), rtol=1e-4, atol=1e-5)
+
+
+def test_scores_that_are_not_finite_are_refused() -> None:
+    craft, image = planted.function_craft(lambda m: ops.log(m[:, 0]) + m[:, 1], 2)
+    for method in (OcclusionImportance, ShapleyImportance):
+        with pytest.raises(ValueError, match="NaN or infinite for some gates"):
+            method(craft).explain(image)
 
 
 def test_an_affine_layer_that_lies_is_found_out_before_its_closed_form() -> None:

@@ -144,3 +144,50 @@ def test_the_peak_does_not_grow_with_the_images() -> None:
     assert run.returncode == 0, run.stderr[-2000:]
     _, warm, large = map(float, run.stdout.split())
     assert large - warm < 30.0
+
+
+DESIGNS = """
+import sys, warnings
+from pathlib import Path
+import keras, numpy as np, tensorflow as tf
+import xplique_craft as xc
+from keras import layers
+
+warnings.simplefilter("ignore")
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+
+keras.utils.set_random_seed(0)
+image = keras.Input((14, 14, 1024))
+x = layers.Identity(name="cut")(image)
+x = layers.ReLU()(x) if sys.argv[1] == "plain" else layers.DepthwiseConv2D(3, padding="same")(x)
+x = layers.ReLU()(layers.Conv2D(64, 1)(layers.Activation("tanh")(x)))
+model = keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+rng = np.random.default_rng(0)
+images = rng.random((6, 14, 14, 1024), np.float32)
+craft = xc.Craft.from_model(model, "cut", 25, batch_size=2, factorizer=xc.factorization.NMF(5))
+craft.fit(images, 0)
+xc.importance.SobolImportance(craft, 2, batch_size=2).explain(images[:2])  # all is traced
+craft.contributions(images[:2])
+Path("/proc/self/clear_refs").write_text("5")
+before = peak()
+importance = xc.importance.SobolImportance(craft, 32, batch_size=64)
+assert importance.explain(images).shape == (6, 25)
+craft.batch_size = 64
+craft.contributions(images)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["plain", "folded"])
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+def test_importance_at_a_large_layer_needs_under_500_mib(head: str) -> None:
+    """Activations 14 x 14 x 1024, 25 concepts, 32 designs: 864 masks of 0.8 MB are 660 MiB."""
+    run = subprocess.run(
+        [sys.executable, "-c", DESIGNS, head], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert float(run.stdout) < 500.0

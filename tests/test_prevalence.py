@@ -70,5 +70,10 @@ def test_an_explainer_of_ones_own_and_a_dataset(craft: xc.Craft) -> None:
 def test_what_does_not_fit(craft: xc.Craft) -> None:
     with pytest.raises(ValueError, match=r"explainer must be a signed method, .* SobolImportance"):
         xc.measure_prevalence(craft, images_of([0]), explainer=SobolImportance(craft))
+    other = planted.fitted(craft.split, BANK, images_of([0, 0, 1, 2]))
+    with pytest.raises(ValueError, match="explainer must be of the same craft"):
+        xc.measure_prevalence(craft, images_of([0]), explainer=GradientInputImportance(other))
+    with pytest.raises(ValueError, match="labels must be a class index or one for each image"):
+        xc.measure_prevalence(craft, images_of([0]), xc.ClassDifference(0, 1))
     with pytest.raises(ValueError, match="class indices from 5 to 5, but the model has 2 outputs"):
         xc.measure_prevalence(craft, images_of([0]), labels=5)

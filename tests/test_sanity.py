@@ -80,8 +80,17 @@ def test_random_banks(craft: xc.Craft) -> None:
     bank = random_bank(craft.factorized, seed=0).components_
     assert bank.shape == craft.factorized.components_.shape
     assert bank.min() >= 0.0
-    assert_allclose(np.linalg.norm(bank, axis=1), 1.0, rtol=1e-5)
+    norms = np.linalg.norm(craft.factorized.components_, axis=1)
+    assert_allclose(np.linalg.norm(bank, axis=1), norms, rtol=1e-5)
     assert not np.allclose(bank, random_bank(craft.factorized, seed=1).components_)
+
+
+def test_random_banks_of_pca_are_orthogonal(craft: xc.Craft, images: np.ndarray) -> None:
+    other = xc.Craft.from_model(craft.split, None, 4, factorizer="pca", patch_size=8)
+    other.fit(images, craft.class_id)
+    bank = random_bank(other.factorized, seed=0).components_
+    assert_allclose(bank @ bank.T, np.eye(4), atol=1e-5)
+    assert not np.allclose(np.abs(bank), np.abs(other.factorized.components_))
 
 
 def test_wrong_arguments(craft: xc.Craft, images: np.ndarray) -> None:

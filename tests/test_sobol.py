@@ -72,7 +72,7 @@ def test_the_closed_form_agrees_with_sampling(affine: xc.Craft, images: np.ndarr
 
 
 def test_affine_indices_by_hand() -> None:
-    found = affine_indices(np.array([[3.0, -4.0, 0.0]]), np.array([2.0]))
+    found = affine_indices(np.array([[3.0, -4.0, 0.0]]))
     assert_allclose(found, [[0.36, 0.64, 0.0]], atol=1e-15)
 
 

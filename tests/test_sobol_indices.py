@@ -3,9 +3,11 @@
 import numpy as np
 import planted
 import pytest
+import tensorflow as tf
 from analytic import both, ishigami, ishigami_indices, product, sobol_g
 from keras import KerasTensor, ops
 from numpy.testing import assert_allclose, assert_array_equal
+from xplique.attributions.global_sensitivity_analysis import HaltonSequenceRS
 
 import xplique_craft as xc
 from xplique_craft._intervals import bootstrap_mean
@@ -43,7 +45,7 @@ FIRST = {
 def test_first_order_indices(name: str) -> None:
     formula, expected = FIRST[name]
     craft, image = planted.function_craft(formula, len(expected))
-    importance = SobolImportance(craft, 4096, batch_size=65536, index="first").summary(image)
+    importance = SobolImportance(craft, 16384, batch_size=65536, index="first").summary(image)
     assert_allclose(importance.overall, expected, atol=0.01)
     assert importance.method == "sobol first-order"
 
@@ -63,6 +65,12 @@ def test_the_pair_that_interacts_in_ishigami() -> None:
     expected[0, 2] = expected[2, 0] = mixed
     assert_allclose(found, expected, atol=0.02)
     assert_allclose(found, found.T, atol=0.0)
+
+
+def test_interactions_of_a_constant_score_are_zeros_with_a_warning() -> None:
+    craft, image = planted.function_craft(lambda m: 0.0 * m[:, 0] + 2.0, 2)
+    with pytest.warns(UserWarning, match="does not depend on the concepts"):
+        assert_array_equal(SobolImportance(craft).interactions(image), np.zeros((1, 2, 2)))
 
 
 def test_an_affine_head_has_no_interactions() -> None:
@@ -120,10 +128,18 @@ def test_points_double_until_the_interval_is_narrow() -> None:
     assert (np.ptp(found.estimation_interval, axis=1) < 0.5 * wide).all()
 
 
+def test_a_budget_that_ends_too_early_is_said() -> None:
+    craft, images = planted.function_craft(ishigami, 3, images=3)
+    importance = SobolImportance(craft, 32, batch_size=65536, tolerance=1e-4, max_design=64)
+    with pytest.warns(UserWarning, match=r"3 of 3 images are wider than \+-0.0001 with 64 points"):
+        importance.explain(images)
+
+
 def test_doubling_is_the_same_as_that_many_points_at_once() -> None:
     craft, images = planted.function_craft(ishigami, 3, images=2)
     settings = {"batch_size": 65536, "tolerance": 0.0, "max_design": 128}
-    found = SobolImportance(craft, 32, **settings).summary(images)
+    with pytest.warns(UserWarning, match="with 128 points: raise max_design"):
+        found = SobolImportance(craft, 32, **settings).summary(images)
     assert_allclose(
         found.per_image, SobolImportance(craft, 128, batch_size=65536).explain(images), rtol=1e-9
     )
@@ -145,6 +161,9 @@ def test_doubling_does_not_depend_on_the_batch() -> None:
         ({"index": "second"}, "index must be 'total' or 'first', received 'second'"),
         ({"tolerance": -1.0}, "tolerance must be at least 0"),
         ({"tolerance": 0.1, "sampler": "latin hypercube"}, "points that can be extended"),
+        ({"tolerance": 0.1, "max_design": 16}, "max_design must be at least nb_design, 32"),
+        ({"estimator": "jansen"}, "estimator must be None or an estimator of Xplique"),
+        ({"sampler": HaltonSequenceRS}, r"an instance as HaltonSequenceRS\(\), received"),
         ({"tolerance": 0.1, "nb_design": 8}, "nb_design of at least 16, .* received 8"),
         ({"index": "first", "sampler": lambda k, n: None}, "index='first' needs our points"),
     ],
@@ -192,7 +211,7 @@ def test_the_image_interval_covers_as_often_as_it_says() -> None:
     """Nominal 90%, 500 repetitions of 30 images drawn from a known population: 86-94%."""
     rng = np.random.default_rng(3)
     slopes = rng.gamma(2.0, 1.0, (100_000, 3)) * [1.0, 0.5, 0.2]
-    population = affine_indices(slopes, np.ones(len(slopes)))
+    population = affine_indices(slopes)
     truth = population.mean(axis=0)
     inside = []
     for seed in range(500):
@@ -226,7 +245,15 @@ def test_targets_that_are_none_or_too_few() -> None:
     craft = planted.fitted(planted.network(bank, "affine"), bank, images)
     with pytest.raises(ValueError, match="targets must name at least one target"):
         SobolImportance(craft).summaries(images, {})
-    with pytest.raises(ValueError, match=r"targets\['a'\] must be one for each image, received 3"):
-        SobolImportance(craft).summaries(images, {"a": np.zeros(3, int)})
+    for number in (3, 9):
+        with pytest.raises(ValueError, match=r"targets\['a'\] must be one class index, 5 of them"):
+            SobolImportance(craft).summaries(images, {"a": np.zeros(number, int)})
+        stream = tf.data.Dataset.from_generator(
+            lambda: iter(images), output_signature=tf.TensorSpec((8, 8, 3))
+        )
+        with pytest.raises(ValueError, match=r"targets\['a'\] must be"):
+            SobolImportance(craft).summaries(stream, {"a": np.zeros(number, int)})
+    with pytest.raises(TypeError, match=r"targets must be a mapping, .* received list"):
+        SobolImportance(craft).summaries(images, [0, 1])
     with pytest.raises(ValueError, match=r"instead_of must be below .* outputs, 3, received 7"):
         SobolImportance(craft).explain(images, xc.ClassDifference(0, 7))

@@ -50,7 +50,7 @@ def _pictures(notebook: nbformat.NotebookNode) -> list[int]:
 
 
 def test_there_are_tutorials() -> None:
-    assert "1-first-concepts" in [path.stem for path in TUTORIALS]
+    assert [path.stem for path in TUTORIALS][:2] == ["1-first-concepts", "2-importance"]
 
 
 def test_it_is_committed_as_it_was_written(path: Path) -> None:
@@ -95,3 +95,26 @@ def test_first_concepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     page = (tmp_path / "demo-report" / "report.html").read_text(encoding="utf-8")
     assert "sees in astronaut" in page
     assert text.rstrip().splitlines()[-1].startswith("wrote demo-report")
+
+
+def test_importance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = _run(FOLDER / "2-importance.ipynb", tmp_path, monkeypatch)
+    text = _text(notebook)
+    assert _pictures(notebook) == [5]
+
+    widths = re.findall(r"^ +\d+ points: sampling ([\d.]+), images ([\d.]+)$", text, re.MULTILINE)
+    sampling, images = (list(map(float, column)) for column in zip(*widths, strict=True))
+    assert sampling[0] > sampling[1] > sampling[2]
+    assert max(images) - min(images) < 0.01  # more points do nothing for the choice of images
+
+    methods = re.findall(r"^([a-z ]+?) {2,}(?:True|False) +((?:\d ){5}\d) ", text, re.MULTILINE)
+    orders = dict(methods)
+    assert len(orders) == 10
+    assert orders["shapley"][0] == orders["sobol total"][0] == orders["occlusion"][0]
+    (missed,) = re.findall(r"Shapley values miss the sum by at most (\S+)", text)
+    assert float(missed) < 1e-4
+    assert re.search(r"^coins +\d \(-", text, re.MULTILINE)  # coffee's concepts speak against coins
+
+    rows = dict(re.findall(r"^\| (fitted|of shuffled weights|random) \| ([\d.]+)", text, re.M))
+    assert float(rows["fitted"]) > 0.95
+    assert float(rows["random"]) < 0.5

@@ -5,7 +5,7 @@ Orchestration only: images -> coefficients -> importance, contributions, quality
 the bank is found is the business of `Craft`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from .contributions import ablation_effects, concatenate_contributions, contribu
 from .extraction import Extent
 from .factorization import Factorized
 from .gates import Coded, GatedHead
+from .image_explanation import ImageExplanation
 from .importance import SobolImportance
 from .models import ConceptModels
 from .network import Network
@@ -286,11 +287,11 @@ class ConceptModel(BaseConceptExtractor):
             self, nb_design=nb_design, batch_size=self.batch_size, seed=self.seed
         )
         targets = self.class_id if targets is None else targets
-        summary = explainer.summary(self.concepts.inputs if inputs is None else inputs, targets)
+        inputs = self.concepts.inputs if inputs is None else inputs
+        overall = explainer.explain(inputs, targets).mean(axis=0)
         if own:
-            order = np.argsort(-summary.overall, kind="stable")
-            self.sensitivity = Sensitivity(summary.overall, order)
-        return summary.overall
+            self.sensitivity = Sensitivity(overall, np.argsort(-overall, kind="stable"))
+        return overall
 
     def _coded(
         self,
@@ -353,6 +354,42 @@ class ConceptModel(BaseConceptExtractor):
         f_x(1) - f_x(1 with m_j = 0), (n, k): signed, and they do not add up (see `contributions`).
         """
         return np.concatenate(self._over_images(ablation_effects, inputs, targets))
+
+    def explain_image(
+        self,
+        image: Any,
+        target: int | None = None,
+        *,
+        photograph: Any = None,
+        restore: Callable[[np.ndarray], Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        number_of_crops: int = 4,
+    ) -> ImageExplanation:
+        """
+        Explain one image that is predicted as the class of `fit`, right or wrong.
+
+        Parameters
+        ----------
+        image, target, photograph, restore, class_names, number_of_crops
+            See `one_image.explain_image`; `target` is the true class, if known.
+
+        Returns
+        -------
+        explanation
+            Prediction, concepts, places and contributions; of a wrong prediction, those to its
+            score above the true class's: which concepts misled the model.
+        """
+        from .one_image import explain_image  # it stands above this module
+
+        return explain_image(
+            self,
+            image,
+            target,
+            photograph=photograph,
+            restore=restore,
+            class_names=class_names,
+            number_of_crops=number_of_crops,
+        )
 
     def quality(self, inputs: Any, targets: Any = None) -> Quality:
         """

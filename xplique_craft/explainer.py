@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from xplique.attributions.base import BlackBoxExplainer
 
 from ._checks import check_positive_int
 from .coding import coded_batches
-from .gates import Coded, GatedHead
+from .gates import Coded, GatedHead, known_operator
 from .network import Network
 from .splitting import split_model
 from .streams import Stream
@@ -55,8 +56,17 @@ class ConceptExplainer(BlackBoxExplainer):
         operator: Callable[..., Any] | str | None = None,
         keep_residual: bool | None = None,
     ) -> None:
+        if not hasattr(craft, "check_if_fitted"):
+            raise TypeError(
+                f"craft must be a fitted Craft, received {craft!r} of type {type(craft).__name__}."
+            )
         craft.check_if_fitted()
-        super().__init__(craft.model, check_positive_int("batch_size", batch_size), operator)
+        if not (keep_residual is None or isinstance(keep_residual, (bool, np.bool_))):
+            raise TypeError(
+                f"keep_residual must be True, False or None, received {keep_residual!r}."
+            )
+        known = known_operator(operator)
+        super().__init__(craft.model, check_positive_int("batch_size", batch_size), known)
         # The cache of Xplique may hold another model of the same tensors; ours is this one.
         self.model = craft.model
         self.craft = craft

@@ -31,6 +31,7 @@ from .graph import Step, steps_of
 from .structure import (
     affine_outputs,
     is_channelwise_step,
+    is_counted_step,
     is_flattening_step,
     is_mixing_step,
     is_pointwise_step,
@@ -117,7 +118,9 @@ class Plan:
         self._bare.add(id(before))
         bare = object.__new__(type(layer))  # the same weights; it is asked, and never called
         bare.__dict__.update(layer.__dict__, activation=keras.activations.linear)
-        bend = keras.layers.Activation(layer.activation)
+        bend = keras.layers.Activation(
+            layer.activation, dtype="float32", name=f"{step.name}_activation"
+        )
         return [
             replace(step, operation=bare, outputs=(before,)),
             replace(step, operation=bend, args=(before,), kwargs={}, inputs=(before,)),
@@ -168,7 +171,10 @@ class Plan:
                     else tf.gather(values[id(t)], channels, axis=-1)
                     for t in step.inputs
                 }
-                outputs = _call(step, read)
+                if type(step.operation) is keras.layers.BatchNormalization:
+                    outputs = [_normalise(step.operation, read[id(step.inputs[0])], channels)]
+                else:
+                    outputs = _call(step, read)
             else:
                 outputs = _call(step, values)
             values.update(zip(map(id, step.outputs), outputs, strict=True))
@@ -208,7 +214,8 @@ class Plan:
 
 def multiply_adds(step: Step, channels: int | None = None) -> float:
     """
-    Multiply-adds of one convolution or dense layer for one image; other steps count as none.
+    Multiply-adds of one convolution or dense layer for one image; layers without matrices of
+    weights count as none, and those with others, as attention, as NaN.
 
     Parameters
     ----------
@@ -218,10 +225,11 @@ def multiply_adds(step: Step, channels: int | None = None) -> float:
         How many channels of its output are computed; None for all.
     """
     layer, shape = step.operation, step.outputs[0].shape
+    if not is_counted_step(step):
+        matrices = [w for w in getattr(layer, "weights", ()) if len(w.shape) > 1]
+        return math.nan if matrices else 0.0
     kernels = ("kernel", "depthwise_kernel", "pointwise_kernel")
     found = [getattr(layer, name) for name in kernels if hasattr(layer, name)]
-    if not found:
-        return 0.0
     source = step.inputs[0].shape
     transposed = type(layer).__name__.endswith("Transpose")
     positions = (source if transposed else shape)[1:-1]
@@ -282,6 +290,20 @@ def _mix(step: Step, x: tf.Tensor, kernel: Any, bias: Any) -> tf.Tensor:
     dense = type(layer) is keras.layers.Dense
     x = keras.ops.matmul(x, kernel) if dense else layer.convolution_op(x, kernel)
     return x if bias is None else keras.ops.add(x, bias)
+
+
+def _normalise(
+    layer: keras.layers.BatchNormalization, x: tf.Tensor, channels: tf.Tensor
+) -> tf.Tensor:
+    """Batch normalisation at inference, of some channels."""
+    vectors = (layer.moving_mean, layer.moving_variance, layer.beta, layer.gamma)
+    mean, variance, offset, scale = (
+        None if vector is None else tf.gather(tf.convert_to_tensor(vector), channels)
+        for vector in vectors
+    )
+    return keras.ops.batch_normalization(
+        x, mean, variance, axis=-1, offset=offset, scale=scale, epsilon=layer.epsilon
+    )
 
 
 def _call(step: Step, values: Mapping[int, tf.Tensor]) -> list[tf.Tensor]:

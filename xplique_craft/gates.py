@@ -20,7 +20,7 @@ function, so many at a time as `batch_size` of the whole head would need memory 
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -35,9 +35,11 @@ from .folding import Kernels, Part, Plan
 from .network import Network
 from .results import EvaluationPath
 
-__all__ = ["Coded", "GatedHead"]
+__all__ = ["Coded", "GatedHead", "known_operator"]
 
 CHECK = 1e-4  # of the largest logit: how far the head taken apart may be from the plain one
+CHECK_TF32 = 2e-2  # the same on a GPU that rounds factors to 10 bits
+ROUNDING = 2e-6  # of |D| |W_j|: what float32 cannot tell from a right angle
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,24 @@ class _Compiled:
         return compile_function(scores, [self.latent, self.targets, self.channels])
 
     @cached_property
+    def slope(self) -> Any:
+        """(activations, targets, channels) -> derivative of the score, (n, ..., c)."""
+        plan = self.plan
+
+        def slope(activations: tf.Tensor, targets: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+            kernels = plan.kernels(channels)
+            with tf.GradientTape() as tape:
+                tape.watch(activations)
+                values = plan.run(plan.pointwise, [activations], channels, kernels)
+                values = plan.run(plan.front, values, channels, kernels)
+                score = self._tail(values, targets, channels, kernels)
+            return tape.gradient(
+                score, activations, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+
+        return compile_function(slope, [self.latent, self.targets, self.channels])
+
+    @cached_property
     def evaluate(self) -> Any:
         """(gated, constant, bank, gates, targets, channels, images, masks) -> (n, q)."""
         plan = self.plan
@@ -306,7 +326,7 @@ def _for_each(function: Callable[[tf.Tensor], tf.Tensor], number: tf.Tensor) -> 
     return parts.concat()
 
 
-def _normalised(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | str | None:
+def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | str | None:
     """None for the operator of classification under any of its names."""
     if isinstance(operator, str):
         try:
@@ -333,7 +353,8 @@ class GatedHead:
         only: an operator of the user's may read all of the model.
     batch_size
         Images times gates evaluated at once, or as many more as fit into the same memory where
-        folding and slicing leave smaller tensors.
+        folding and slicing leave smaller tensors. Images of other targets are best explained in
+        calls of their own: of a batch every channel is computed that any of its targets needs.
 
     Attributes
     ----------
@@ -354,12 +375,17 @@ class GatedHead:
     ) -> None:
         self.network = network
         self.batch_size = batch_size
-        operator = _normalised(operator)
+        operator = known_operator(operator)
         self._operator = operator
         self.evaluations = 0
         self.forward_passes = 0.0
         self.multiply_adds = 0.0
-        self._compiled: _Compiled = network.shared(operator, lambda: _Compiled(network, operator))
+
+    @property
+    def _compiled(self) -> _Compiled:
+        """Looked up on every use: one that fails its check is replaced for all heads."""
+        network, operator = self.network, self._operator
+        return network.shared(operator, lambda: _Compiled(network, operator))
 
     @property
     def affine(self) -> bool:
@@ -420,7 +446,7 @@ class GatedHead:
         """f_x(0) and f_x(1), (n,) each: all gates closed, and all open."""
         closed = self.scores(coded.constant, coded.targets)
         opened = coded.constant + tf.tensordot(coded.gated, bank.astype(np.float32), 1)
-        return closed, self.scores(opened, coded.targets)
+        return _finite(closed), _finite(self.scores(opened, coded.targets))
 
     def evaluate(self, coded: Coded, bank: np.ndarray, gates: np.ndarray) -> np.ndarray:
         """
@@ -449,9 +475,10 @@ class GatedHead:
         images, masks = self._blocks(n, q, k, len(channels))
         entries = self._compiled.plan.entries(self._compiled.plan.front, len(channels))
         self._count(n, coded.targets, tail=q, ahead=k + 2.0, rest=q * k * entries)
-        return self._compiled.evaluate(
+        values = self._compiled.evaluate(
             coded.gated, coded.constant, bank, gates, targets, channels, images, masks
-        ).numpy()
+        )
+        return _finite(values.numpy())
 
     def gradients(
         self, coded: Coded, bank: np.ndarray, nodes: np.ndarray, weights: np.ndarray
@@ -491,17 +518,18 @@ class GatedHead:
         """
         c of f_x(m) = b + sum_j c_j m_j, (n, k) float64; affine heads only.
 
-        The gradient is the same everywhere, so it is taken once for each distinct target.
+        The gradient is the same everywhere, so it is taken once for each distinct target. Where it
+        is orthogonal to a concept as far as float32 can tell, the slope is 0.
         """
         unique, inverse = _distinct(coded.targets)
-        nowhere = replace(
-            coded.rows(np.zeros(len(unique), int)),
-            gated=tf.zeros([len(unique), *coded.gated.shape[1:]]),
-            constant=tf.zeros([len(unique), *coded.constant.shape[1:]]),
-            targets=unique,
-        )
-        gradient = self.gradients(nowhere, bank, np.zeros(1), np.ones(1))
-        return _over_positions(coded.gated * tf.gather(gradient, inverse))
+        zeros = tf.zeros([len(unique), *coded.constant.shape[1:]])
+        self._count(len(unique), unique, tail=3.0, ahead=3.0, evaluations=len(unique))
+        slope = self._compiled.slope(zeros, *self._compiled.sliced(unique))
+        bank = bank.astype(np.float32)
+        along = tf.tensordot(slope, bank, [[-1], [-1]])
+        length = tf.norm(slope, axis=-1, keepdims=True) * np.linalg.norm(bank, axis=1)
+        along = tf.where(tf.abs(along) > ROUNDING * length, along, 0.0)
+        return _over_positions(coded.gated * tf.gather(along, inverse))
 
     def affine_form(self, coded: Coded, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(c, b) of f_x(m) = b + sum_j c_j m_j, (n, k) and (n,), float64; affine heads only."""
@@ -549,43 +577,60 @@ class GatedHead:
 
         Where they differ, everything is evaluated plainly from then on, with a warning.
         """
-        if self._compiled.verified:
+        compiled = self._compiled
+        if compiled.verified:
             return
-        self._compiled.verified = True
         rng = np.random.default_rng(0)
         some, classes = activations[:1], targets.shape[1]
         spread = np.linspace(0, classes - 1, 8).astype(int)
         read = np.union1d(np.flatnonzero(targets.any(axis=0))[:8], spread)
         weights = np.zeros((1, classes), np.float32)
         weights[0, read] = rng.uniform(0.5, 1.0, len(read))
-        mean = _over_positions(some)[0] / max(1, np.prod(some.shape[1:-1]))
-        bank = np.stack([mean, rng.permutation(mean)]).astype(np.float32)
+        size = float(tf.reduce_mean(tf.abs(some))) or 1.0
+        bank = (size * rng.random((2, some.shape[-1]))).astype(np.float32)
         gated = tf.constant(rng.random((*some.shape[:-1], 2)), tf.float32)
         gates = np.concatenate([np.eye(2), rng.random((2, 2))]).astype(np.float32)[None]
         points = [tf.tensordot(gated * m, bank, 1) + some for m in gates[0]]
         logits = np.stack([self.network.logits(point).numpy()[0] for point in points])
         expected = logits @ weights[0]
-        picked, channels = self._compiled.sliced(weights)
-        values = self._compiled.evaluate(gated, some, bank, gates, picked, channels, 1, 4).numpy()
-        gradient = self._compiled.gradients(
-            gated, some, bank, picked, channels, np.ones(1), np.ones(1)
-        )
+        picked, channels = compiled.sliced(weights)
         scale = np.abs(logits).max() * max(1.0, np.abs(weights).sum())
         if self.affine:
-            slopes = _over_positions(gated * gradient)
-            again = self._compiled.scores(some, picked, channels).numpy() + gates[0] @ slopes[0]
-            values = np.concatenate([values[0], again])
-            expected = np.concatenate([expected, expected])
-        if not np.allclose(values, expected, rtol=0.0, atol=CHECK * scale + 1e-30):
+            slope = compiled.slope(some, picked, channels)
+            slopes = _over_positions(gated * tf.tensordot(slope, bank, [[-1], [-1]]))
+            values = compiled.scores(some, picked, channels).numpy() + gates[0] @ slopes[0]
+        else:
+            values = compiled.evaluate(gated, some, bank, gates, picked, channels, 1, 4).numpy()
+            values = values.reshape(-1)
+        compiled.verified = True
+        difference = np.inf
+        if values.shape == expected.shape:
             difference = float(np.abs(values - expected).max())
+        if not difference <= _tolerance() * scale + 1e-30:
             warnings.warn(
                 f"The head taken apart differs from itself by {difference:.3g} where its logits "
                 f"reach {scale:.3g}: it is evaluated whole from now on, which is slower. Does it "
                 "hold a layer that computes something else than its class says?",
                 stacklevel=4,
             )
-            self._compiled = _Compiled(self.network, self._operator, taken_apart=False)
-            self.network.share(self._operator, self._compiled)
+            whole = _Compiled(self.network, self._operator, taken_apart=False)
+            self.network.share(self._operator, whole)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "The score of gated concepts is NaN or infinite for some gates: the head, or the "
+            "operator, is not defined where concepts are dimmed. Take another operator, or "
+            "Craft(..., baseline='mean'), whose gates lead towards the mean activation."
+        )
+    return values
+
+
+def _tolerance() -> float:
+    """How far the head taken apart may be from the plain one, of the largest logit."""
+    rounds = tf.config.experimental.tensor_float_32_execution_enabled()
+    return CHECK_TF32 if rounds and tf.config.list_physical_devices("GPU") else CHECK
 
 
 def _distinct(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

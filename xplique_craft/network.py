@@ -19,6 +19,9 @@ from .structure import begins_with_normalisation, is_affine_model
 __all__ = ["Network"]
 
 
+MOST_SHARED = 16  # operators whose compiled functions are kept
+
+
 class Network:
     """
     The parts of a split model, compiled.
@@ -64,9 +67,11 @@ class Network:
 
     def shared(self, key: Any, make: Callable[[], Any]) -> Any:
         """What was made for this key, or is made now: functions that many explainers share."""
-        if key not in self._shared:
-            self._shared[key] = make()
-        return self._shared[key]
+        value = self._shared.pop(key) if key in self._shared else make()
+        self._shared[key] = value  # the last used is the last to go
+        if len(self._shared) > MOST_SHARED:
+            del self._shared[next(iter(self._shared))]
+        return value
 
     def share(self, key: Any, value: Any) -> None:
         """Put something else in the place of what was made for this key."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._checks import one_hot
+from ._checks import ClassDifference, one_hot
 from ._intervals import proportion
 from .importance.base import ImportanceMethod
 from .results import Prevalence
@@ -62,7 +62,15 @@ def measure_prevalence(
             "important concept is the one that speaks for the label most. Leave it out for the "
             "contributions."
         )
+    if explainer is not None and explainer.craft is not craft:
+        raise ValueError("explainer must be of the same craft, received one of another.")
+    if craft.network.number_of_classes == 1:
+        raise ValueError("The model has one output, so nothing says whether it is right.")
     labels = craft.class_id if labels is None else labels
+    if np.ndim(labels) > 1 or isinstance(labels, ClassDifference):
+        raise ValueError(
+            f"labels must be a class index or one for each image, received {labels!r}."
+        )
     if explainer is None:
         importances = craft.contributions(inputs, labels).phi
     else:

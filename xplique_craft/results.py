@@ -17,8 +17,12 @@ Notation (the same in every docstring of the package):
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .tree import TreeView
 
 __all__ = [
     "ClassExplanation",
@@ -28,7 +32,9 @@ __all__ = [
     "EvaluationPath",
     "ImageView",
     "Importance",
+    "Prevalence",
     "Quality",
+    "SanityCheck",
 ]
 
 
@@ -52,6 +58,8 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "not defined"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
@@ -89,6 +97,77 @@ class Quality:
     sparsity: float
     kkt_residual: float
     number_of_images: int
+
+
+@dataclass(frozen=True)
+class SanityCheck:
+    """
+    Quality of the concepts beside what concepts of no meaning reach: the floor for every number.
+
+    Parameters
+    ----------
+    own
+        Of the bank that was fitted.
+    random_weights
+        Of a bank found in the same way in the same network with shuffled weights.
+    random_bank
+        Of a bank of random directions.
+    """
+
+    own: Quality
+    random_weights: Quality
+    random_bank: Quality
+
+    def table(self) -> str:
+        """The three as a Markdown table."""
+        lines = [
+            "| bank | agreement | reconstruction share | explained share | relative error |",
+            "| --- | --- | --- | --- | ---: |",
+        ]
+        rows = {
+            "fitted": self.own,
+            "of shuffled weights": self.random_weights,
+            "random": self.random_bank,
+        }
+        for name, q in rows.items():
+            lines.append(
+                f"| {name} | {q.agreement} | {q.reconstruction_share} | {q.explained_share} | "
+                f"{q.relative_error:.3f} |"
+            )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Prevalence:
+    """
+    How often each concept is the one that matters most, and whether the model is right then.
+
+    Parameters
+    ----------
+    prevalence
+        For each concept, the share of the images in which it is the most important one, with
+        Wilson's 90% interval.
+    reliability
+        For each concept, the share of these images that the model predicts right; NaN where there
+        are none.
+    most_important
+        (n,): the most important concept of each image; -1 where none speaks for its class.
+    correct
+        (n,): whether the model predicts the image's label.
+    """
+
+    prevalence: list[Estimate]
+    reliability: list[Estimate]
+    most_important: np.ndarray
+    correct: np.ndarray
+
+    def table(self) -> str:
+        """The concepts as a Markdown table, the most prevalent first."""
+        lines = ["| concept | images | prevalence | reliability |", "| ---: | ---: | --- | --- |"]
+        counts = [int((self.most_important == j).sum()) for j in range(len(self.prevalence))]
+        for j in np.argsort(-np.array(counts), kind="stable"):
+            lines.append(f"| {j} | {counts[j]} | {self.prevalence[j]} | {self.reliability[j]} |")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -150,7 +229,7 @@ class EvaluationPath:
         Why it is plain; empty where it is not.
     multiply_adds
         Multiply-adds spent in convolutions, dense layers and gates; a gradient counts as three
-        evaluations. NaN where the model leaves sizes open.
+        evaluations. NaN where the model leaves sizes open or has other layers with matrices.
     plain_multiply_adds
         What the same evaluations would have taken with the whole head.
     """
@@ -168,6 +247,8 @@ class EvaluationPath:
 
     def __str__(self) -> str:
         because = f" ({self.reason})" if self.reason else ""
+        if np.isnan(self.saved):
+            return f"{self.kind}{because}, multiply-adds not known"
         return f"{self.kind}{because}, {self.saved:.1%} of the multiply-adds saved"
 
 
@@ -437,6 +518,8 @@ class ClassExplanation:
         The photographs shown.
     notes
         Warnings a reader must know of, in plain sentences.
+    tree
+        What the concepts are made of, see `Craft.grow`; None where they were not taken apart.
     """
 
     model_name: str
@@ -455,3 +538,4 @@ class ClassExplanation:
     cards: list[ConceptCard]
     images: list[ImageView]
     notes: list[str] = field(default_factory=list)
+    tree: "TreeView | None" = None

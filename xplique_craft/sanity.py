@@ -51,13 +51,17 @@ def shuffled_weights(model: keras.Model, seed: int = 0) -> keras.Model:
 
 def random_bank(factorized: Factorized, seed: int = 0) -> Factorized:
     """
-    The same factorisation with random rows of norm 1: |normal|, or normal where a bank may be
-    signed.
+    The same factorisation with random rows of the same norms: |normal|, or normal where a bank has
+    negative entries; orthogonal to each other where its rows are.
     """
     bank = factorized.components_
     rows = np.random.default_rng(np.random.SeedSequence([seed, 0xBA4D])).normal(size=bank.shape)
     rows = rows if (bank < 0.0).any() else np.abs(rows)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    norms = np.linalg.norm(bank, axis=1, keepdims=True)
+    products = np.abs(bank @ bank.T - np.diag(norms[:, 0] ** 2))
+    if len(bank) > 1 and products.max() < 1e-4 * norms.max() ** 2:  # as PCA's, encoded by products
+        rows = np.linalg.qr(rows.T)[0].T
+    rows *= norms / np.linalg.norm(rows, axis=1, keepdims=True)
     return replace(factorized, components_=rows.astype(bank.dtype))
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "is_affine_operation",
     "is_affine_step",
     "is_channelwise_step",
+    "is_counted_step",
     "is_flattening_step",
     "is_mixing_step",
     "is_pointwise_step",
@@ -75,6 +76,8 @@ _NON_NEGATIVE_ACTIVATIONS = [
 
 
 _MIXING = _types("Dense ConvnD")
+_COUNTED = _MIXING | _types("ConvnDTranspose DepthwiseConvnD SeparableConvnD")
+_RAW_REDUCTIONS = {f"keras.src.ops.numpy.{name}" for name in ("Mean", "Sum", "Max")}
 _CHANNELWISE = _types(  # each channel by itself, whatever their number
     "AveragePoolingnD GlobalAveragePoolingnD MaxPoolingnD GlobalMaxPoolingnD UpSamplingnD "
     "ZeroPaddingnD CroppingnD Dropout SpatialDropoutnD GaussianNoise GaussianDropout "
@@ -128,6 +131,11 @@ def is_affine_step(step: Step) -> bool:
     return is_affine_operation(step.operation) and _is_plain(step)
 
 
+def is_counted_step(step: Step) -> bool:
+    """Whether the multiply-adds of a call are known: a convolution, or a dense layer."""
+    return type(step.operation) in _COUNTED
+
+
 def is_mixing_step(step: Step) -> bool:
     """
     Whether a call is a dense layer or convolution of which some channels can be computed alone.
@@ -152,6 +160,12 @@ def is_channelwise_step(step: Step) -> bool:
         return False
     if is_flattening_step(step):
         return True
+    if type(operation) is keras.layers.BatchNormalization:
+        return operation.axis in (-1, len(step.outputs[0].shape) - 1)
+    if _raw_name(operation) in _RAW_REDUCTIONS:
+        rank = len(step.inputs[0].shape)
+        axes = operation.axis if isinstance(operation.axis, list | tuple) else [operation.axis]
+        return None not in axes and all(axis % rank not in (0, rank - 1) for axis in axes)
     if type(operation) in _ELEMENTWISE:
         return len({tensor.shape[-1] for tensor in step.inputs}) == 1
     if type(operation) is keras.layers.Activation:

@@ -24,6 +24,7 @@ from ..contributions import concatenate_contributions, contributions
 from ..explainer import ConceptExplainer
 from ..gates import Coded, GatedHead
 from ..results import Contributions, Importance
+from ..streams import Stream
 
 if TYPE_CHECKING:
     from ..concept_model import ConceptModel
@@ -176,22 +177,35 @@ class ImportanceMethod(ConceptExplainer):
         importances
             Name -> `Importance`.
         """
+        if not isinstance(targets, Mapping):
+            raise TypeError(
+                "targets must be a mapping, name -> target, received "
+                f"{type(targets).__name__}. For one target, call summary."
+            )
         if not targets:
             raise ValueError("targets must name at least one target, received none.")
+        number = Stream(inputs, self._network().input_shape, self.batch_size).length
+        whole = {name: self._whole(name, target, number) for name, target in targets.items()}
         gathered = {name: _Gathered(self) for name in targets}
-        classes = self._network().number_of_classes
-        for coded in self._coded(inputs, None, self.method):
-            for name, target in targets.items():
-                some = target
-                if np.ndim(target) > 0:
-                    if len(target) <= coded.indices.max():
-                        raise ValueError(
-                            f"targets[{name!r}] must be one for each image, received {len(target)}."
-                        )
-                    some = np.asarray(target)[coded.indices]
-                weights = one_hot(some, len(coded.targets), classes, f"targets[{name!r}]")
-                gathered[name].add(replace(coded, targets=weights))
+        seen = 0
+        for coded in self._coded(inputs, self.craft.class_id, self.method):
+            start, seen = seen, seen + len(coded.targets)
+            for name, target in whole.items():
+                some = target if np.ndim(target) == 0 else target[start:seen]
+                one = self._whole(name, some, len(coded.targets))
+                gathered[name].add(replace(coded, targets=one))
+        for name, target in whole.items():
+            if np.ndim(target) > 0 and len(target) != seen:
+                raise ValueError(
+                    f"targets[{name!r}] must be {seen}, one for each image, received {len(target)}."
+                )
         return {name: one.importance() for name, one in gathered.items()}
+
+    def _whole(self, name: str, target: Any, number: int | None) -> Any:
+        """A target as weights of the logits, once the number of images is known."""
+        if number is None:
+            return target
+        return one_hot(target, number, self._network().number_of_classes, f"targets[{name!r}]")
 
     def _warn_constant(self, parts: list[Values]) -> None:
         constant = np.concatenate(
@@ -202,9 +216,9 @@ class ImportanceMethod(ConceptExplainer):
         )
         if constant.any():
             warnings.warn(
-                f"The score of {constant.sum()} of {len(constant)} images does not depend on the "
-                "concepts: their importances say nothing. Is it the right class, and do the "
-                "concepts occur in these images?",
+                f"The importances of {constant.sum()} of {len(constant)} images are the same for "
+                "all concepts: as far as this method looks, the score does not depend on the "
+                "concepts. Is it the right class, and do they occur in these images?",
                 stacklevel=3,
             )
 

@@ -12,13 +12,16 @@ CRAFT (CVPR 2023), section 3.2.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xplique.attributions.global_sensitivity_analysis.sobol_estimators import SobolEstimator
 
 from .._checks import check_non_negative_number, check_positive_int
+from .._seeding import seeded
 from ..gates import Coded, GatedHead
 from .base import ImportanceMethod, Values, jackknife_interval
 from .designs import GROUPS, SAMPLERS, group_sizes, points_of, star
@@ -33,7 +36,7 @@ _GATES_AT_ONCE = 8_000_000  # entries of gates that are held for a batch
 _LARGEST_DESIGN = 4096
 
 
-def affine_indices(slopes: np.ndarray, base: np.ndarray) -> np.ndarray:
+def affine_indices(slopes: np.ndarray) -> np.ndarray:
     """
     Total indices, and first-order ones, of f(m) = b + sum_j c_j m_j.
 
@@ -41,8 +44,6 @@ def affine_indices(slopes: np.ndarray, base: np.ndarray) -> np.ndarray:
     ----------
     slopes
         c, (n, k).
-    base
-        (n,): a score to compare slopes with, which tells rounding from a slope.
 
     Returns
     -------
@@ -50,7 +51,7 @@ def affine_indices(slopes: np.ndarray, base: np.ndarray) -> np.ndarray:
         (n, k): c_j^2 / sum_i c_i^2; zeros for an image whose score does not depend on the gates.
     """
     squares = np.square(slopes, dtype=np.float64) / 12.0
-    return divide(squares, squares.sum(axis=1), np.square(base))
+    return divide(squares, squares.sum(axis=1), np.zeros(len(slopes)))
 
 
 class SobolImportance(ImportanceMethod):
@@ -67,7 +68,8 @@ class SobolImportance(ImportanceMethod):
     sampler
         None or "sobol" for seeded scrambled Sobol points, "halton", "latin hypercube" or "monte
         carlo", each randomised per image; or a replicated sampler of Xplique, (dimension,
-        nb_design) -> gates, the same for every image.
+        nb_design) -> gates, drawn once, the same for every image (its Latin hypercube takes no
+        seed from anywhere).
     estimator
         None for ours, see `sobol_estimators`; or an estimator of Xplique, called image by image.
     keep_residual
@@ -84,7 +86,12 @@ class SobolImportance(ImportanceMethod):
         None for N points for every image. Otherwise the points of an image double, from N on, until
         its 90% estimation interval is at most +- `tolerance` for every concept.
     max_design
-        Points at which doubling ends in any case.
+        Points at which doubling ends in any case, with a warning where that is too early.
+
+    The estimation interval is nominal at 90%. Measured: 86-94% for scores that bend in some
+    directions, whatever the number of points; up to 97% for 25 concepts at 32 points, too wide
+    rather than too narrow; 73% for single images of a product of six gates, and 86-89% for their
+    mean.
 
     Raises
     ------
@@ -120,10 +127,16 @@ class SobolImportance(ImportanceMethod):
         )
         self.nb_design = check_positive_int("nb_design", nb_design, minimum=2)
         self.sampler: Any = "sobol" if sampler is None else sampler
-        if not callable(self.sampler) and self.sampler not in SAMPLERS:
+        own = isinstance(self.sampler, str) and self.sampler in SAMPLERS
+        if isinstance(self.sampler, type) or not (own or callable(self.sampler)):
             raise ValueError(
                 f"sampler must be one of {', '.join(map(repr, SAMPLERS))}, or a replicated sampler "
-                f"of Xplique, received {sampler!r}."
+                f"of Xplique, an instance as HaltonSequenceRS(), received {sampler!r}."
+            )
+        if isinstance(estimator, type) or not (estimator is None or callable(estimator)):
+            raise ValueError(
+                "estimator must be None or an estimator of Xplique, an instance as "
+                f"JansenEstimator(), received {estimator!r}."
             )
         if index not in ("total", "first"):
             raise ValueError(f"index must be 'total' or 'first', received {index!r}.")
@@ -143,6 +156,10 @@ class SobolImportance(ImportanceMethod):
                 raise ValueError(
                     "tolerance needs points that can be extended: sampler must be 'sobol', "
                     "'halton' or 'monte carlo', and estimator None."
+                )
+            if self.max_design < nb_design:
+                raise ValueError(
+                    f"max_design must be at least nb_design, {nb_design}, received {max_design}."
                 )
             if nb_design < 2 * GROUPS:
                 raise ValueError(
@@ -181,13 +198,16 @@ class SobolImportance(ImportanceMethod):
                 continue
             for some in self._chunks(coded, 2 * len(self.bank) + 2):
                 parts.append(interactions(self._sample(some, head, self.nb_design, True)))
-        return np.concatenate(parts)
+        found = np.concatenate(parts)
+        self._warn_constant([Values(found.reshape(len(found), -1))])
+        return found
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         if head.is_affine(coded):
             return Values(self._affine(coded, head), exact=True)
         if callable(self.sampler) or self.estimator is not None:
-            return Values(self._foreign(coded, head))
+            chunks = self._chunks(coded, len(self.bank) + 2)
+            return Values(np.concatenate([self._foreign(some, head) for some in chunks]))
         parts = [
             self._estimate(some, head, intervals)
             for some in self._chunks(coded, len(self.bank) + 2)
@@ -197,8 +217,7 @@ class SobolImportance(ImportanceMethod):
         return Values(values, np.concatenate(without, axis=1) if without else None)
 
     def _affine(self, coded: Coded, head: GatedHead) -> np.ndarray:
-        slopes = head.affine_slopes(coded, self.bank)
-        return affine_indices(slopes, head.baseline(coded) + slopes.sum(axis=1))
+        return affine_indices(head.affine_slopes(coded, self.bank))
 
     def _chunks(self, coded: Coded, gates: int) -> list[Coded]:
         """So many images at a time that the gates of their designs fit into memory."""
@@ -245,15 +264,23 @@ class SobolImportance(ImportanceMethod):
         if self.tolerance is None or without is None:
             return values, without
         left = np.arange(len(values))
-        while 2 * number <= self.max_design:
+        while True:
             half = [
                 np.ptp(jackknife_interval(values[i], without[:, i]), axis=1).max() / 2.0
                 for i in left
             ]
             wide = np.array(half) > self.tolerance
-            if not wide.any():
-                break
             left = left[wide]
+            if len(left) == 0:
+                break
+            if 2 * number > self.max_design:
+                warnings.warn(
+                    f"The intervals of {len(left)} of {len(values)} images are wider than "
+                    f"+-{self.tolerance:g} with {number} points: raise max_design "
+                    f"({self.max_design}) or tolerance.",
+                    stacklevel=2,
+                )
+                break
             known, number = number, 2 * number
             more = self._sample(coded.rows(left), head, number, known=known)
             sample = Sample(
@@ -264,18 +291,25 @@ class SobolImportance(ImportanceMethod):
             values[left], without[:, left] = variances(sample, self.index)
         return values, without
 
+    @cached_property
+    def _design(self) -> np.ndarray:
+        """Gates (N (k + 2), k) of a sampler of Xplique, drawn once, for all images."""
+        k = len(self.bank)
+        with seeded(self.seed, self.sampler):
+            gates = np.asarray(self.sampler(k, self.nb_design), np.float32)
+        if gates.shape != (self.nb_design * (k + 2), k):
+            raise ValueError(
+                f"sampler({k}, {self.nb_design}) must return a replicated design of shape "
+                f"({self.nb_design * (k + 2)}, {k}), received {gates.shape}. Xplique's replicated "
+                "samplers, as HaltonSequenceRS, do."
+            )
+        return gates
+
     def _foreign(self, coded: Coded, head: GatedHead) -> np.ndarray:
         """Indices (n, k) with points or estimator of Xplique's."""
         k = len(self.bank)
         if callable(self.sampler):
-            gates = np.asarray(self.sampler(k, self.nb_design), np.float32)
-            if gates.shape != (self.nb_design * (k + 2), k):
-                raise ValueError(
-                    f"sampler({k}, {self.nb_design}) must return a replicated design of shape "
-                    f"({self.nb_design * (k + 2)}, {k}), received {gates.shape}. Xplique's "
-                    "replicated samplers, as HaltonSequenceRS, do."
-                )
-            gates = np.broadcast_to(gates, (len(coded.targets), *gates.shape))
+            gates = np.broadcast_to(self._design, (len(coded.targets), self.nb_design * (k + 2), k))
         else:
             points = points_of(self.sampler, 2 * k, self.nb_design, coded.indices, seed=self.seed)
             gates = star(points).swapaxes(1, 2).reshape(len(points), -1, k)  # A, B, C_1, ...

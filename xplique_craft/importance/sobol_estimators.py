@@ -3,11 +3,11 @@ Sobol indices from scores on stars of gates, with an additive control variate.
 
 With m_j i.i.d. uniform on [0, 1], an additive function
 
-    a(m) = a_0 + sum_j (b_j1 P_1(m_j) + b_j2 P_2(m_j)),
+    a(m) = a_0 + sum_j sum_d b_jd P_d(m_j),
 
-P_1 and P_2 the orthonormal Legendre polynomials there, is fitted to all scores by least squares.
-Its variance is known exactly, sum_j V_j^a with V_j^a = b_j1^2 + b_j2^2; only what is left,
-r = f - a, is estimated from the sample:
+P_1, P_2, ... the orthonormal Legendre polynomials there (two of them, up to six where points are
+many), is fitted to all scores by least squares. Its variance is known exactly, sum_j V_j^a with
+V_j^a = sum_d b_jd^2; only what is left, r = f - a, is estimated from the sample:
 
     Var f                = sum_j V_j^a + Var r
     E[Var(f | m_~j)]     = V_j^a + E[(r(A) - r(C_j))^2] / 2                (Jansen 1999)
@@ -21,10 +21,12 @@ heads are, almost nothing is left to chance.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 
 __all__ = ["Sample", "divide", "interactions", "variances"]
 
 _CONSTANT = 1e-12  # variance of a constant score, relative to its mean square
+_SCORES_A_TERM = 64
 _ROUNDING = 1e-6  # of the largest score
 _RIDGE = 1e-10  # of the normal equations' trace
 
@@ -88,15 +90,19 @@ def divide(parts: np.ndarray, variance: np.ndarray, mean_square: np.ndarray) -> 
     return np.where(constant.reshape(shape), 0.0, parts / safe)
 
 
-def _basis(gates: np.ndarray) -> np.ndarray:
-    """(..., 1 + 2 k): 1, P_1 and P_2 of each gate."""
-    x = np.sqrt(12.0) * (gates.astype(np.float64) - 0.5)
-    return np.concatenate([np.ones((*x.shape[:-1], 1)), x, _curve(x)], axis=-1)
+def _degree(number: int, k: int) -> int:
+    """Highest degree of the polynomials: 2, or more where there are many scores for each term."""
+    return int(np.clip(number * (k + 2) // (_SCORES_A_TERM * k), 2, 6))
 
 
-def _curve(x: np.ndarray) -> np.ndarray:
-    """P_2 of what P_1 is x of."""
-    return np.sqrt(5.0) / 2.0 * (np.square(x) - 1.0)
+def _basis(gates: np.ndarray, degree: int) -> np.ndarray:
+    """(..., 1 + d k): 1, then P_1 of each gate, P_2 of each, and so on."""
+    scale = np.sqrt(2.0 * np.arange(degree + 1) + 1.0)
+    values = legvander(2.0 * gates.astype(np.float64) - 1.0, degree) * scale
+    terms = np.moveaxis(values[..., 1:], -1, -2)
+    return np.concatenate(
+        [np.ones((*gates.shape[:-1], 1)), terms.reshape(*gates.shape[:-1], -1)], axis=-1
+    )
 
 
 def _alive(sample: Sample) -> np.ndarray:
@@ -115,15 +121,16 @@ def _fit(sample: Sample, leave_out: bool) -> _Fit:
     """
     n, number, _, k = sample.gates.shape
     groups = int(sample.groups.max()) + 1
-    alive = np.concatenate([np.ones((n, 1)), *[_alive(sample)] * 2], axis=1)[:, None]
-    a, b = _basis(sample.gates[:, :, 0]) * alive, _basis(sample.gates[:, :, 1]) * alive
+    degree = _degree(number, k)
+    alive = np.concatenate([np.ones((n, 1)), *[_alive(sample)] * degree], axis=1)[:, None]
+    a, b = (_basis(sample.gates[:, :, i], degree) * alive for i in (0, 1))
     d = b - a
     centre = sample.values[:, :, : 2 + k].mean(axis=(1, 2), dtype=np.float64)
     y = sample.values.astype(np.float64) - centre[:, None, None]
     ya, yb, yc = y[..., 0], y[..., 1], y[..., 2 : 2 + k]
 
-    columns = np.arange(1, 1 + 2 * k)
-    own = np.equal.outer((columns - 1) % k, (columns - 1) % k)
+    concepts = np.arange(degree * k) % k
+    own = np.equal.outer(concepts, concepts)
     grams, sides, squares = [], [], []
     for group in range(groups):
         some = sample.groups == group
@@ -133,7 +140,7 @@ def _fit(sample: Sample, leave_out: bool) -> _Fit:
         gram[:, 1:, 1:] += own * (dt @ d[:, some])[:, 1:, 1:]
         grams.append(gram)
         side = at @ (ya + yc.sum(axis=2))[:, some, None] + bt @ yb[:, some, None]
-        own_side = np.concatenate([np.zeros((n, yc.shape[1], 1)), yc, yc], axis=2)
+        own_side = np.concatenate([np.zeros((n, yc.shape[1], 1)), *[yc] * degree], axis=2)
         side[..., 0] += np.einsum("npc,npc->nc", d[:, some], own_side[:, some])
         sides.append(side)
         squares.append(np.square(y[:, some, : 2 + k]).sum(axis=(1, 2)))
@@ -148,17 +155,17 @@ def _fit(sample: Sample, leave_out: bool) -> _Fit:
         keep = np.concatenate([keep, 1.0 - np.eye(groups)[:, sample.groups]])
     size = a.shape[-1]
     ridge = _RIDGE * np.trace(gram, axis1=-2, axis2=-1)[..., None, None] / size * np.eye(size)
-    fitted = np.linalg.solve(gram + ridge, side)  # (R + 1, n, 1 + 2 k, 1)
+    fitted = np.linalg.solve(gram + ridge, side)  # (R + 1, n, 1 + d k, 1)
 
     products = (fitted * (2.0 * side - gram @ fitted)).sum(axis=(2, 3))
     degrees = np.maximum((k + 2) * keep.sum(axis=1) - size, 1.0)
     rest = np.maximum(square - products, 0.0) / degrees[:, None]
     fitted = fitted[..., 0]
-    additive = np.square(fitted[..., 1:]).reshape(-1, n, 2, k).sum(axis=2)
+    additive = np.square(fitted[..., 1:]).reshape(-1, n, degree, k).sum(axis=2)
 
     left = [y - np.einsum("npc,rnc->rnp", rows, fitted) for y, rows in ((ya, a), (yb, b))]
-    step = d[:, :, 1:].reshape(n, number, 2, k) * fitted[:, :, None, 1:].reshape(-1, n, 1, 2, k)
-    step = step.sum(axis=3)
+    steps = d[:, :, 1:].reshape(n, number, degree, k)
+    step = np.einsum("npdk,rndk->rnpk", steps, fitted[..., 1:].reshape(-1, n, degree, k))
     moved = yc - ya[..., None] - step
     if y.shape[2] > 2 + k:
         moved = np.concatenate([moved, y[..., 2 + k :] - yb[..., None] + step], axis=-1)

@@ -8,6 +8,8 @@ from .saliency import derivatives
 
 __all__ = ["TcavImportance"]
 
+ROUNDING = 1e-6  # of an image's largest derivative: what is smaller is none
+
 
 class TcavImportance(ImportanceMethod):
     """
@@ -27,5 +29,6 @@ class TcavImportance(ImportanceMethod):
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         found = derivatives(coded, self.bank, head)
+        found = np.where(np.abs(found) > ROUNDING * np.abs(found).max(axis=1)[:, None], found, 0.0)
         constant = np.logical_not(found.any(axis=1))
         return Values((found > 0.0).astype(np.float64), exact=True, constant=constant)
