@@ -5,9 +5,12 @@ In the order of use:
 
     split_model, candidate_layers     where a Keras model can be cut into g and h
     Craft                             finds the concepts of a class, and answers questions of them
-    importance                        how much each concept matters (Sobol)
+    importance                        how much each concept matters: Sobol, Shapley, gradients...
+    measure_prevalence, sanity_check  how often each matters most; what no concepts would reach
     attributions                      where each concept is, and why this class
     explain_class, report             everything about a class, as one page
+    metrics                           whether concepts are of one kind: the intruder test
+    compare                           concept maps and heatmaps measured against each other
     plots                             figures of results
     factorization                     how activations become concepts
     load_model                        reads a saved encoder or decoder
@@ -19,11 +22,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import attributions, factorization, importance, plots, report
+    from . import attributions, factorization, importance, metrics, plots, report
     from ._checks import ClassDifference
+    from .comparing import compare
     from .craft import Craft
     from .explanation import explain_class
     from .models import load_model
+    from .prevalence import measure_prevalence
+    from .sanity import sanity_check
     from .splitting import Candidate, Split, candidate_layers, join_models, split_model
 
 __version__ = "0.1.0"
@@ -35,13 +41,17 @@ __all__ = [
     "Split",
     "attributions",
     "candidate_layers",
+    "compare",
     "explain_class",
     "factorization",
     "importance",
     "join_models",
     "load_model",
+    "measure_prevalence",
+    "metrics",
     "plots",
     "report",
+    "sanity_check",
     "split_model",
 ]
 
@@ -51,9 +61,12 @@ _HOMES = {
     "Craft": "craft",
     "Split": "splitting",
     "candidate_layers": "splitting",
+    "compare": "comparing",
     "explain_class": "explanation",
     "join_models": "splitting",
     "load_model": "models",
+    "measure_prevalence": "prevalence",
+    "sanity_check": "sanity",
     "split_model": "splitting",
 }
 

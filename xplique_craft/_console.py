@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from ._options import FactorizerName
+
 if TYPE_CHECKING:
     from .results import ClassExplanation
     from .splitting import Candidate
 
-__all__ = ["best_layer", "input_shape", "load_model", "plain_messages", "print_summary"]
+__all__ = [
+    "best_layer",
+    "chosen_layer",
+    "input_shape",
+    "load_model",
+    "names_of_classes",
+    "plain_messages",
+    "print_summary",
+]
 
 FEW_PICTURES = 10
 """Below this many pictures of a class, a warning says that its concepts are hardly reliable."""
@@ -109,6 +119,33 @@ def best_layer(
     if not fitting and signed:
         fitting = placed
     return fitting[-1] if fitting else None
+
+
+def chosen_layer(model: Any, factorizer: FactorizerName) -> str:
+    """The layer to cut at where none is given, said aloud; a ValueError where there is none."""
+    from .splitting import candidate_layers
+
+    candidates = candidate_layers(model)
+    signed = factorizer is not FactorizerName.nmf
+    best = best_layer(candidates, model.output_shape[-1], signed=signed)
+    if best is None:
+        raise ValueError(
+            "layer must be given: no layer of this model has positions. `xplique-craft layers` "
+            "lists what there is."
+            if signed
+            else "layer must be given: no layer of this model is known to be non-negative and has "
+            "positions. Add --factorizer semi-nmf, which takes signed layers too, or choose a "
+            "--layer; `xplique-craft layers` lists what there is."
+        )
+    typer.echo(f"Cut at {best.name} (--layer takes another).")
+    return best.name
+
+
+def names_of_classes(labels: dict[int, list[str]] | None, number: int) -> list[str] | None:
+    """The first name of every class, "class 3" where it has none; None without labels."""
+    if labels is None:
+        return None
+    return [labels.get(i, [""])[0] or f"class {i}" for i in range(number)]
 
 
 def print_summary(explanation: "ClassExplanation") -> None:

@@ -1,5 +1,5 @@
 """
-The console: `xplique-craft layers | explain | demo`.
+The console: `xplique-craft layers | explain | compare | demo`.
 
 Commands read their arguments, call the package and print what it answers; TensorFlow is imported
 inside them, so that `--help` answers at once.
@@ -7,7 +7,6 @@ inside them, so that `--help` answers at once.
 
 import time
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +14,18 @@ import typer
 from tqdm import tqdm
 
 from . import __version__
-from ._console import best_layer, input_shape, load_model, plain_messages, print_summary
+from ._compare_command import compare
+from ._console import (
+    best_layer,
+    chosen_layer,
+    input_shape,
+    load_model,
+    names_of_classes,
+    plain_messages,
+    print_summary,
+)
 from ._labels import find_class, read_labels
+from ._options import Baseline, FactorizerName, Resize
 from ._pictures import Preprocessing, read_pictures
 
 __all__ = ["app", "main"]
@@ -34,29 +43,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Resize(str, Enum):
-    """How pictures of another shape are brought to the model's."""
-
-    crop = "crop"
-    squash = "squash"
-
-
-class FactorizerName(str, Enum):
-    """Ways to find concepts, by the names that `Craft` gives them."""
-
-    nmf = "nmf"
-    semi_nmf = "semi-nmf"
-    kmeans = "kmeans"
-    pca = "pca"
-
-
-class Baseline(str, Enum):
-    """What gates lead towards when they close."""
-
-    zero = "zero"
-    mean = "mean"
 
 
 def _print_version(wanted: bool) -> None:
@@ -257,9 +243,7 @@ def explain(
         raise ValueError(
             f"class must be below the model's number of outputs, {classes}, not {class_id}."
         )
-    class_names = None
-    if known is not None:
-        class_names = [known.get(i, [""])[0] or f"class {i}" for i in range(classes)]
+    class_names = names_of_classes(known, classes)
     pictures, names = read_pictures(
         folder, (height, width), resize.value, channels=channels, verbose=not quiet
     )
@@ -268,22 +252,9 @@ def explain(
     from .craft import Craft
     from .explanation import explain_class
     from .report import write_report
-    from .splitting import candidate_layers
 
     if layer is None:
-        candidates = candidate_layers(loaded)
-        best = best_layer(candidates, classes, signed=factorizer is not FactorizerName.nmf)
-        if best is None:
-            raise ValueError(
-                "layer must be given: no layer of this model is known to be non-negative and has "
-                "positions. Add --factorizer semi-nmf, which takes signed layers too, or choose a "
-                "--layer; `xplique-craft layers` lists what there is."
-                if factorizer is FactorizerName.nmf
-                else "layer must be given: no layer of this model has positions. `xplique-craft "
-                "layers` lists what there is."
-            )
-        layer = best.name
-        typer.echo(f"Cut at {layer} (--layer takes another).")
+        layer = chosen_layer(loaded, factorizer)
     craft = Craft.from_model(
         loaded,
         layer,
@@ -309,6 +280,9 @@ def explain(
     page = write_report([explanation], output / "report.html")
     print_summary(explanation)
     typer.echo(f"Report: {page.resolve()}")
+
+
+app.command()(plain_messages()(compare))
 
 
 @app.command()

@@ -5,15 +5,30 @@ Coefficients are resized bilinearly with half-pixel centres: a coefficient stand
 its cell, so nothing shifts. Maps of concepts have one scale per concept over all images: 1 is the
 largest coefficient among the images that the bank was fitted on, so an absent concept is dark.
 
+A class map divides each contribution by the places of its concept, M(p) = sum_j phi_j s_j(p) with
+s_j >= 0 and sum_p s_j(p) = 1, so it sums to sum_j phi_j; resized from h x w to H x W, its mean
+times h w does. s_j comes from the coefficients, or from an explainer's map of the concept.
+
 Tokens are taken for a grid of patches in the image's proportions, row by row, after a class token
 if there is one more of them than the grid holds. Pooled activations have no places.
 """
+
+from functools import lru_cache
 
 import einops
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["activation_maps", "class_maps", "grid_of", "has_places", "resize_maps", "to_grid"]
+__all__ = [
+    "activation_maps",
+    "class_maps",
+    "explained_shares",
+    "grid_of",
+    "has_places",
+    "resize_maps",
+    "resize_sums",
+    "to_grid",
+]
 
 
 def grid_of(tokens: int, size: tuple[int, ...]) -> tuple[int, int] | None:
@@ -95,9 +110,43 @@ def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, ...]) -> np.ndarr
     -------
     resized
         (n, H, W, k) float32.
-
     """
     return tf.image.resize(maps, size, method="bilinear").numpy()
+
+
+@lru_cache(maxsize=64)
+def _received(cells: int, pixels: int) -> np.ndarray:
+    """
+    (cells,): what each cell receives of the pixels in a bilinear resize along one axis, as a
+    multiple of its fair share, pixels / cells. It is 1 where cells divide pixels, else nearly 1.
+    """
+    weights = tf.image.resize(np.eye(cells, dtype=np.float32)[None, ..., None], (pixels, cells))
+    received = weights[0, ..., 0].numpy().sum(axis=0, dtype=np.float64) * cells / pixels
+    return np.where(received > 0.0, received, 1.0)
+
+
+def resize_sums(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """
+    Maps whose sums have a meaning, at the resolution of the image.
+
+    As `resize_maps`, but for what keeps the sum: where cells do not divide pixels, some of them
+    weigh a little more than others in a resized map, and this is taken back beforehand.
+
+    Parameters
+    ----------
+    maps
+        (n, h, w, k).
+    size
+        (H, W).
+
+    Returns
+    -------
+    resized
+        (n, H, W, k) float32; their mean times h w is the sum of the map.
+    """
+    rows, columns = (_received(*ends) for ends in zip(maps.shape[1:3], size, strict=True))
+    weight = (rows[:, None] * columns)[None, ..., None]
+    return resize_maps((maps / weight).astype(np.float32), size)
 
 
 def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -148,3 +197,28 @@ def class_maps(u: np.ndarray, phi: np.ndarray) -> np.ndarray:
     places = u.shape[1] * u.shape[2]
     share = np.divide(u, total, out=np.full_like(u, 1.0 / places), where=total > 0.0)
     return np.einsum("nhwk,nk->nhw", share, phi)[..., None].astype(np.float32)
+
+
+def explained_shares(maps: np.ndarray) -> np.ndarray:
+    """
+    How an explainer's maps of the concepts divide them among the places.
+
+    What a map has everywhere tells no place from another, and a negative value says that a place
+    speaks against the concept: a place's share goes by what it has above the least value or 0,
+    whichever is larger. A map without any such place is divided evenly.
+
+    Parameters
+    ----------
+    maps
+        (n, H, W, k), in any unit.
+
+    Returns
+    -------
+    shares
+        (n, H, W, k) float32, non-negative; each map sums to 1.
+    """
+    least = np.maximum(maps.min(axis=(1, 2), keepdims=True), 0.0)
+    above = np.maximum(maps - least, 0.0)
+    total = above.sum(axis=(1, 2), keepdims=True, dtype=np.float64)
+    even = np.full_like(above, 1.0 / (maps.shape[1] * maps.shape[2]))
+    return np.divide(above, total, out=even, where=total > 0.0, casting="same_kind")

@@ -10,23 +10,34 @@ dash pattern that change together, and it is always labelled by its index in the
 """
 
 from .bars import activation_histogram, importance_bars, waterfall
+from .compare import fidelity_curves, maps_side_by_side, method_scores
+from .image import class_map, image_explanation
 from .pictures import concept_crops, concept_overlay
 from .steps import Step, decimals_for, displayed_steps, waterfall_steps, waterfall_steps_of
 from .style import ConceptStyle, concept_label, concept_ranks, concept_style, histogram_bins
+from .tree import TreeRow, concept_tree, tree_rows
 
 __all__ = [
     "ConceptStyle",
     "Step",
+    "TreeRow",
     "activation_histogram",
+    "class_map",
     "concept_crops",
     "concept_label",
     "concept_overlay",
     "concept_ranks",
     "concept_style",
+    "concept_tree",
     "decimals_for",
     "displayed_steps",
+    "fidelity_curves",
     "histogram_bins",
+    "image_explanation",
     "importance_bars",
+    "maps_side_by_side",
+    "method_scores",
+    "tree_rows",
     "waterfall",
     "waterfall_steps",
     "waterfall_steps_of",

@@ -19,6 +19,7 @@ from .bars import Waterfall, common_decimals, waterfall_rows
 from .figures import inline_svg
 from .numbers import interval, number, percent, scientific
 from .pictures import Layer, jpeg_uri, layer, tag_places
+from .tree import Tree, tree_of
 from .verdict import Reading, overall_verdict, read_quality
 
 __all__ = ["Section", "section"]
@@ -114,6 +115,7 @@ class Section:
     views: list[View]
     images_in_mean: int
     notes: list[str] = field(default_factory=list)
+    tree: Tree | None = None
 
 
 def _faithfulness(quality: Quality) -> Faithfulness:
@@ -292,4 +294,5 @@ def section(explanation: ClassExplanation, place: int, side: int) -> Section:
         [_view(view, concepts, side, decimals) for view in explanation.images],
         int(contributions.phi.shape[0]),
         list(explanation.notes),
+        None if explanation.tree is None else tree_of(explanation.tree, concepts),
     )

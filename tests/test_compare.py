@@ -1,0 +1,332 @@
+"""Comparing methods: the measures are Xplique's, of every image by itself; costs are counted."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import planted
+import pytest
+import tensorflow as tf
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import spearmanr
+from xplique import metrics
+from xplique.attributions import GradCAM, IntegratedGradients, Occlusion, Rise, Saliency
+
+import xplique_craft as xc
+from xplique_craft.attributions import ConceptAttribution
+from xplique_craft.comparison import MEASURES, Comparison
+from xplique_craft.fidelity import ModelScore, curves, mu_fidelity, rank_correlation, subset_effects
+
+SIZE = (12, 16)
+N = 5
+METHODS: dict[str, Any] = {
+    "Saliency": Saliency,
+    "Occlusion": (Occlusion, {"patch_size": 4, "patch_stride": 4}),
+    "by a function": lambda model: IntegratedGradients(model, steps=4),
+}
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).random((N, *SIZE, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def craft(images: np.ndarray) -> xc.Craft:
+    model = planted.convolutional(SIZE)
+    craft = xc.Craft.from_model(model, planted.LAYER, 3)
+    craft.fit(images, planted.predicted(model, images))
+    return craft
+
+
+@pytest.fixture(scope="module")
+def targets(craft: xc.Craft) -> np.ndarray:
+    return planted.one_hot([craft.class_id] * N, 3)
+
+
+@pytest.fixture(scope="module")
+def comparison(craft: xc.Craft, images: np.ndarray) -> Comparison:
+    methods = METHODS | {
+        "concepts": ConceptAttribution(craft, output="relevance"),
+        "concepts by Occlusion": ConceptAttribution(craft, *METHODS["Occlusion"]),
+        "random": None,
+    }
+    return xc.compare(
+        craft,
+        images,
+        methods=methods,
+        photographs=(255 * images).astype(np.uint8),
+        steps=6,
+        grid_size=3,
+        nb_subsets=40,
+        few=2,
+        nb_neighbours=2,
+        number_of_views=2,
+        batch_size=7,
+    )
+
+
+@pytest.fixture(scope="module")
+def maps(images: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(1).random((N, *SIZE)).astype(np.float32)
+
+
+# ------------------------------------------------------------------------------ against Xplique's
+@pytest.mark.parametrize("name", ["Deletion", "Insertion"])
+@pytest.mark.parametrize("activation", [None, "softmax", "sigmoid"])
+def test_curves_are_those_of_xplique(
+    craft: xc.Craft,
+    images: np.ndarray,
+    targets: np.ndarray,
+    maps: np.ndarray,
+    name: str,
+    activation: str | None,
+) -> None:
+    """On average; and those of an image are those of a metric of that image alone."""
+    score = ModelScore(craft.model, activation, 7, baseline=0.3)
+    found = curves(score, images, targets, maps, 5, insertion=name == "Insertion")
+
+    def expected(some: slice) -> list[float]:
+        metric = getattr(metrics, name)(
+            craft.model,
+            images[some],
+            targets[some],
+            steps=5,
+            activation=activation,
+            baseline_mode=0.3,
+        )
+        return list(metric.detailed_evaluate(maps[some, ..., None]).values())
+
+    assert_allclose(found.mean(axis=0), expected(slice(None)), rtol=1e-4, atol=1e-5)
+    assert_allclose(found[3], expected(slice(3, 4)), rtol=1e-4, atol=1e-5)
+
+
+def test_areas_are_those_of_xplique(comparison: Comparison, craft: xc.Craft, images: Any) -> None:
+    targets = planted.one_hot([craft.class_id] * N, 3)
+    maps = Saliency(craft.model).explain(images, targets)
+    measured = comparison.methods[0]
+    for name in ("Deletion", "Insertion"):
+        metric = getattr(metrics, name)(craft.model, images, targets, steps=6, activation="softmax")
+        assert measured.measures[name.lower()].value == pytest.approx(metric(maps), abs=1e-5)
+
+
+def test_mu_fidelity_is_that_of_xplique(
+    craft: xc.Craft,
+    images: np.ndarray,
+    targets: np.ndarray,
+    maps: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Given the same subsets."""
+    score = ModelScore(craft.model, None, 64)
+    lost, subsets = subset_effects(score, images, targets, grid=3, share=0.3, samples=30, seed=0)
+    assert 0.2 < subsets.mean() < 0.4
+    found = mu_fidelity(maps, lost, subsets)
+    metric = metrics.MuFidelity(
+        craft.model, images, targets, grid_size=3, nb_samples=30, batch_size=N * 30
+    )
+    kept = np.where(subsets, 0.0, 1.0).astype(np.float32).reshape(30, 3, 3, 1)
+    masks = tf.repeat(tf.image.resize(kept, SIZE, method="nearest")[None], N, axis=0)
+    inputs = tf.reshape(images[:, None] * masks, (-1, *SIZE, 3))
+    monkeypatch.setattr(metric, "_perturb_samples", lambda *_: (inputs, masks))
+    assert found.mean() == pytest.approx(metric(maps[..., None]), abs=1e-4)
+    assert np.ptp(found) > 0.05
+
+
+def test_stability_is_that_of_xplique(
+    comparison: Comparison, craft: xc.Craft, images: np.ndarray, targets: np.ndarray
+) -> None:
+    """Given the same noise, and the distance relative to the map."""
+    radius = 0.02 * float(images.max() - images.min())
+    rng = np.random.default_rng(np.random.SeedSequence([0, 0x401E]))
+    noise = rng.uniform(0.0, radius, (2, *SIZE, 3)).astype(np.float32)
+    metric = metrics.AverageStability(
+        craft.model,
+        images[:2],
+        targets[:2],
+        nb_samples=2,
+        distance=lambda near, own: np.linalg.norm(near - own) / np.linalg.norm(own),
+    )
+    metric.noisy_masks = noise
+    expected = metric(Saliency(craft.model))
+    assert comparison.methods[0].measures["stability"].value == pytest.approx(expected, rel=1e-3)
+
+
+def test_randomisation_is_that_of_xplique(
+    comparison: Comparison, craft: xc.Craft, images: np.ndarray, targets: np.ndarray
+) -> None:
+    """Its clone is another draw: the last of five layers of weights is at random in both."""
+    expected = metrics.ModelRandomizationMetric(craft.model, images[:2], targets[:2], seed=0)(
+        Saliency(craft.model)
+    )
+    assert comparison.methods[0].measures["randomisation"].value == pytest.approx(
+        expected, abs=1e-4
+    )
+
+
+def test_gradcam_is_made_anew_of_the_randomised_model(craft: xc.Craft, images: np.ndarray) -> None:
+    """Xplique's own metric sees no change in it: it is compiled with the first model."""
+    cam = {"cam": (GradCAM, {"conv_layer": planted.LAYER})}
+    found = xc.compare(craft, images, methods=cam, steps=2, nb_subsets=3, few=N)
+    assert found.methods[0].measures["randomisation"].value < 1.0 - 1e-3
+
+
+def test_rank_correlation_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 9, (3, 20)), rng.random((3, 20))
+    second[2] = 1.0
+    found = rank_correlation(first, second)
+    expected = [spearmanr(a, b)[0] for a, b in zip(first[:2], second[:2], strict=True)]
+    assert_allclose(found, [*expected, 0.0])
+
+
+# --------------------------------------------------------------------------------- what is counted
+def test_passes_of_every_method(comparison: Comparison) -> None:
+    """Of images through the model, counted inside of it."""
+    counted = {method.name: method.passes for method in comparison.methods}
+    assert counted == {
+        "Saliency": 1,
+        "Occlusion": 12 + 1,
+        "by a function": 4,
+        "concepts": 1,
+        "concepts by Occlusion": 1 + 12 + 1,
+        "random": 0,
+    }
+
+
+def test_seconds_are_of_one_image(comparison: Comparison) -> None:
+    for method in comparison.methods:
+        assert 0.0 < method.seconds < 60.0
+
+
+# ------------------------------------------------------------------------------------- the record
+def test_estimates_are_means_in_their_intervals(comparison: Comparison) -> None:
+    for method in comparison.methods:
+        expected = {"deletion", "insertion", "mu_fidelity"}
+        if method.name != "random":
+            expected |= {"stability", "randomisation"}
+        assert set(method.measures) == set(method.per_image) == expected
+        for key, estimate in method.measures.items():
+            values = method.per_image[key]
+            assert len(values) == (2 if key in ("stability", "randomisation") else N)
+            assert estimate.value == pytest.approx(values.mean())
+            assert estimate.low <= estimate.value <= estimate.high
+            assert (estimate.high > estimate.low) == (np.ptp(values) > 0.0)
+
+
+def test_maps_are_the_methods_own(
+    comparison: Comparison, craft: xc.Craft, images: np.ndarray
+) -> None:
+    assert comparison.photographs.shape == (2, *SIZE, 3)
+    assert comparison.titles == ["image 0", "image 1"]
+    shown = comparison.methods[3]
+    assert shown.output == "relevance"
+    expected = ConceptAttribution(craft, output="relevance").explain(images[:2])
+    assert_allclose(shown.maps, expected[..., 0], rtol=1e-4, atol=1e-6)
+
+
+def test_better_maps_score_better() -> None:
+    """Where it is known what matters: maps of the squares against maps at random."""
+    places = [(0, 4), (8, 12), (4, 0), (8, 0), (0, 16), (4, 12)]
+    squares = np.stack([planted.square((16, 24), *place, 8, 0) for place in places])
+    model = planted.network(np.eye(3), "relu", size=(16, 24))
+    for name in ("hidden", "logits"):
+        layer = model.get_layer(name)
+        layer.set_weights([np.abs(layer.get_weights()[0]), 0.0 * layer.get_weights()[1]])
+    craft = planted.fitted(model, np.eye(3), squares)
+    found = xc.compare(
+        craft, squares, methods=["ConceptActivation", "random"], activation=None, few=0
+    )
+    concepts, noise = found.methods
+    assert concepts.measures["deletion"].high < noise.measures["deletion"].low
+    assert concepts.measures["insertion"].low > noise.measures["insertion"].high
+    assert concepts.measures["mu_fidelity"].value > 0.9 > noise.measures["mu_fidelity"].value
+    assert found.best("deletion") is found.best("insertion") is concepts
+    assert found.best("stability") is None
+
+
+def test_the_table(comparison: Comparison) -> None:
+    lines = comparison.table().splitlines()
+    assert len(lines) == 7
+    assert lines[0].split()[:4] == ["method", "s", "/", "image"]
+    for measure in MEASURES:
+        assert measure.name in lines[0]
+    assert lines[1].startswith("Saliency")
+    assert str(comparison.methods[0].measures["deletion"]) in lines[1]
+    assert lines[6].split()[-2:] == ["-", "-"]
+
+
+def test_the_same_again(craft: xc.Craft, images: np.ndarray) -> None:
+    settings: dict[str, Any] = {"methods": {"Rise": (Rise, {"nb_samples": 20})}, "steps": 3}
+    first, second = (xc.compare(craft, images, few=1, nb_subsets=9, **settings) for _ in range(2))
+    for key, values in first.methods[0].per_image.items():
+        assert_allclose(second.methods[0].per_image[key], values, atol=1e-6)
+    other = xc.compare(craft, images, few=1, nb_subsets=9, seed=1, **settings)
+    assert (
+        np.abs(
+            other.methods[0].per_image["deletion"] - first.methods[0].per_image["deletion"]
+        ).max()
+        > 0
+    )
+    assert_array_equal(first.photographs, np.empty((0, *SIZE, 3)))
+
+
+def test_methods_by_their_names(craft: xc.Craft, images: np.ndarray) -> None:
+    """All of them, with the settings they have there."""
+    found = xc.compare(craft, images[:1], steps=1, nb_subsets=2, few=0)
+    names = [method.name for method in found.methods]
+    assert names[:2] == ["Saliency", "GradientInput"]
+    assert names[-3:] == ["random", "ConceptActivation", "ConceptRelevance"]
+    assert len(names) == 13
+    counted = {method.name: method.passes for method in found.methods}
+    assert counted["Rise"] == 500
+    assert counted["ConceptActivation"] == 1
+
+
+# ------------------------------------------------------------------------------------------ errors
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            {"methods": ["Occlusoin"]},
+            ValueError,
+            "'Occlusoin', which is none of .*Did you mean 'Oc",
+        ),
+        ({"methods": []}, ValueError, "methods must name at least one of"),
+        ({"methods": {"x": 3}}, TypeError, r"methods\['x'\] must be a class of xplique.attr"),
+        ({"methods": {"x": "Saliency"}}, TypeError, r"methods\['x'\] must be a class"),
+        ({"activation": "tanh"}, ValueError, "None, 'softmax' or 'sigmoid', received 'tanh'"),
+        ({"steps": 0}, ValueError, "steps must be at least 1"),
+        ({"subset_share": 1.5}, ValueError, r"subset_share must be in \(0, 1\)"),
+        ({"titles": ["a"]}, ValueError, "titles must name 5 images, received 1"),
+        ({"photographs": np.zeros((2, 8, 8, 3))}, ValueError, "photographs must be 5, one for"),
+        ({"photographs": np.zeros((5, 8, 8, 4))}, ValueError, r"shape \(n, H, W, 3\) or"),
+        ({"targets": 7}, ValueError, "targets holds class indices from 7 to 7"),
+    ],
+)
+def test_arguments_that_do_not_fit(
+    craft: xc.Craft,
+    images: np.ndarray,
+    arguments: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        xc.compare(craft, images, **{"methods": ["Saliency"], **arguments})
+
+
+def test_datasets_are_refused(craft: xc.Craft, images: np.ndarray) -> None:
+    with pytest.raises(TypeError, match=r"inputs must be an array .* received .*Dataset"):
+        xc.compare(craft, tf.data.Dataset.from_tensor_slices(images))
+
+
+def test_maps_that_are_none(craft: xc.Craft, images: np.ndarray) -> None:
+    class Strange:
+        def explain(self, inputs: Any, targets: Any) -> np.ndarray:
+            return np.full(np.shape(inputs)[:3], np.nan)
+
+    def strange(model: keras.Model) -> Strange:
+        return Strange()
+
+    with pytest.raises(ValueError, match=r"methods\['x'\] gives maps that are not finite"):
+        xc.compare(craft, images, methods={"x": strange})

@@ -1,0 +1,231 @@
+"""
+How faithful heatmaps are to a model, image by image: Deletion, Insertion, MuFidelity.
+
+What Xplique's metrics of these names compute, but for every image by itself, so that means come
+with intervals, and with the perturbed images of MuFidelity evaluated once for all methods:
+
+    Deletion     area under score(x without its s first pixels) over s, in the map's order; low
+    Insertion    area under score(only the s first pixels of x); high
+    MuFidelity   Spearman correlation, over random subsets S of grid cells, of the score lost
+                 without S with the sum of the map over S; high
+
+Pixels that are taken out have the value of `baseline`, 0 as in Xplique. Maps are (n, H, W).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.stats import rankdata
+
+from ._compiled import compile_function
+
+__all__ = ["ModelScore", "area", "curves", "mu_fidelity", "rank_correlation", "subset_effects"]
+
+ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
+    None: tf.identity,
+    "softmax": tf.nn.softmax,
+    "sigmoid": tf.nn.sigmoid,
+}
+
+
+class ModelScore:
+    """
+    Scores of perturbed images, `batch_size` at a time.
+
+    Parameters
+    ----------
+    model
+        Images (n, H, W, channels) -> logits (n, classes).
+    activation
+        What is done to the logits: "softmax", "sigmoid", or None for nothing.
+    batch_size
+        Images at a time.
+    baseline
+        Value of the pixels that are taken out.
+    """
+
+    def __init__(
+        self, model: keras.Model, activation: str | None, batch_size: int, baseline: float = 0.0
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be None, 'softmax' or 'sigmoid', received {activation!r}."
+            )
+        self.batch_size = batch_size
+        final, dtype = ACTIVATIONS[activation], model.inputs[0].dtype
+
+        def score(images: tf.Tensor, kept: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+            images = tf.where(kept[..., None], images, baseline)
+            logits = tf.cast(model(tf.cast(images, dtype), training=False), tf.float32)
+            return tf.reduce_sum(final(logits) * targets, axis=-1)
+
+        shape = model.input_shape[1:]
+        self._score = compile_function(
+            score,
+            [
+                tf.TensorSpec([None, *shape], tf.float32),
+                tf.TensorSpec([None, *shape[:2]], tf.bool),
+                tf.TensorSpec([None, None], tf.float32),
+            ],
+        )
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        kept: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        targets: np.ndarray,
+        number: int,
+    ) -> np.ndarray:
+        """
+        Scores of every image in every of its states.
+
+        Parameters
+        ----------
+        images
+            (n, H, W, channels).
+        kept
+            (images' rows (b,), states (b,)) -> which pixels stay, (b, H, W) bool.
+        targets
+            (n, classes).
+        number
+            q, the number of states.
+
+        Returns
+        -------
+        scores
+            (n, q) float32.
+        """
+        scores = np.empty(len(images) * number, np.float32)
+        for start in range(0, len(scores), self.batch_size):
+            rows, states = np.divmod(
+                np.arange(start, min(start + self.batch_size, len(scores))), number
+            )
+            found = self._score(images[rows], kept(rows, states), targets[rows])
+            scores[start : start + len(rows)] = found.numpy()
+        return scores.reshape(len(images), number)
+
+
+def curves(
+    score: ModelScore,
+    images: np.ndarray,
+    targets: np.ndarray,
+    maps: np.ndarray,
+    steps: int,
+    *,
+    insertion: bool,
+) -> np.ndarray:
+    """
+    Scores while pixels are taken out, or put in, in the order of a map.
+
+    Parameters
+    ----------
+    score
+        Of the model.
+    images, targets, maps
+        (n, H, W, channels), (n, classes), (n, H, W).
+    steps
+        Number of steps, of as many pixels each.
+    insertion
+        Whether pixels are put into the baseline instead of taken out of the image.
+
+    Returns
+    -------
+    curves
+        (n, steps + 1) float32.
+    """
+    n, pixels = len(maps), int(np.prod(maps.shape[1:]))
+    order = np.argsort(maps.reshape(n, pixels), axis=-1)[:, ::-1]
+    flat = np.empty((n, pixels), np.int32)
+    np.put_along_axis(flat, order, np.arange(pixels, dtype=np.int32)[None], axis=-1)
+    place = flat.reshape(maps.shape)
+    ends = np.linspace(0, pixels, steps + 1, dtype=np.int32)
+
+    def kept(rows: np.ndarray, states: np.ndarray) -> np.ndarray:
+        first = place[rows] < ends[states, None, None]
+        return first if insertion else ~first
+
+    return score(images, kept, targets, steps + 1)
+
+
+def area(curves: np.ndarray) -> np.ndarray:
+    """Areas (n,) under curves (n, steps + 1) over [0, 1], by trapezoids."""
+    return (curves[:, 1:] + curves[:, :-1]).mean(axis=1, dtype=np.float64) / 2.0
+
+
+def _cells(size: tuple[int, ...], grid: int) -> np.ndarray:
+    """(H, W): the cell of a grid x grid that each pixel is in, as a nearest resize has it."""
+    numbers = np.arange(grid * grid, dtype=np.float32).reshape(1, grid, grid, 1)
+    return tf.image.resize(numbers, size, method="nearest").numpy()[0, ..., 0].astype(np.int64)
+
+
+def subset_effects(
+    score: ModelScore,
+    images: np.ndarray,
+    targets: np.ndarray,
+    *,
+    grid: int,
+    share: float,
+    samples: int,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    What the score loses without random subsets of cells, once for all maps.
+
+    Parameters
+    ----------
+    score, images, targets
+        As in `curves`.
+    grid
+        Cells along each side.
+    share
+        Probability of a cell to be in a subset.
+    samples
+        Number of subsets, the same for all images.
+    seed
+        Of the subsets.
+
+    Returns
+    -------
+    lost, subsets
+        (n, samples) float32, and (samples, grid grid) bool.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5EED]))
+    subsets = rng.random((samples, grid * grid)) <= share
+    cells = _cells(images.shape[1:3], grid)
+    none_out = np.concatenate([np.zeros((1, grid * grid), bool), subsets])
+    scores = score(images, lambda _, states: ~none_out[states][:, cells], targets, samples + 1)
+    return scores[:, :1] - scores[:, 1:], subsets
+
+
+def mu_fidelity(maps: np.ndarray, lost: np.ndarray, subsets: np.ndarray) -> np.ndarray:
+    """
+    MuFidelity of every image.
+
+    Parameters
+    ----------
+    maps
+        (n, H, W).
+    lost, subsets
+        What `subset_effects` returned.
+
+    Returns
+    -------
+    fidelity
+        (n,); 0 where the score, or the map, is the same for all subsets.
+    """
+    cells = _cells(maps.shape[1:], round(subsets.shape[1] ** 0.5)).reshape(-1)
+    totals = np.zeros((len(maps), subsets.shape[1]))
+    for number, flat in enumerate(maps.reshape(len(maps), -1)):
+        totals[number] = np.bincount(cells, flat, subsets.shape[1])
+    return rank_correlation(totals @ subsets.T, lost)
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman correlation (n,) of rows (n, ...); 0 where one of them is constant."""
+    ranks = [rankdata(rows.reshape(len(rows), -1), axis=1) for rows in (first, second)]
+    a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(a)), where=norm > 0.0)

@@ -1,0 +1,12 @@
+"""How good concepts are, measured."""
+
+from .intruder import CropCluster, Trials, binary_choice, difference, embed_crops, intruder_test
+
+__all__ = [
+    "CropCluster",
+    "Trials",
+    "binary_choice",
+    "difference",
+    "embed_crops",
+    "intruder_test",
+]

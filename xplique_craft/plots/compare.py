@@ -1,0 +1,290 @@
+"""
+Comparisons of methods: curves, scores with their intervals, maps side by side.
+
+Concept maps stand out in colours of their own, heatmaps are grey but for the best of them. A title
+says of every concept map whether it shows activation (where concepts are) or relevance (where they
+act on the score).
+"""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from ..comparison import MEASURES, Comparison, Measure, MethodScores
+from .style import INK, MUTED, axes_or_new, concept_style
+
+__all__ = [
+    "blend",
+    "drawn_maps",
+    "fidelity_curves",
+    "maps_side_by_side",
+    "method_scores",
+    "shrunk",
+    "title_of",
+]
+
+FOR, AGAINST = "#d55e00", "#0072b2"  # what speaks for the class, and against it
+DIMMED = 0.55  # how much of the photograph's grey stays under a map
+OPACITY = 0.9
+SCALE_QUANTILE = 0.995  # of a method's absolute values: what is above is drawn as this
+GREY = "#b9bec6"
+
+
+def title_of(method: MethodScores) -> str:
+    """A method's name, with what its map shows."""
+    if method.output is None or method.output in method.name.lower():
+        return method.name
+    return f"{method.name} ({method.output})"
+
+
+def drawn_maps(method: MethodScores) -> tuple[np.ndarray, float]:
+    """
+    What is drawn of a method's maps.
+
+    Returns
+    -------
+    maps, scale
+        (m, H, W), without what a map has everywhere, which tells no place from another; and the
+        value that is drawn at full strength, one for all images of the method.
+    """
+    least = method.maps.min(axis=(1, 2), keepdims=True, initial=np.inf)
+    maps = method.maps - np.maximum(least, 0.0)
+    values = np.abs(maps)
+    scale = float(np.quantile(values, SCALE_QUANTILE)) if values.size else 0.0
+    return maps, scale or float(values.max(initial=0.0)) or 1.0
+
+
+def blend(photograph: np.ndarray, values: np.ndarray, scale: float) -> np.ndarray:
+    """
+    A map over a dimmed photograph.
+
+    Parameters
+    ----------
+    photograph
+        uint8 (H, W, 3).
+    values
+        (H, W), signed: orange speaks for the class, blue against it.
+    scale
+        The value that is drawn at full strength.
+
+    Returns
+    -------
+    picture
+        uint8 (H, W, 3).
+    """
+    grey = photograph.astype(np.float64).mean(axis=-1, keepdims=True) * DIMMED
+    strength = np.clip(np.abs(values) / scale, 0.0, 1.0)[..., None] * OPACITY
+    colors = np.where(
+        values[..., None] >= 0.0, 255 * np.array(to_rgb(FOR)), 255 * np.array(to_rgb(AGAINST))
+    )
+    return np.rint(grey * (1.0 - strength) + colors * strength).astype(np.uint8)
+
+
+def _measure(key: str) -> Measure:
+    for measure in MEASURES:
+        if measure.key == key:
+            return measure
+    known = ", ".join(repr(measure.key) for measure in MEASURES)
+    raise ValueError(f"`measure` must be one of {known}, received {key!r}.")
+
+
+def _colors(comparison: Comparison, key: str) -> dict[str, str]:
+    """Colours of methods: concept maps, the best heatmap, and the others."""
+    sign = _measure(key).better
+    heatmaps = [m for m in comparison.heatmaps if key in m.measures]
+    best = max(heatmaps, key=lambda m: sign * m.measures[key].value, default=None)
+    colors, rank = {}, 0
+    for method in comparison.methods:
+        if method.output is not None:
+            colors[method.name] = concept_style(rank).color
+            rank += 1
+        else:
+            colors[method.name] = INK if method is best else GREY
+    return colors
+
+
+def fidelity_curves(
+    comparison: Comparison, measure: str = "deletion", *, ax: Axes | None = None
+) -> Axes:
+    """
+    The mean score while pixels are taken out, or put in, for every method.
+
+    Parameters
+    ----------
+    comparison
+        Methods, measured.
+    measure
+        "deletion" or "insertion".
+    ax
+        Where to draw. None: on a new figure.
+
+    Returns
+    -------
+    ax
+        The axes; the legend names concept maps and the best heatmap, with their areas.
+
+    Raises
+    ------
+    ValueError
+        If the measure has no curves.
+    """
+    if measure not in ("deletion", "insertion"):
+        raise ValueError(f"`measure` must be 'deletion' or 'insertion', received {measure!r}.")
+    ax = axes_or_new(ax, 5.6, 3.8)
+    colors = _colors(comparison, measure)
+    share = np.linspace(0.0, 100.0, comparison.steps + 1)
+    others = False
+    for method in comparison.methods:
+        curve = getattr(method, f"{measure}_curves").mean(axis=0)
+        quiet = colors[method.name] == GREY
+        label = f"{title_of(method)}   {method.measures[measure].value:.3f}"
+        if quiet:
+            label, others = ("_" if others else "other methods"), True
+        ax.plot(
+            share,
+            curve,
+            color=colors[method.name],
+            linewidth=1.0 if quiet else 2.0,
+            linestyle="--" if colors[method.name] == INK else "-",
+            zorder=1 if quiet else 2,
+            label=label,
+        )
+    done = "taken out" if measure == "deletion" else "put in"
+    ax.set_xlabel(f"pixels {done} (%)", color=INK)
+    ax.set_ylabel(_score_name(comparison), color=INK)
+    ax.set_xlim(0.0, 100.0)
+    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+    ax.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    _tidy(ax)
+    ax.set_title(
+        f"{_measure(measure).name} ({_direction(measure)})", loc="left", color=INK, fontsize=10
+    )
+    return ax
+
+
+def method_scores(
+    comparison: Comparison, measure: str = "insertion", *, ax: Axes | None = None
+) -> Axes:
+    """
+    One measure of all methods, best first, with intervals over images and seconds an image.
+
+    Parameters
+    ----------
+    comparison
+        Methods, measured.
+    measure
+        Key of one of `comparison.MEASURES`.
+    ax
+        Where to draw. None: on a new figure.
+
+    Returns
+    -------
+    ax
+        The axes, one line a method, from top to bottom.
+
+    Raises
+    ------
+    ValueError
+        If there is no such measure, or no method has it.
+    """
+    found = _measure(measure)
+    measured = [m for m in comparison.methods if measure in m.measures]
+    if not measured:
+        raise ValueError(
+            f"`measure` {measure!r} was not measured: compare(..., few=0) leaves stability and "
+            "randomisation out."
+        )
+    measured.sort(key=lambda m: -found.better * m.measures[measure].value)
+    colors = _colors(comparison, measure)
+    ax = axes_or_new(ax, 5.6, 0.9 + 0.27 * len(measured))
+    for row, method in enumerate(measured):
+        estimate, color = method.measures[measure], colors[method.name]
+        shade = MUTED if color == GREY else color
+        ax.plot([estimate.low, estimate.high], [row, row], color=shade, linewidth=1.4)
+        ax.plot([estimate.value], [row], marker="o", markersize=6, color=shade)
+        ax.annotate(
+            f"{estimate.value:.3f}   {method.seconds:.3f} s",
+            (1.0, row),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=INK,
+        )
+    ax.set_yticks(range(len(measured)), [title_of(method) for method in measured])
+    ax.set_ylim(len(measured) - 0.4, -0.6)
+    _tidy(ax)
+    ax.set_title(f"{found.name} ({_direction(measure)})", loc="left", color=INK, fontsize=10)
+    return ax
+
+
+def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
+    """
+    The images that are shown, each with the map of every method.
+
+    Parameters
+    ----------
+    comparison
+        Methods, measured, with photographs.
+    columns
+        Pictures in a row at most.
+
+    Returns
+    -------
+    figure
+        A new figure that pyplot does not know: for each image, the photograph and the maps.
+
+    Raises
+    ------
+    ValueError
+        If no photographs were given to `compare`.
+    """
+    if not len(comparison.photographs):
+        raise ValueError("`comparison` must have photographs: give them to `compare`.")
+    number = 1 + len(comparison.methods)
+    rows = -(-number // columns)
+    height, width = comparison.photographs.shape[1:3]
+    images = len(comparison.photographs)
+    figure = Figure(
+        figsize=(1.7 * columns, (1.7 * height / width + 0.3) * rows * images), layout="constrained"
+    )
+    axes = np.atleast_2d(figure.subplots(rows * images, columns, squeeze=False))
+    for ax in axes.flat:
+        ax.set_axis_off()
+    drawn = [drawn_maps(method) for method in comparison.methods]
+    for image, photograph in enumerate(comparison.photographs):
+        places = axes[image * rows : (image + 1) * rows].ravel()
+        places[0].imshow(photograph)
+        places[0].set_title(comparison.titles[image], fontsize=8, color=INK)
+        for place, (method, (maps, scale)) in enumerate(
+            zip(comparison.methods, drawn, strict=True), start=1
+        ):
+            ax = places[place]
+            ax.imshow(blend(shrunk(photograph, maps.shape[1:]), maps[image], scale))
+            ax.set_title(title_of(method), fontsize=8, color=INK)
+    return figure
+
+
+def shrunk(photograph: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """The photograph at the size of a map, by nearest pixels."""
+    rows = (np.arange(size[0]) + 0.5) * photograph.shape[0] / size[0]
+    columns = (np.arange(size[1]) + 0.5) * photograph.shape[1] / size[1]
+    return photograph[rows.astype(int)][:, columns.astype(int)]
+
+
+def _direction(measure: str) -> str:
+    return "high is good" if _measure(measure).better > 0 else "low is good"
+
+
+def _score_name(comparison: Comparison) -> str:
+    kind = {"softmax": "probability", "sigmoid": "probability"}.get(comparison.activation or "")
+    return f"mean {kind or 'score'} of {comparison.class_name}"
+
+
+def _tidy(ax: Axes) -> None:
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("bottom",))
+        spine.set_color(MUTED)
+    ax.tick_params(colors=INK, length=0, labelsize=9)

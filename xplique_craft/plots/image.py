@@ -1,0 +1,163 @@
+"""One image explained, as one figure: the paper's opening picture."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..image_explanation import ImageExplanation
+from .bars import waterfall
+from .compare import blend, shrunk
+from .pictures import concept_overlay
+from .style import INK, MUTED, axes_or_new, concept_label, style_of
+
+__all__ = ["class_map", "image_explanation"]
+
+SCALE_QUANTILE = 0.995  # of the absolute values of a map: what is above is drawn as this
+
+
+def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
+    """
+    The class map over the photograph: orange speaks for the prediction, blue against it.
+
+    Parameters
+    ----------
+    explanation
+        Of an image, with its photograph.
+    ax
+        Where to draw. None: on a new figure.
+
+    Returns
+    -------
+    ax
+        The axes; its title says that contributions are laid out by activation.
+
+    Raises
+    ------
+    ValueError
+        If there is no photograph, or the activations have no places.
+    """
+    photograph = explanation.view().photograph
+    if explanation.class_map is None:
+        raise ValueError(
+            "`explanation` must have a class map, and the activations of its layer have no places: "
+            "cut the model at an earlier layer."
+        )
+    ax = axes_or_new(ax, 4.0, 4.0 * photograph.shape[0] / photograph.shape[1])
+    values = explanation.class_map
+    scale = float(np.quantile(np.abs(values), SCALE_QUANTILE)) or 1.0
+    ax.imshow(blend(shrunk(photograph, values.shape), values, scale))
+    ax.set_axis_off()
+    predicted, true = explanation.names
+    instead = "" if explanation.against is None else f" instead of {true}"
+    ax.set_title(
+        f"why {predicted}{instead}: contributions by activation", loc="left", color=INK, fontsize=9
+    )
+    return ax
+
+
+def image_explanation(
+    explanation: ImageExplanation, *, number: int = 3, max_concepts: int = 8
+) -> Figure:
+    """
+    Prediction, places, contributions and concepts of one image.
+
+    Parameters
+    ----------
+    explanation
+        Of an image, with its photograph.
+    number
+        How many concepts are laid over the photograph and shown by their crops: those that
+        contribute most to what is explained.
+    max_concepts
+        How many get a bar of their own.
+
+    Returns
+    -------
+    figure
+        A new figure that pyplot does not know: the photograph with its concepts, the class map,
+        the waterfall, and a row of crops for each concept.
+
+    Raises
+    ------
+    ValueError
+        If there is no photograph.
+    """
+    view = explanation.view()
+    order = explanation.order
+    ranks = [order.index(concept) for concept in range(len(order))]
+    top = order[:number]
+    figure = Figure(figsize=(13.0, 6.6), layout="constrained")
+    grid = figure.add_gridspec(1, 3, width_ratios=[1.0, 1.25, 1.2])
+    left = grid[0].subgridspec(2, 1)
+    photograph, below = (figure.add_subplot(left[row]) for row in range(2))
+    if view.maps is None:
+        photograph.imshow(view.photograph)
+        photograph.set_axis_off()
+        below.set_axis_off()
+    else:
+        rows, columns = view.photograph.shape[:2]
+        maps = _resized(view.maps[..., top], (rows, columns))
+        whole = np.zeros((rows, columns, len(order)), np.float32)
+        whole[..., top] = maps
+        concept_overlay(view.photograph, whole, top, ranks=ranks, ax=photograph)
+        photograph.set_title("where they are: activation", loc="left", color=INK, fontsize=9)
+        class_map(explanation, ax=below)
+    bars = figure.add_subplot(grid[1])
+    waterfall(view, max_concepts=max_concepts, ranks=ranks, ax=bars)
+    bars.set_xlabel(_score(explanation))
+    _concepts(explanation, figure, grid[2], top, ranks)
+    figure.suptitle(_title(explanation), x=0.01, ha="left", color=INK, fontsize=14)
+    return figure
+
+
+def _resized(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Maps (H, W, k) at the size of the photograph, by nearest pixels."""
+    return maps if maps.shape[:2] == size else shrunk(maps, size)
+
+
+def _score(explanation: ImageExplanation) -> str:
+    predicted, true = explanation.names
+    if explanation.against is None:
+        return f"score of {predicted}"
+    return f"score of {predicted} less that of {true}"
+
+
+def _title(explanation: ImageExplanation) -> str:
+    predicted, true = explanation.names
+    text = f"Predicted as {predicted} (probability {explanation.probability:.2f})"
+    if true is None:
+        return text
+    return f"{text}, which is right" if explanation.right else f"{text}; it is {true}"
+
+
+def _concepts(
+    explanation: ImageExplanation, figure: Figure, place: Any, top: list[int], ranks: list[int]
+) -> None:
+    """A row of crops for each concept, under what it contributes."""
+    rows = place.subgridspec(len(top), 1)
+    for row, concept in enumerate(top):
+        said = "misled the model by" if concept in explanation.misleading else "contributes"
+        ax = figure.add_subplot(rows[row])
+        style = style_of(concept, ranks)
+        left = 0.0
+        for crop in explanation.crops[concept]:
+            width = crop.shape[1] / crop.shape[0]
+            ax.imshow(crop, extent=(left, left + width, 0.0, 1.0))
+            left += width + 0.06
+        phi = explanation.explained.phi[0, concept]
+        ax.set_title(
+            f"{concept_label(concept)} {said} {phi:+.2f}",
+            loc="left",
+            color=INK,
+            fontsize=10,
+            fontweight="bold",
+        )
+        ax.plot([0.0, max(left, 1.0)], [-0.05, -0.05], color=style.color, linewidth=4.0)
+        if not explanation.crops[concept]:
+            ax.text(0.0, 0.5, "its crops cannot be shown", color=MUTED, fontsize=9)
+        ax.set_xlim(0.0, max(left, 1.0))
+        ax.set_ylim(-0.08, 1.0)
+        ax.set_aspect("equal", anchor="W")
+        ax.set_axis_off()

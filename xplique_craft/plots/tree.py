@@ -1,0 +1,239 @@
+"""A tree of concepts: what each is made of, with crops at every branch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from ..tree import TreeBranch, TreeView
+from .style import INK, MUTED, RESIDUAL_COLOR, ConceptStyle, axes_or_new, concept_style
+
+__all__ = ["TreeRow", "concept_tree", "tree_rows"]
+
+INDENT, LABELS, BAR = 0.5, 2.3, 1.5  # widths, in heights of a row with crops
+GAP = 0.06
+SMALL_ROW = 0.42
+
+
+@dataclass(frozen=True)
+class TreeRow:
+    """
+    One line of a drawn tree.
+
+    Parameters
+    ----------
+    depth
+        0 for a concept of the craft.
+    rank
+        Of the concept of the craft it belongs to, by share; None for what no concept explains.
+    branch
+        The concept; None for a line that sums up.
+    text
+        What such a line says.
+    share
+        Of the class score.
+    """
+
+    depth: int
+    rank: int | None
+    branch: TreeBranch | None
+    text: str
+    share: float
+
+
+def tree_rows(view: TreeView, least_share: float = 0.01) -> list[TreeRow]:
+    """
+    The lines of a tree from top to bottom, which together make up every concept that they divide.
+
+    Parameters
+    ----------
+    view
+        The tree.
+    least_share
+        Concepts with a smaller share of the class score, either way, share one line.
+
+    Returns
+    -------
+    rows
+        Each concept is followed by its children, the small ones' sum, and what is not explained.
+    """
+    rows = [
+        row
+        for place, branch in enumerate(view.branches)
+        if _shown(branch, least_share)
+        for row in _below(branch, place, least_share)
+    ]
+    rows += _small(view.branches, 0, None, least_share)
+    rows.append(TreeRow(0, None, None, "not explained", view.left.value))
+    return rows
+
+
+def _shown(branch: TreeBranch, least_share: float) -> bool:
+    return bool(branch.children) or abs(branch.share.value) >= least_share
+
+
+def _small(
+    branches: Sequence[TreeBranch], depth: int, rank: int | None, least_share: float
+) -> list[TreeRow]:
+    small = [branch for branch in branches if not _shown(branch, least_share)]
+    if not small:
+        return []
+    what = f"{len(small)} smaller" if len(small) > 1 else small[0].label
+    return [TreeRow(depth, rank, None, what, sum(branch.share.value for branch in small))]
+
+
+def _below(branch: TreeBranch, rank: int, least_share: float) -> Iterator[TreeRow]:
+    depth = len(branch.path) - 1
+    yield TreeRow(depth, rank, branch, branch.label, branch.share.value)
+    for child in branch.children:
+        if _shown(child, least_share):
+            yield from _below(child, rank, least_share)
+    yield from _small(branch.children, depth + 1, rank, least_share)
+    if branch.left is not None:
+        yield TreeRow(depth + 1, rank, None, "not explained", branch.left.value)
+
+
+def concept_tree(
+    view: TreeView,
+    *,
+    number_of_crops: int = 6,
+    least_share: float = 0.01,
+    ax: Axes | None = None,
+) -> Axes:
+    """
+    A tree of concepts from left to right: name, share of the class score, best crops.
+
+    Parameters
+    ----------
+    view
+        The tree, as `ConceptTree.view(photographs)` gives it.
+    number_of_crops
+        Crops of each concept at most.
+    least_share
+        Concepts with a smaller share of the class score, either way, share one line.
+    ax
+        Where to draw. None: on a new figure.
+
+    Returns
+    -------
+    ax
+        The axes; a row with crops is one unit high. A concept and all below it have one colour.
+    """
+    rows = tree_rows(view, least_share)
+    heights = [1.0 if row.branch is not None and row.branch.crops else SMALL_ROW for row in rows]
+    ends = np.cumsum(heights)
+    deepest = max(row.depth for row in rows)
+    bar_left = INDENT * deepest + LABELS
+    crops_left = bar_left + BAR + 0.75
+    shown = [row.branch.crops[:number_of_crops] for row in rows if row.branch is not None]
+    widths = [sum(_width(crop) + GAP for crop in crops) for crops in shown]
+    width, height = crops_left + max([*widths, 0.0]), float(ends[-1])
+    ax = axes_or_new(ax, 0.95 * width, 0.95 * (height + 0.5))
+    longest = max(abs(row.share) for row in rows) or 1.0
+
+    last: dict[int, float] = {}  # by depth, where the line to the next child starts
+    for row, end, size in zip(rows, ends, heights, strict=True):
+        middle = float(end) - size / 2.0
+        left = INDENT * row.depth
+        if row.depth:
+            corner = left - 0.6 * INDENT
+            top = last[row.depth - 1]
+            ax.plot([corner, corner, left - 0.1], [top, middle, middle], color=MUTED, linewidth=0.9)
+        last[row.depth] = middle + (0.4 if size == 1.0 else 0.14)
+        style = None if row.rank is None else concept_style(row.rank)
+        _draw_text(ax, row, left, middle)
+        _draw_bar(ax, row, style, bar_left, middle, BAR / longest)
+        if row.branch is not None:
+            place = crops_left
+            for crop in row.branch.crops[:number_of_crops]:
+                extent = (place, place + _width(crop), float(end) - GAP, float(end) - size)
+                ax.imshow(crop, extent=extent)
+                place += _width(crop) + GAP
+    ax.set_xlim(-0.1, width)
+    ax.set_ylim(height, -0.45)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    ax.text(
+        0.0,
+        -0.2,
+        f"Class {view.class_id}, {view.layer}: shares of the score above its base",
+        color=INK,
+        fontsize=10.5,
+        va="center",
+    )
+    return ax
+
+
+def _width(crop: np.ndarray) -> float:
+    return (1.0 - GAP) * crop.shape[1] / crop.shape[0]
+
+
+def _draw_text(ax: Axes, row: TreeRow, left: float, middle: float) -> None:
+    if row.branch is None:
+        ax.text(left, middle, row.text, va="center", color=MUTED, fontsize=9)
+        return
+    branch = row.branch
+    tall = bool(branch.crops)
+    ax.text(
+        left,
+        middle - (0.16 if tall else 0.0),
+        branch.label,
+        va="center",
+        color=INK,
+        fontsize=11,
+        fontweight="bold",
+    )
+    notes = [branch.state if not branch.children else f"at {branch.children[0].layer}:"]
+    if branch.of_parent is not None:
+        notes.insert(0, f"at large {branch.at_large.value:.0%}")
+    if tall:
+        ax.text(
+            left,
+            middle + 0.16,
+            "\n".join(notes),
+            va="center",
+            color=MUTED,
+            fontsize=7.5,
+            linespacing=1.25,
+        )
+
+
+def _draw_bar(
+    ax: Axes,
+    row: TreeRow,
+    style: ConceptStyle | None,
+    left: float,
+    middle: float,
+    scale: float,
+) -> None:
+    color, hatch = RESIDUAL_COLOR, ""
+    if style is not None and row.branch is not None:
+        color, hatch = style.color, style.hatch
+    end = left + scale * abs(row.share)
+    lowers = row.share < 0.0  # an empty bar: the concept takes from the score
+    ax.add_patch(
+        Rectangle(
+            (left, middle - 0.13),
+            scale * abs(row.share),
+            0.26,
+            facecolor="none" if lowers else color,
+            hatch=hatch,
+            edgecolor=color if lowers else "white",
+            linewidth=1.2 if lowers else 0.0,
+        )
+    )
+    if row.branch is not None:
+        low, high = row.branch.share.low, row.branch.share.high
+        ends = [left + scale * abs(share) for share in (low, high)]
+        ax.plot(ends, [middle, middle], color=INK, linewidth=1.0)
+        end = float(np.nanmax([end, *ends]))
+    ax.text(
+        end + 0.08,
+        middle,
+        f"{row.share:.1%}",
+        va="center",
+        color=INK if row.branch is not None else MUTED,
+        fontsize=9,
+    )

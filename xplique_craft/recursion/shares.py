@@ -1,0 +1,136 @@
+"""
+What the children of a concept matter for: three scores, one sum each.
+
+With F(m) = the parent's coefficient u_i of h'(sum_j m_j u'_j W'_j + E'), children gated by m,
+
+    for the parent               u_i = F(0) + sum_j phi_j,      F(0) computed by closing all gates
+    for the class, through it    the parent's contribution split in the proportions of the same
+    for the class at large       score - h'(0) = residual part + sum_j phi_j, every path included
+
+Each adds up to the quadrature's gap, which is kept. Shares are ratios of sums over images.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._intervals import bootstrap_ratio
+from ..results import Contributions, Estimate
+
+__all__ = ["NodeShares", "measure_shares", "split_contribution"]
+
+NOTHING = 1e-9  # of the largest coefficient among the images: what is below is an absent parent
+
+
+@dataclass(frozen=True)
+class NodeShares:
+    """
+    What each child matters for, and what the children leave unexplained; 90% intervals over images.
+
+    Parameters
+    ----------
+    of_parent
+        For each child, sum of phi / sum of u_i: its share of the parent's coefficient.
+    through_parent
+        For each child, its share of the class score above its base, through the parent; they and
+        `left_through_parent` add up to the parent's share, to the gap.
+    at_large
+        For each child, its share of the class score above its base, by every path.
+    left_of_parent, left_through_parent, left_at_large
+        The same of what the children do not explain: F(0) for the parent, base included; the
+        residual part for the class at large.
+    unexplained
+        sum of |F(0)| / sum of |F(1)|.
+    gap
+        sum of |gap| / sum of |F(1)|: how much the contributions to the parent fail to add up.
+    number_of_images
+        How many images these numbers come from.
+    """
+
+    of_parent: tuple[Estimate, ...]
+    through_parent: tuple[Estimate, ...]
+    at_large: tuple[Estimate, ...]
+    left_of_parent: Estimate
+    left_through_parent: Estimate
+    left_at_large: Estimate
+    unexplained: float
+    gap: float
+    number_of_images: int
+
+
+def split_contribution(parts: Contributions, amount: np.ndarray) -> Contributions:
+    """
+    An amount divided in the proportions of contributions.
+
+    Parameters
+    ----------
+    parts
+        Of the children for the parent: base + residual + sum_j phi_j + gap = score = F(1).
+    amount
+        (n,): contributions of the parent to something else.
+
+    Returns
+    -------
+    contributions
+        phi, base, residual and gap times amount / F(1), and `amount` as the score. Where the
+        parent is absent, F(1) = 0, there are no proportions: all of the amount is residual.
+    """
+    total = np.asarray(parts.score, np.float64)
+    there = np.abs(total) > NOTHING * np.abs(total).max(initial=0.0)
+    ratio = np.divide(amount, total, out=np.zeros_like(total), where=there)
+    return Contributions(
+        phi=parts.phi * ratio[:, None],
+        base=parts.base * ratio,
+        residual=np.where(there, parts.residual * ratio, amount),
+        score=np.asarray(amount, np.float64),
+        gap=parts.gap * ratio,
+        points=parts.points,
+        exact=parts.exact,
+    )
+
+
+def _share(numerator: np.ndarray, denominator: np.ndarray, seed: int) -> Estimate:
+    """A ratio of sums with its interval; NaN where the denominator's sum is 0."""
+    if denominator.sum() == 0.0:
+        return Estimate(np.nan, np.nan, np.nan)
+    return bootstrap_ratio(numerator, denominator, seed)
+
+
+def measure_shares(
+    of_parent: Contributions,
+    through: Contributions,
+    at_large: Contributions,
+    class_total: np.ndarray,
+    seed: int,
+) -> NodeShares:
+    """
+    Shares of the children from their contributions to the three scores.
+
+    Parameters
+    ----------
+    of_parent, through, at_large
+        Contributions (n, k') on the same n images.
+    class_total
+        (n,): score - h(0) of the class at the layer of the craft.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    shares
+        A share of something whose sum over images is 0 is NaN.
+    """
+    total, large = of_parent.score, at_large.score - at_large.base
+    size = float(np.abs(total).sum()) or float("nan")
+    closed = of_parent.base + of_parent.residual  # F(0), as it was evaluated
+    return NodeShares(
+        of_parent=tuple(_share(phi, total, seed) for phi in of_parent.phi.T),
+        through_parent=tuple(_share(phi, class_total, seed) for phi in through.phi.T),
+        at_large=tuple(_share(phi, large, seed) for phi in at_large.phi.T),
+        left_of_parent=_share(closed, total, seed),
+        left_through_parent=_share(through.base + through.residual, class_total, seed),
+        left_at_large=_share(at_large.residual, large, seed),
+        unexplained=float(np.abs(closed).sum() / size),
+        gap=float(np.abs(of_parent.gap).sum() / size),
+        number_of_images=len(total),
+    )

@@ -1,0 +1,192 @@
+"""`write_comparison`: a comparison of methods in, one HTML file out."""
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..comparison import MEASURES, Comparison, Measure, MethodScores
+from ..plots.compare import blend, drawn_maps, fidelity_curves, method_scores, shrunk, title_of
+from .figures import inline_svg
+from .numbers import interval, number
+from .pictures import jpeg_uri
+
+__all__ = ["write_comparison"]
+
+_PACKAGE = "xplique_craft.report"
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One number of the table."""
+
+    value: str
+    ends: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of the table."""
+
+    title: str
+    concepts: bool
+    seconds: str
+    passes: str
+    cells: list[_Cell | None]
+
+
+def write_comparison(
+    comparison: Comparison,
+    path: str | Path,
+    *,
+    title: str | None = None,
+    max_size_of_image: int = 220,
+) -> Path:
+    """
+    Write one self-contained HTML page: table, scores, curves and maps side by side.
+
+    The page needs no server, no network and no script.
+
+    Parameters
+    ----------
+    comparison
+        What `xplique_craft.compare` returned.
+    path
+        The file to write; folders above it are made.
+    title
+        Of the page. None: made from the class's name.
+    max_size_of_image
+        Longest side of a picture in the file, in pixels. Default 220.
+
+    Returns
+    -------
+    path
+        The file that was written.
+
+    Raises
+    ------
+    TypeError
+        If something else than a `Comparison` is given.
+    ValueError
+        If the size is below 32.
+    OSError
+        If the file cannot be written.
+    """
+    if not isinstance(comparison, Comparison):
+        raise TypeError(
+            "`comparison` must be what `xplique_craft.compare` returns, received "
+            f"{type(comparison).__name__}."
+        )
+    if max_size_of_image < 32:
+        raise ValueError(
+            f"`max_size_of_image` must be at least 32 pixels, received {max_size_of_image}."
+        )
+    measures = [m for m in MEASURES if any(m.key in one.measures for one in comparison.methods)]
+    page = (
+        _environment()
+        .get_template("compare.html.j2")
+        .render(
+            title=title or f"Concept maps and heatmaps of {comparison.class_name}",
+            comparison=comparison,
+            measures=measures,
+            lines=_lines(comparison, measures),
+            lead=_lead(comparison),
+            scores=[_scores(comparison, measure) for measure in measures],
+            curves=[_curves(comparison, key) for key in ("deletion", "insertion")],
+            images=_images(comparison, max_size_of_image),
+            titles=[title_of(method) for method in comparison.methods],
+            css=Markup(_text("page.css") + _text("compare.css")),
+        )
+    )
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"`path` must be a file that can be written ({error.strerror}): choose another place",
+            str(path),
+        ) from error
+    return path
+
+
+def _text(name: str) -> str:
+    return resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader(_PACKAGE, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _lines(comparison: Comparison, measures: list[Measure]) -> list[_Line]:
+    lines = []
+    for method in comparison.methods:
+        cells: list[_Cell | None] = []
+        for measure in measures:
+            found = method.measures.get(measure.key)
+            if found is None:
+                cells.append(None)
+                continue
+            best = method is comparison.best(measure.key)
+            cells.append(_Cell(number(found.value, 3), interval(found, decimals=3), best))
+        passes = "not counted" if method.passes is None else f"{method.passes:,}"
+        seconds = number(method.seconds, 3 if method.seconds < 0.1 else 2)
+        lines.append(_Line(title_of(method), method.output is not None, seconds, passes, cells))
+    return lines
+
+
+def _lead(comparison: Comparison) -> str:
+    """The answer to the question, in two sentences."""
+    parts = []
+    for measure in MEASURES[:2]:
+        if not comparison.concept_maps or not comparison.heatmaps:
+            return ""
+        own, other = (
+            _best(group, measure) for group in (comparison.concept_maps, comparison.heatmaps)
+        )
+        a, b = own.measures[measure.key].value, other.measures[measure.key].value
+        verdict = "better than" if measure.better * (a - b) > 0 else "behind"
+        parts.append(
+            f"{measure.name}: the best concept map has {number(a, 3)}, {verdict} the best heatmap, "
+            f"{other.name}, with {number(b, 3)}, at {number(own.seconds, 3)} s an image against "
+            f"{number(other.seconds, 3)} s."
+        )
+    return " ".join(parts)
+
+
+def _best(methods: list[MethodScores], measure: Measure) -> MethodScores:
+    return max(methods, key=lambda m: measure.better * m.measures[measure.key].value)
+
+
+def _scores(comparison: Comparison, measure: Measure) -> tuple[Measure, Markup]:
+    ax = method_scores(comparison, measure.key)
+    label = f"{measure.name} of every method with its interval over images"
+    return measure, inline_svg(ax, f"scores-{measure.key.replace('_', '-')}", label)
+
+
+def _curves(comparison: Comparison, key: str) -> Markup:
+    ax = fidelity_curves(comparison, key)
+    return inline_svg(ax, f"curves-{key}", f"Mean score of every method over {key}")
+
+
+def _images(comparison: Comparison, side: int) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Of every image: its title, its photograph, and (method, map) pairs."""
+    drawn = [drawn_maps(method) for method in comparison.methods]
+    images = []
+    for place, photograph in enumerate(comparison.photographs):
+        maps = []
+        for method, (values, scale) in zip(comparison.methods, drawn, strict=True):
+            picture = blend(shrunk(photograph, values.shape[1:]), values[place], scale)
+            maps.append((title_of(method), jpeg_uri(picture, side, quality=76)))
+        images.append((comparison.titles[place], jpeg_uri(photograph, side), maps))
+    return images
