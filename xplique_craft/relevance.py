@@ -17,12 +17,9 @@ import numpy as np
 import tensorflow as tf
 from xplique.commons import get_inference_function
 
-from ._compiled import compile_function
 from .factorization import Factorized
-from .gates import Coded
-from .network import Network
 
-__all__ = ["ConceptRelevance", "relevance"]
+__all__ = ["ConceptRelevance"]
 
 
 def _slope(score: Callable[..., Any], head: Any, point: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -31,55 +28,6 @@ def _slope(score: Callable[..., Any], head: Any, point: tf.Tensor, targets: tf.T
         tape.watch(point)
         value = score(head, point, targets)
     return tape.gradient(value, point, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-
-def relevance(
-    coded: Coded, bank: np.ndarray, network: Network, operator: Callable[..., Any] | str | None
-) -> np.ndarray:
-    """
-    Relevance of every concept at every place.
-
-    Parameters
-    ----------
-    coded
-        n images.
-    bank
-        W, (k, c).
-    network
-        The split model.
-    operator
-        Xplique's operator, see `ConceptExplainer`.
-
-    Returns
-    -------
-    relevance
-        (n, ..., k) float32, in units of the score.
-    """
-
-    def make() -> Any:
-        head = network.latent_to_logit
-        score = get_inference_function(head, operator)[0]
-
-        def compiled(
-            gated: tf.Tensor, constant: tf.Tensor, bank: tf.Tensor, targets: tf.Tensor
-        ) -> tf.Tensor:
-            point = tf.ensure_shape(tf.tensordot(gated, bank, 1) + constant, constant.shape)
-            slope = _slope(score, head, point, targets)
-            return gated * tf.tensordot(slope, tf.transpose(bank), 1)
-
-        places, channels = head.input_shape[1:-1], head.input_shape[-1]
-        return compile_function(
-            compiled,
-            [
-                tf.TensorSpec([None, *places, None], tf.float32),
-                tf.TensorSpec([None, *places, channels], tf.float32),
-                tf.TensorSpec([None, channels], tf.float32),
-                tf.TensorSpec([None, None], tf.float32),
-            ],
-        )
-
-    compiled = network.shared(("relevance", operator), make)
-    return compiled(coded.gated, coded.constant, bank, coded.targets).numpy()
 
 
 class ConceptRelevance(keras.layers.Layer):

@@ -40,7 +40,6 @@ from ..maps import (
     resize_sums,
     to_grid,
 )
-from ..relevance import relevance
 from ..splitting import split_model
 from ..streams import Stream
 from .explained import ConceptMaps, check_explainer
@@ -263,7 +262,8 @@ class ConceptAttribution(ConceptExplainer):
 
     def _relevance(self, coded: Coded) -> np.ndarray:
         bank = self.craft.factorized.bank
-        return relevance(coded, bank, self._network(), self.operator)
+        gradient = self._gated_head().gradients(coded, bank, np.ones(1), np.ones(1))
+        return (coded.gated * gradient).numpy()
 
     def _by_explainer(
         self, coded: Coded, images: np.ndarray, chosen: np.ndarray | None
