@@ -32,15 +32,9 @@ chosen in 76.1% and 75.0%.
 Also reported: |F(0)| / F(1), what the children leave of the parent's coefficient unexplained, and
 the gap to which their contributions add up, on the first 40 photographs; and the mixedness.
 
-Added once those numbers were known, to find out why children are not above parents; it changes none
-of them. A concept's best 20 crops are the purest of all its crops, up to 2,400 of them; its children
-are found in the tenth of them that holds most of it. So children are also compared with that tenth:
-20 of its crops, at most one of each photograph, drawn at random (seed 0), in the intruder test and
-in the binary choice; by the judge above, and by an earlier layer of it (squeezenet's `fire5_concat`,
-mobilenet's `conv_pw_7_relu`), which sees what an early layer sees.
+Why the first aim was missed is asked in `recursion_why.py`.
 
     python benchmarks/recursion.py [--output FILE]
-    python benchmarks/recursion.py --reasons [--output FILE]      the addition alone
 """
 
 import argparse
@@ -61,7 +55,6 @@ JUDGES = {
     "mobilenet": ("squeezenet", "fire9_concat"),
     "squeezenet": ("mobilenet", "conv_pw_13_relu"),
 }
-EARLY = {"mobilenet": "conv_pw_7_relu", "squeezenet": "fire5_concat"}  # of the judge
 LOOKED_AT, PHOTOGRAPHS, MEASURED = 200, 80, 40
 CONCEPTS, PARENTS, CHILDREN = 10, 5, 5
 CROPS, TRIALS, SHOWN, SEED = 20, 2000, 5, 0
@@ -99,28 +92,13 @@ def ends(estimate: Any) -> tuple[float, float, float]:
     return estimate.value, estimate.low, estimate.high
 
 
-@dataclass(frozen=True)
-class Reason:
-    """One model, class and judge: children against the crops that were taken apart."""
-
-    model: str
-    class_name: str
-    judge: str
-    taken_apart: tuple[float, float, float]
-    children: tuple[float, float, float]
-    difference: tuple[float, float, float]
-    binary: tuple[float, float, float]
-
-
-def judge_of(kit: Any, model_name: str, *, early: bool = False) -> tuple[Any, Any, str]:
-    """The judge, what prepares pictures for it, and its layer."""
+def judge_of(kit: Any, name: str, layer: str) -> tuple[Any, Any]:
+    """A judge, and what prepares pictures for it."""
     import keras
 
-    name, layer = JUDGES[model_name]
-    layer = EARLY[name] if early else layer
     model = kit.load_model(name)
     embedding = keras.Model(model.input, model.get_layer(layer).output)
-    return embedding, lambda pictures: kit.preprocess(pictures, name), f"{name} {layer}"
+    return embedding, lambda pictures: kit.preprocess(pictures, name)
 
 
 def fitted(model_name: str, class_name: str) -> tuple[Any, Any, np.ndarray, np.ndarray, list[int]]:
@@ -183,7 +161,8 @@ def measure(model_name: str, class_name: str, queue: Any) -> None:
     start = time.perf_counter()
     kit, craft, inputs, pictures, parents = fitted(model_name, class_name)
     share = craft.contributions(inputs).share
-    cluster = clusterer(*judge_of(kit, model_name)[:2], pictures, inputs.shape[1:3])
+    judge, prepare = judge_of(kit, *JUDGES[model_name])
+    cluster = clusterer(judge, prepare, pictures, inputs.shape[1:3])
     concepts = [cluster(boxes) for boxes in best_of(craft)]
     own = [concepts[parent] for parent in parents]
 
@@ -233,49 +212,6 @@ def measure(model_name: str, class_name: str, queue: Any) -> None:
             seconds=time.perf_counter() - start,
         )
     )
-
-
-def measure_reasons(model_name: str, class_name: str, queue: Any) -> None:
-    """Put one `Reason` for each of two judges into the queue, as a list."""
-    from xplique_craft.metrics import binary_choice, difference, intruder_test
-
-    kit, craft, inputs, pictures, parents = fitted(model_name, class_name)
-    best = best_of(craft)
-    nodes = [craft.decompose(parent, number_of_concepts=CHILDREN) for parent in parents]
-    rng = np.random.default_rng(SEED)
-    drawn = []
-    for node in nodes:
-        boxes = node.crops.boxes[rng.permutation(len(node.crops))]
-        _, first = np.unique(boxes[:, 0], return_index=True)
-        drawn.append(boxes[np.sort(first)[:CROPS]])
-    reasons = []
-    settings = {"trials": TRIALS, "seed": SEED}
-    for early in (False, True):
-        judge, prepare, name = judge_of(kit, model_name, early=early)
-        cluster = clusterer(judge, prepare, pictures, inputs.shape[1:3])
-        concepts = [cluster(boxes) for boxes in best]
-        own = [cluster(boxes) for boxes in drawn]
-        others = [joined([c for j, c in enumerate(concepts) if j != p]) for p in parents]
-        children = [[cluster(child.crops.boxes[:CROPS]) for child in n.children] for n in nodes]
-        of_own = intruder_test(own, others, **settings)
-        of_children = intruder_test(
-            [child for family in children for child in family],
-            [other for other, family in zip(others, children, strict=True) for _ in family],
-            **settings,
-        )
-        pairs = [(c, one) for one, family in zip(own, children, strict=True) for c in family]
-        reasons.append(
-            Reason(
-                model_name,
-                class_name,
-                name,
-                ends(of_own.accuracy),
-                ends(of_children.accuracy),
-                ends(difference(of_children, of_own)),
-                ends(binary_choice(pairs, shown=SHOWN, **settings).accuracy),
-            )
-        )
-    queue.put(reasons)
 
 
 def written(value: tuple[float, float, float], sign: str = "") -> str:
@@ -340,6 +276,8 @@ def report(rows: list[Row]) -> str:
             "75.0%.",
             table,
             "Not as was aimed at:\n\n" + "\n".join(missed) if missed else "All as was aimed at.",
+            "Against the crops that they were found in, not their concept's best, see "
+            "`recursion_why.md`.",
             f"Children with crops of fewer than {FEWEST} photographs, left out: {left_out}.",
             "What the children leave unexplained of their parent, |F(0)| / F(1):",
             details,
@@ -349,67 +287,32 @@ def report(rows: list[Row]) -> str:
     )
 
 
-def report_reasons(reasons: list[Reason]) -> str:
-    """What was added afterwards, as Markdown."""
-    table = markdown_table(
-        [
-            "model",
-            "class",
-            "judge",
-            "intruder, crops taken apart",
-            "intruder, children",
-            "difference",
-            "binary choice",
-        ],
-        [
-            [
-                reason.model,
-                reason.class_name,
-                reason.judge,
-                written(reason.taken_apart),
-                written(reason.children),
-                written(reason.difference, "+"),
-                written(reason.binary),
-            ]
-            for reason in reasons
-        ],
-    )
-    above = sum(reason.difference[0] > 0.0 for reason in reasons)
-    return "\n\n".join(
-        [
-            "## Why: added once the above was known",
-            "A concept's best 20 crops, of up to 2,400, are its purest; children are found in the "
-            "tenth that holds most of it. Against 20 crops drawn at random from that tenth, children "
-            f"are above in {above} of {len(reasons)} cases:",
-            table,
-        ]
-    )
-
-
-def main() -> None:
-    """Measure every model and class, each in a process of its own, and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-    parser.add_argument("--output", type=Path, help="a Markdown file; printed without one")
-    parser.add_argument("--reasons", action="store_true", help="only what was added afterwards")
-    arguments = parser.parse_args()
-    load_kit()
+def in_processes(target: Any) -> list[Any]:
+    """What a target puts into its queue for each model and class, in a process of its own each."""
     context = multiprocessing.get_context("spawn")
-    found: list[Any] = []
+    found = []
     for model_name in MODELS:
         for class_name in CLASSES:
             queue = context.Queue()
-            target = measure_reasons if arguments.reasons else measure
             process = context.Process(target=target, args=(model_name, class_name, queue))
             process.start()
             while process.is_alive() and queue.empty():
                 process.join(1.0)
             if queue.empty():
                 sys.exit(f"{model_name}, {class_name}: the process ended without a result.")
-            result = queue.get()
-            found += result if arguments.reasons else [result]
+            found.append(queue.get())
             process.join()
             print(f"{model_name}, {class_name}: done", flush=True)
-    text = (report_reasons(found) if arguments.reasons else report(found)) + "\n"
+    return found
+
+
+def main() -> None:
+    """Measure every model and class and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--output", type=Path, help="a Markdown file; printed without one")
+    arguments = parser.parse_args()
+    load_kit()
+    text = report(in_processes(measure)) + "\n"
     if arguments.output is None:
         print(text)
     else:

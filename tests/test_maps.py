@@ -8,7 +8,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
-from xplique_craft.maps import activation_maps, class_maps, grid_of, resize_maps, to_grid
+from xplique_craft.maps import (
+    activation_maps,
+    class_maps,
+    explained_shares,
+    grid_of,
+    resize_maps,
+    resize_sums,
+    to_grid,
+)
 
 SIZE = (32, 64)
 # image -> (top, left, side, concept); far from the diagonal, so that a transposed map would show
@@ -148,6 +156,28 @@ def test_height_stays_height() -> None:
 @pytest.mark.parametrize("size", [(7, 7), (14, 10), (224, 100)])
 def test_a_constant_stays_constant(size: tuple[int, int]) -> None:
     assert_allclose(resize_maps(np.full((2, 7, 5, 3), 0.7, np.float32), size), 0.7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(14, 10), (17, 23), (227, 100)])
+def test_what_sums_keeps_its_sum_at_any_size(size: tuple[int, int]) -> None:
+    """Also where cells do not divide pixels; where they do, nothing is changed."""
+    maps = np.random.default_rng(0).standard_normal((2, 7, 5, 1))
+    resized = resize_sums(maps, size)
+    assert resized.shape == (2, *size, 1)
+    total = maps.sum(axis=(1, 2, 3))
+    assert_allclose(resized.mean(axis=(1, 2, 3)) * 35, total, rtol=1e-4, atol=1e-5)
+    plain = resize_maps(maps.astype(np.float32), size)
+    assert np.abs(resized - plain).max() < 0.15 * np.abs(plain).max()
+    if size == (14, 10):
+        assert_allclose(resized, plain, atol=1e-6)
+
+
+def test_shares_of_an_explainers_maps_by_hand() -> None:
+    """Above the least, or above 0; evenly where there is nothing."""
+    maps = np.array([[3.0, 1.0, 2.0, 1.0], [-3.0, 1.0, 0.0, 3.0], [5.0] * 4, [-1.0] * 4])
+    shares = explained_shares(maps.T.reshape(1, 2, 2, 4).astype(np.float32))
+    expected = [[2 / 3, 0, 1 / 3, 0], [0, 0.25, 0, 0.75], [0.25] * 4, [0.25] * 4]
+    assert_allclose(shares.reshape(4, 4).T, expected, atol=1e-6)
 
 
 def test_activation_maps_by_hand() -> None:

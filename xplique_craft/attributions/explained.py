@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -133,9 +133,16 @@ class ConceptMaps:
         maps
             (n, H, W, 1) float32.
         """
-        explainer = self._explainer(weights)
+        explainer, of_concepts = self._explainer(weights), of_concepts.astype(np.float32)
         with seeded(self.craft.seed, explainer):
-            return _one_map(explainer, images, of_concepts.astype(np.float32))
+            if not self.shared:
+                return _one_map(explainer, images, of_concepts)
+            evaluate = self._evaluate(weights)
+            maps = [
+                shared_maps(explainer, image[None], partial(_weighted, evaluate, row[:, None]))
+                for image, row in zip(images, of_concepts, strict=True)
+            ]
+            return np.concatenate(maps)
 
     def _encoder(self, weights: np.ndarray | None) -> keras.Model:
         """Images -> (n, k), made once: mean coefficients, or relevance for a target."""
@@ -207,6 +214,11 @@ class ConceptMaps:
                 "explains the part of the model before that layer, with the concepts as its "
                 "outputs; its arguments are explainer_args."
             ) from error
+
+
+def _weighted(evaluate: Any, of_concepts: np.ndarray, images: tf.Tensor) -> tf.Tensor:
+    """(n, 1): the concepts' scores (n, k) as one, by weights (k, 1)."""
+    return tf.matmul(evaluate(images), of_concepts)
 
 
 def _key(weights: np.ndarray | None) -> bytes:

@@ -1,0 +1,140 @@
+"""Concept attribution on real models: every explainer, sums, costs, randomised models."""
+
+import time
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import planted
+import pytest
+import tensorflow as tf
+import xplique.attributions
+from xplique import metrics
+from xplique.attributions import GradCAM
+
+import xplique_craft as xc
+from xplique_craft.attributions import ConceptAttribution
+from xplique_craft.factorization import NMF
+
+pytestmark = pytest.mark.slow
+
+MODELS = ("mobilenet", "squeezenet")
+CONCEPTS = 10
+EXPLAINERS: dict[str, dict[str, Any]] = {
+    "DeconvNet": {},
+    "GradCAM": {},
+    "GradCAMPP": {},
+    "GradientInput": {},
+    "GuidedBackprop": {},
+    "HsicAttributionMethod": {"grid_size": 7, "nb_design": 50},
+    "IntegratedGradients": {"steps": 8},
+    "KernelShap": {"nb_samples": 50},
+    "Lime": {"nb_samples": 50},
+    "Occlusion": {"patch_size": 56, "patch_stride": 28},
+    "Rise": {"nb_samples": 60},
+    "Saliency": {},
+    "SmoothGrad": {"nb_samples": 4},
+    "SobolAttributionMethod": {"grid_size": 5, "nb_design": 2},
+    "SquareGrad": {"nb_samples": 4},
+    "VarGrad": {"nb_samples": 4},
+}
+SHARED = ("HsicAttributionMethod", "Occlusion", "Rise", "SobolAttributionMethod")
+
+
+class Real(NamedTuple):
+    """A craft of real photographs, and others of the class."""
+
+    craft: xc.Craft
+    images: np.ndarray
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def real(request: pytest.FixtureRequest, realkit: ModuleType) -> Real:
+    name = request.param
+    photographs = realkit.load_images("tench", 24, size=realkit.INPUT_SIZE[name])
+    images = realkit.preprocess(photographs, name)
+    split = xc.split_model(realkit.load_model(name), realkit.SPLIT_LAYERS[name][0])
+    craft = xc.Craft.from_model(split, None, CONCEPTS, 16, factorizer=NMF(max_iter=50))
+    craft.fit(images[:16], realkit.class_index("tench"))
+    return Real(craft, images[16:])
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_every_explainer_runs(real: Real, name: str) -> None:
+    """On the encoder, and inside of concept attribution."""
+    image = real.images[:1]
+    make, settings = getattr(xplique.attributions, name), EXPLAINERS[name]
+    targets = planted.one_hot([1], CONCEPTS)
+    alone = np.asarray(make(real.craft.encoder, **settings).explain(image, targets))
+    assert alone.shape == (1, *image.shape[1:3], 1)
+    attribution = ConceptAttribution(real.craft, make, settings or None)
+    maps = attribution.explain_concepts(image, [0, 1])
+    assert maps.shape == (1, *image.shape[1:3], 2)
+    assert np.isfinite(maps).all()
+    assert (np.ptp(maps, axis=(1, 2)) > 0.0).all()
+    assert np.abs(maps[..., 0] - maps[..., 1]).max() > 0.0
+    assert attribution.runs_once_a_concept == (name not in SHARED)
+
+
+def test_fem_says_why_it_cannot(real: Real) -> None:
+    with pytest.raises(ValueError, match="FEM asks of no target"):
+        ConceptAttribution(real.craft, xplique.attributions.FEM)
+
+
+@pytest.mark.parametrize("output", ["activation", "relevance"])
+def test_class_maps_add_up(real: Real, output: str) -> None:
+    """To 1e-3 resized, where cells do not divide pixels (squeezenet) too."""
+    found = real.craft.contributions(real.images)
+    maps = ConceptAttribution(real.craft, output=output).explain(real.images).numpy()
+    cells = np.prod(real.craft.network.latents(real.images[:1]).shape[1:3])
+    total, sums = found.phi.sum(axis=1), maps.mean(axis=(1, 2, 3)) * cells
+    if output == "activation" or real.craft.network.affine_head:
+        assert (np.abs(sums - total) <= 1e-3 * np.abs(total)).all()
+    else:  # first order: the head of squeezenet is a ReLU, which is homogeneous but for its bias
+        assert (np.abs(sums - total) <= 0.05 * np.abs(total)).all()
+
+
+def seconds(function: Any, runs: int = 4) -> float:
+    """The least of several runs, after one that makes what is made only once."""
+    function()
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_all_maps_cost_no_more_than_about_one(real: Real, name: str) -> None:
+    """Ten concepts at most 1.3 times what Xplique takes for one of them."""
+    image = real.images[:1]
+    make, settings = getattr(xplique.attributions, name), EXPLAINERS[name]
+    one = make(real.craft.encoder, **settings)
+    every = ConceptAttribution(real.craft, make, settings)
+    targets = planted.one_hot([0], CONCEPTS)
+    single = seconds(lambda: one.explain(image, targets))
+    assert seconds(lambda: every.explain_concepts(image)) <= 1.3 * single
+
+
+def test_the_default_map_costs_about_a_gradcam(real: Real) -> None:
+    targets = planted.one_hot([real.craft.class_id] * len(real.images), 1000)
+    cam = GradCAM(real.craft.model, conv_layer=real.craft.layer)
+    own = ConceptAttribution(real.craft)
+    limit = 2.0 * seconds(lambda: cam.explain(real.images, targets))
+    assert seconds(lambda: own.explain(real.images, targets)) <= limit
+
+
+def test_randomised_models_change_the_maps(real: Real) -> None:
+    """As they change GradCAM's, made anew of the randomised clone."""
+    targets = planted.one_hot([real.craft.class_id] * 2, 1000)
+    images, attribution = real.images[:2], ConceptAttribution(real.craft)
+    metric = metrics.ModelRandomizationMetric(real.craft.model, images, targets)
+    score = metric(attribution)
+    other = tf.keras.models.clone_model(real.craft.model)
+    other.set_weights(real.craft.model.get_weights())
+    tf.random.set_seed(42)
+    metrics.ProgressiveLayerRandomization(0.25).randomize(other)
+    pairs = zip(real.craft.model.get_weights(), other.get_weights(), strict=True)
+    assert sum(np.abs(before - after).max() > 0.0 for before, after in pairs) > 0
+    assert score < 0.95
