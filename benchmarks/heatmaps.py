@@ -75,7 +75,7 @@ def measure(task: tuple[str, str, tuple[str, ...]]) -> tuple[str, str, Any]:
         FIXED: ConceptAttribution(craft, Occlusion, patches, output="relevance"),
         DETAILED: ConceptAttribution(craft, detail=DETAIL),
     }
-    found = compare(craft, held_out, methods=methods, few=0, class_name=class_name)
+    found = compare(craft, held_out, methods=methods, few=0, nb_subsets=100)
     return model_name, class_name, found
 
 

@@ -210,7 +210,9 @@ def test_constant_scores(constant: tuple[xc.Craft, np.ndarray], method: str, wei
     """Zeros, or the score itself where importances are scores; never NaN, and a warning."""
     craft, images = constant
     explainer = xi.METHODS[method](craft, **({"noise": 0.05} if method == "smooth grad" else {}))
-    with pytest.warns(UserWarning, match=r"importances of 2 of 2 images are .* does not depend on the concepts"):
+    with pytest.warns(
+        UserWarning, match=r"importances of 2 of 2 images are .* does not depend on the concepts"
+    ):
         found = explainer.explain(images, np.full((2, 1), weight))
     expected = 3.0 * weight if method == "rise" else 0.0
     assert_allclose(found, np.full((2, 3), expected), atol=1e-6)

@@ -168,8 +168,8 @@ def test_what_is_left_is_said(page: Elements) -> None:
 
 def test_facts_in_words(page: Elements) -> None:
     facts = [" ".join(item["text"].split()) for item in page.all("span", "branch-facts")]
-    assert facts[0] == "mixedness 0.42 · taken apart at conv3 · 12.5% of it not explained · sums " + (
-        "miss 0.4%"
+    assert facts[0] == (
+        "mixedness 0.42 · taken apart at conv3 · 12.5% of it not explained · sums miss 0.4%"
     )
     assert facts[2] == "50.0% of C2.1 · 27.0% of the score by every path · mixedness 0.03"
     assert any(fact.endswith("share below 6%") for fact in facts)

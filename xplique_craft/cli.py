@@ -186,6 +186,12 @@ def explain(
             help="One side of crops, in pixels; default: several, up to the whole picture.", min=1
         ),
     ] = None,
+    tree_depth: Annotated[
+        int,
+        typer.Option(
+            help="Take mixed concepts apart at earlier layers, so many times; takes minutes.", min=0
+        ),
+    ] = 0,
     batch_size: Annotated[int, typer.Option(help="Pictures run at a time.", min=1)] = 64,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
@@ -274,6 +280,7 @@ def explain(
         class_name=class_name,
         class_names=class_names,
         titles=names,
+        tree_depth=tree_depth,
         held_out=held_out or None,
         model_name=model.stem,
     )

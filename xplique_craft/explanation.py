@@ -18,6 +18,7 @@ from ._checks import check_class_id, check_positive_int
 from .craft import Craft
 from .importance import SobolImportance
 from .maps import activation_maps, has_places
+from .representatives import best_crops, cut_picture
 from .results import (
     ClassExplanation,
     ConceptCard,
@@ -28,7 +29,7 @@ from .results import (
 from .sampling import describe_patch_size
 from .streams import Stream
 
-__all__ = ["best_crops", "explain_class"]
+__all__ = ["explain_class"]
 
 FEWEST_IMAGES = 2
 STABLE_IMAGES = 20  # images from which on the concepts of a class hardly change
@@ -49,6 +50,7 @@ def explain_class(
     number_of_crops: int = 6,
     number_of_views: int = 6,
     nb_design: int = 128,
+    tree_depth: int = 0,
 ) -> ClassExplanation:
     """
     Explain a class from its photographs: select, hold out, fit, measure, collect.
@@ -86,6 +88,9 @@ def explain_class(
         Photographs shown.
     nb_design
         Points of the Sobol design where the head is not affine.
+    tree_depth
+        How many times in a row concepts are taken apart at earlier layers, see `Craft.grow`; 0 for
+        no tree. It takes minutes.
 
     Returns
     -------
@@ -107,6 +112,7 @@ def explain_class(
     check_positive_int("number_of_crops", number_of_crops)
     check_positive_int("number_of_views", number_of_views)
     check_positive_int("nb_design", nb_design, minimum=2)
+    check_positive_int("tree_depth", tree_depth, minimum=0)
     if class_names is not None and len(class_names) != craft.network.number_of_classes:
         raise ValueError(
             f"class_names must name the model's {craft.network.number_of_classes} classes, "
@@ -141,6 +147,9 @@ def explain_class(
             craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
         ).summary(images[rows], class_id)
         mean_coefficients, coefficients = _encode(craft, images[rows], number_of_views)
+        tree = None
+        if tree_depth:
+            tree = craft.grow(depth=tree_depth).view(pictures[fit_rows], number_of_crops)
         maps = None
         if has_places(coefficients.shape, images.shape[1:3]):
             scaled = activation_maps(
@@ -169,7 +178,7 @@ def explain_class(
                 float(importance.estimation_interval[j, 1]),
             ),
             crops=[
-                _cut(pictures[fit_rows[box[0]]], box[1:], images.shape[1:3])
+                cut_picture(pictures[fit_rows[box[0]]], box[1:], images.shape[1:3])
                 for box in crops.boxes[best[j]]
             ],
             crop_coefficients=crops_u[best[j], j].tolist(),
@@ -208,35 +217,8 @@ def explain_class(
         cards=cards,
         images=views,
         notes=notes,
+        tree=tree,
     )
-
-
-def best_crops(boxes: np.ndarray, crops_u: np.ndarray, number: int) -> list[np.ndarray]:
-    """
-    The crops with the largest coefficients of each concept, at most one of each image.
-
-    Parameters
-    ----------
-    boxes
-        (m, 5): image, top, left, height, width.
-    crops_u
-        (m, k).
-    number
-        At most so many.
-
-    Returns
-    -------
-    best
-        For each concept, indices of crops, best first; none whose coefficient is 0 or below, so
-        of a concept with two ends only the positive one is shown.
-    """
-    best = []
-    for u in crops_u.T:
-        order = np.argsort(-u, kind="stable")
-        order = order[u[order] > 0.0]
-        _, first = np.unique(boxes[order, 0], return_index=True)
-        best.append(order[np.sort(first)[:number]])
-    return best
 
 
 def _array(images: Any) -> np.ndarray:
@@ -326,14 +308,6 @@ def _titles(titles: Sequence[str] | None, number: int) -> list[str]:
     if len(titles) != number:
         raise ValueError(f"titles must name {number} images, received {len(titles)} names.")
     return [str(title) for title in titles]
-
-
-def _cut(picture: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A crop of the picture, whose size may differ from that of the image the box refers to."""
-    high, wide = picture.shape[0] / size[0], picture.shape[1] / size[1]
-    top, left, height, width = box
-    bottom, right = round((top + height) * high), round((left + width) * wide)
-    return picture[round(top * high) : bottom, round(left * wide) : right]
 
 
 def _versions() -> dict[str, str]:

@@ -18,9 +18,9 @@ import tensorflow as tf
 
 from ._checks import ClassDifference, check_class_id, check_positive_int
 from .attributions import ConceptAttribution
-from .explanation import best_crops
 from .image_explanation import ImageExplanation
 from .maps import activation_maps, has_places
+from .representatives import best_crops
 from .streams import Stream
 
 if TYPE_CHECKING:

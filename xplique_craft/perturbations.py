@@ -20,7 +20,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from xplique.attributions import HsicAttributionMethod, Occlusion, Rise, SobolAttributionMethod
-from xplique.attributions.global_sensitivity_analysis.hsic_estimators import HsicEstimator
+from xplique.attributions.global_sensitivity_analysis.hsic_estimators import (
+    BinaryEstimator,
+    HsicEstimator,
+    RbfEstimator,
+    SobolevEstimator,
+)
 
 __all__ = ["SHARED", "shared_maps", "shares_perturbations"]
 
@@ -153,7 +158,7 @@ def _hsic(
     number, grid = len(explainer.masks), explainer.masks.shape[1:3]
     kernels = _mask_kernels(explainer.estimator, explainer.masks)
     for scores in _outputs(explainer, images, evaluate):
-        columns = tf.unstack(tf.cast(scores, tf.float32), axis=1)
+        columns = np.asarray(scores, np.float32).T
         centred = np.stack(
             [_centred(_output_kernel(explainer.estimator, column)) for column in columns], axis=-1
         )
@@ -162,9 +167,13 @@ def _hsic(
         yield _on_grid(np.nan_to_num(found).reshape(*grid, -1), images.shape[1:3])
 
 
-def _output_kernel(estimator: HsicEstimator, column: tf.Tensor) -> np.ndarray:
-    """L, (m, m), of one concept's scores (m,)."""
-    return estimator.output_kernel_func(column[:, None], column[None]).numpy()
+def _output_kernel(estimator: HsicEstimator, column: np.ndarray) -> np.ndarray:
+    """L, (m, m), of one concept's scores (m,): Gaussian, as wide as their median."""
+    if type(estimator) not in (BinaryEstimator, RbfEstimator, SobolevEstimator):
+        column = tf.convert_to_tensor(column)
+        return estimator.output_kernel_func(column[:, None], column[None]).numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):  # see where the maps are made
+        return np.exp(-((column[:, None] - column) ** 2) / (2.0 * np.median(column) ** 2))
 
 
 def _mask_kernels(estimator: HsicEstimator, masks: tf.Tensor) -> np.ndarray:
