@@ -262,6 +262,7 @@ def whole(kit: Any) -> str:
 # ----------------------------------------------------------------------------------------- layers
 def layers(kit: Any) -> str:
     from xplique_craft.gates import GatedHead, _Compiled
+    from xplique_craft.network import Network
 
     rows = []
     for name, layer in EARLIER:
@@ -269,8 +270,9 @@ def layers(kit: Any) -> str:
         coded, bank = coded_of(craft, images), craft.factorized.bank
         gates = np.random.default_rng(0).random((8, 64, 25)).astype(np.float32)
         taken = GatedHead(craft.network, None, 64)
-        plain = GatedHead(craft.network, None, 64)
-        plain._compiled = _Compiled(craft.network, None, taken_apart=False)
+        other = Network(craft.input_to_latent_model, craft.latent_to_logit_model)
+        other.share(None, _Compiled(other, None, taken_apart=False))
+        plain = GatedHead(other, None, 64)
 
         def predicted(craft: Any = craft, coded: Any = coded, gates: np.ndarray = gates) -> None:
             for u, masks in zip(coded.u.numpy(), gates, strict=True):

@@ -13,6 +13,8 @@ from reference import unit_rows
 
 import xplique_craft as xc
 
+pytestmark = pytest.mark.slow  # all of Xplique's explainers; the others run by default
+
 SIZE = (16, 24)
 EXPLAINERS: dict[str, dict[str, Any]] = {
     "DeconvNet": {},

@@ -61,7 +61,9 @@ def real(request: pytest.FixtureRequest, realkit: ModuleType) -> Real:
     return Real(craft, images[16:])
 
 
+# Of Lime and KernelShap, which find very many superpixels in squeezenet's pixels.
 @pytest.mark.filterwarnings("ignore:The current input got a number of interpretable features")
+@pytest.mark.filterwarnings("ignore:All similarities are zero")
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_every_explainer_runs(real: Real, name: str) -> None:
     """On the encoder, and inside of concept attribution."""

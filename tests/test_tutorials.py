@@ -66,6 +66,7 @@ def test_it_is_committed_as_it_was_written(path: Path) -> None:
     assert [line for line in lines if len(line) > 100] == []
 
 
+@pytest.mark.slow
 def test_first_concepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = _run(FOLDER / "1-first-concepts.ipynb", tmp_path, monkeypatch)
     text = _text(notebook)
@@ -97,6 +98,7 @@ def test_first_concepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert text.rstrip().splitlines()[-1].startswith("wrote demo-report")
 
 
+@pytest.mark.slow
 def test_importance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = _run(FOLDER / "2-importance.ipynb", tmp_path, monkeypatch)
     text = _text(notebook)
