@@ -144,6 +144,7 @@ def test_several_channels_are_averaged(one: xc.Craft, images: np.ndarray) -> Non
 
 
 # ----------------------------------------------------------------------------------------- draws
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWING)
 def test_draws_are_those_of_the_seed(one: xc.Craft, images: np.ndarray, name: str) -> None:
     """Whatever was drawn before; the same for every concept; the user's generators go on."""
@@ -346,6 +347,7 @@ def test_relevance_of_several_targets(one: xc.Craft, images: np.ndarray) -> None
         assert np.abs(both[:1] - attribution.explain_concepts(images[:1], targets=2)).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["DeconvNet", "Rise", "SmoothGrad"])
 def test_explainers_of_relevance(one: xc.Craft, images: np.ndarray, name: str) -> None:
     """Those that clone the model, that share perturbations, and that draw, too."""
@@ -356,6 +358,7 @@ def test_explainers_of_relevance(one: xc.Craft, images: np.ndarray, name: str) -
 
 
 # ---------------------------------------------------------------------------------- other models
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "output"),
     [

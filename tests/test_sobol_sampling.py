@@ -46,6 +46,7 @@ class Recorded:
         return self.gates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_samplers_and_estimators_of_xplique(sampler: str, estimator: str) -> None:
