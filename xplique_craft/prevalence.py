@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._checks import ClassDifference, one_hot
+from ._checks import ClassDifference
 from ._intervals import proportion
+from .importance import IntegratedGradientsImportance
 from .importance.base import ImportanceMethod
 from .results import Prevalence
-from .streams import Stream
 
 if TYPE_CHECKING:
     from .concept_model import ConceptModel
@@ -72,18 +72,14 @@ def measure_prevalence(
             f"labels must be a class index or one for each image, received {labels!r}."
         )
     if explainer is None:
-        importances = craft.contributions(inputs, labels).phi
-    else:
-        importances = explainer.explain(inputs, labels)
-    stream = Stream(inputs, craft.network.input_shape, craft.batch_size)
-    predicted = np.concatenate(
-        [
-            craft.network.logits(craft.network.latents(batch.images)).numpy().argmax(axis=1)
-            for batch in stream.progress("predictions", craft.verbose)
-        ]
-    )
-    correct = one_hot(labels, len(predicted), craft.network.number_of_classes, "labels")
-    correct = correct[np.arange(len(predicted)), predicted] == 1.0
+        explainer = IntegratedGradientsImportance(craft, batch_size=craft.batch_size)
+    head = explainer._gated_head()
+    found, right = [], []
+    for coded in explainer._coded(inputs, labels, "prevalence"):
+        found.append(explainer._batch(coded, head, intervals=False).values)
+        predicted = head.network.logits(coded.activations).numpy().argmax(axis=1)
+        right.append(coded.targets[np.arange(len(predicted)), predicted] == 1.0)
+    importances, correct = np.concatenate(found), np.concatenate(right)
     most = np.where(importances.max(axis=1) > 0.0, importances.argmax(axis=1), -1)
     concepts = range(importances.shape[1])
     return Prevalence(
