@@ -9,10 +9,23 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ._console import chosen_layer, input_shape, load_model
-from ._labels import find_class, read_labels
-from ._options import Baseline, FactorizerName, Resize
-from ._pictures import Preprocessing, read_pictures
+from ._console import chosen_layer, read_task
+from ._options import (
+    Baseline,
+    BatchSizeOption,
+    ClassOption,
+    ConceptsOption,
+    FactorizerName,
+    FolderArgument,
+    LabelsOption,
+    LayerOption,
+    ModelArgument,
+    QuietOption,
+    Resize,
+    ResizeOption,
+    SeedOption,
+    SizeOption,
+)
 
 __all__ = ["compare"]
 
@@ -21,14 +34,9 @@ FEWEST = 2
 
 
 def compare(
-    model: Annotated[Path, typer.Argument(help="The saved model, a .keras file.", metavar="MODEL")],
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of pictures of the class.", metavar="IMAGES_FOLDER")
-    ],
-    class_word: Annotated[
-        str,
-        typer.Option("--class", help="Class to explain: its index, or its name in --labels."),
-    ],
+    model: ModelArgument,
+    folder: FolderArgument,
+    class_word: ClassOption,
     output: Annotated[Path, typer.Option(help="Folder to write compare.html into.")],
     methods: Annotated[
         str,
@@ -37,11 +45,8 @@ def compare(
     images: Annotated[
         int, typer.Option(help="Pictures to compare on at most; more take longer.", min=1)
     ] = 16,
-    layer: Annotated[
-        str | None,
-        typer.Option(help="Where to cut the model; default: the one `layers` marks with *."),
-    ] = None,
-    concepts: Annotated[int, typer.Option(help="How many concepts to find.", min=1)] = 10,
+    layer: LayerOption = None,
+    concepts: ConceptsOption = 10,
     factorizer: Annotated[
         FactorizerName, typer.Option(help="How concepts are found, as in `explain`.")
     ] = FactorizerName.nmf,
@@ -53,25 +58,16 @@ def compare(
         str,
         typer.Option(help="What the model was trained on, as in `explain`.", metavar="SPEC"),
     ] = "none",
-    resize: Annotated[
-        Resize,
-        typer.Option(help="Other shapes: keep the centre (crop), or everything, out of shape."),
-    ] = Resize.crop,
-    size: Annotated[
-        str | None,
-        typer.Option(help="Size of the pictures, for a model that leaves it open.", metavar="HxW"),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="Names of the classes: one a line, or JSON, ImageNet's form included."),
-    ] = None,
+    resize: ResizeOption = Resize.crop,
+    size: SizeOption = None,
+    labels: LabelsOption = None,
     held_out: Annotated[
         float,
         typer.Option(help="Share of the pictures to compare on; the rest finds concepts.", max=0.9),
     ] = 0.3,
-    batch_size: Annotated[int, typer.Option(help="Pictures run at a time.", min=1)] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    batch_size: BatchSizeOption = 64,
+    seed: SeedOption = 0,
+    quiet: QuietOption = False,
 ) -> None:
     """
     Compare concept maps with heatmaps, on a folder of pictures of one class.
@@ -99,26 +95,23 @@ def compare(
       xplique-craft compare model.keras tench/ --class 0 --preprocess tf \\
           --methods GradCAM,Occlusion,ConceptActivation --output page
     """
-    preprocessing = Preprocessing.from_spec(preprocess)
-    known = read_labels(labels) if labels else None
-    class_id, class_name = find_class(class_word, known)
-    loaded = load_model(model)
-    height, width, channels = input_shape(loaded, size)
-    if class_id >= loaded.output_shape[-1]:
-        raise ValueError(
-            f"class must be below the model's number of outputs, {loaded.output_shape[-1]}, not "
-            f"{class_id}."
-        )
-    pictures, names = read_pictures(
-        folder, (height, width), resize.value, channels=channels, verbose=not quiet
+    task = read_task(
+        model,
+        folder,
+        class_word,
+        labels,
+        preprocess=preprocess,
+        resize=resize,
+        size=size,
+        verbose=not quiet,
     )
+    loaded, class_id, inputs = task.model, task.class_id, task.inputs
     output.mkdir(parents=True, exist_ok=True)
 
     from .comparing import compare as compare_methods
     from .craft import Craft
     from .report import write_comparison
 
-    inputs = preprocessing(pictures)
     logits = loaded.predict(inputs, batch_size=batch_size, verbose=0)
     rows = np.flatnonzero(logits.argmax(axis=1) == class_id)
     fitted, measured = _divided(rows, held_out, images, seed, len(inputs))
@@ -137,9 +130,9 @@ def compare(
         craft,
         inputs[measured],
         methods=_methods(methods),
-        photographs=pictures[measured],
-        titles=[names[row] for row in measured],
-        class_name=class_name,
+        photographs=task.pictures[measured],
+        titles=[task.names[row] for row in measured],
+        class_name=task.class_name,
         model_name=model.stem,
         batch_size=batch_size,
         seed=seed,

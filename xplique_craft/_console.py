@@ -8,11 +8,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+import numpy as np
 import typer
 
-from ._options import FactorizerName
+from ._labels import find_class, read_labels
+from ._options import FactorizerName, Resize
+from ._pictures import Preprocessing, read_pictures
 
 if TYPE_CHECKING:
     from .results import ClassExplanation
@@ -26,6 +29,7 @@ __all__ = [
     "names_of_classes",
     "plain_messages",
     "print_summary",
+    "read_task",
 ]
 
 FEW_PICTURES = 10
@@ -139,6 +143,62 @@ def chosen_layer(model: Any, factorizer: FactorizerName) -> str:
         )
     typer.echo(f"Cut at {best.name} (--layer takes another).")
     return best.name
+
+
+class Task(NamedTuple):
+    """
+    What a command is to explain.
+
+    Parameters
+    ----------
+    model
+        The Keras model.
+    pictures, inputs
+        uint8 (n, H, W, channels) as people look at them, and as the model takes them.
+    names
+        n names of the pictures.
+    class_id, class_name
+        The class, its name None where it is not known.
+    labels
+        Names of the classes by index; None where there are none.
+    """
+
+    model: Any
+    pictures: np.ndarray
+    inputs: np.ndarray
+    names: list[str]
+    class_id: int
+    class_name: str | None
+    labels: dict[int, list[str]] | None
+
+
+def read_task(
+    model: Path,
+    folder: Path,
+    class_word: str,
+    labels: Path | None,
+    *,
+    preprocess: str,
+    resize: Resize,
+    size: str | None,
+    verbose: bool,
+) -> Task:
+    """The model, the class and the pictures of a command's arguments, the cheapest check first."""
+    preprocessing = Preprocessing.from_spec(preprocess)
+    known = read_labels(labels) if labels else None
+    class_id, class_name = find_class(class_word, known)
+    loaded = load_model(model)
+    height, width, channels = input_shape(loaded, size)
+    classes = loaded.output_shape[-1]
+    if class_id >= classes:
+        raise ValueError(
+            f"class must be below the model's number of outputs, {classes}, not {class_id}."
+        )
+    pictures, names = read_pictures(
+        folder, (height, width), resize.value, channels=channels, verbose=verbose
+    )
+    inputs = preprocessing(pictures)
+    return Task(loaded, pictures, inputs, names, class_id, class_name, known)
 
 
 def names_of_classes(labels: dict[int, list[str]] | None, number: int) -> list[str] | None:

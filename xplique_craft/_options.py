@@ -1,10 +1,29 @@
 """
-Choices that several commands of the console offer.
+Arguments and choices that several commands of the console offer.
 """
 
 from enum import Enum
+from pathlib import Path
+from typing import Annotated
 
-__all__ = ["Baseline", "FactorizerName", "Resize"]
+import typer
+
+__all__ = [
+    "Baseline",
+    "BatchSizeOption",
+    "ClassOption",
+    "ConceptsOption",
+    "FactorizerName",
+    "FolderArgument",
+    "LabelsOption",
+    "LayerOption",
+    "ModelArgument",
+    "QuietOption",
+    "Resize",
+    "ResizeOption",
+    "SeedOption",
+    "SizeOption",
+]
 
 
 class Resize(str, Enum):
@@ -28,3 +47,35 @@ class Baseline(str, Enum):
 
     zero = "zero"
     mean = "mean"
+
+
+ModelArgument = Annotated[
+    Path, typer.Argument(help="The saved model, a .keras file.", metavar="MODEL")
+]
+FolderArgument = Annotated[
+    Path, typer.Argument(help="Folder of pictures of the class.", metavar="IMAGES_FOLDER")
+]
+ClassOption = Annotated[
+    str,
+    typer.Option("--class", help="Class to explain: its index, or its name in --labels."),
+]
+LayerOption = Annotated[
+    str | None,
+    typer.Option(help="Where to cut the model; default: the one `layers` marks with *."),
+]
+ConceptsOption = Annotated[int, typer.Option(help="How many concepts to find.", min=1)]
+ResizeOption = Annotated[
+    Resize,
+    typer.Option(help="Other shapes: keep the centre (crop), or everything, out of shape."),
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(help="Size of the pictures, for a model that leaves it open.", metavar="HxW"),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(help="Names of the classes: one a line, or JSON, ImageNet's form included."),
+]
+BatchSizeOption = Annotated[int, typer.Option(help="Pictures run at a time.", min=1)]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

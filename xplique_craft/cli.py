@@ -18,15 +18,28 @@ from ._compare_command import compare
 from ._console import (
     best_layer,
     chosen_layer,
-    input_shape,
     load_model,
     names_of_classes,
     plain_messages,
     print_summary,
+    read_task,
 )
-from ._labels import find_class, read_labels
-from ._options import Baseline, FactorizerName, Resize
-from ._pictures import Preprocessing, read_pictures
+from ._options import (
+    Baseline,
+    BatchSizeOption,
+    ClassOption,
+    ConceptsOption,
+    FactorizerName,
+    FolderArgument,
+    LabelsOption,
+    LayerOption,
+    ModelArgument,
+    QuietOption,
+    Resize,
+    ResizeOption,
+    SeedOption,
+    SizeOption,
+)
 
 __all__ = ["app", "main"]
 
@@ -78,7 +91,7 @@ def _app(
 @app.command()
 @plain_messages()
 def layers(
-    model: Annotated[Path, typer.Argument(help="The saved model, a .keras file.", metavar="MODEL")],
+    model: ModelArgument,
 ) -> None:
     """
     List the layers where a model can be cut.
@@ -132,20 +145,12 @@ def layers(
 @app.command()
 @plain_messages()
 def explain(
-    model: Annotated[Path, typer.Argument(help="The saved model, a .keras file.", metavar="MODEL")],
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of pictures of the class.", metavar="IMAGES_FOLDER")
-    ],
-    class_word: Annotated[
-        str,
-        typer.Option("--class", help="Class to explain: its index, or its name in --labels."),
-    ],
+    model: ModelArgument,
+    folder: FolderArgument,
+    class_word: ClassOption,
     output: Annotated[Path, typer.Option(help="Folder to write report.html into.")],
-    layer: Annotated[
-        str | None,
-        typer.Option(help="Where to cut the model; default: the one `layers` marks with *."),
-    ] = None,
-    concepts: Annotated[int, typer.Option(help="How many concepts to find.", min=1)] = 10,
+    layer: LayerOption = None,
+    concepts: ConceptsOption = 10,
     factorizer: Annotated[
         FactorizerName,
         typer.Option(help="How concepts are found; semi-nmf takes signed layers (see above)."),
@@ -164,18 +169,9 @@ def explain(
             metavar="SPEC",
         ),
     ] = "none",
-    resize: Annotated[
-        Resize,
-        typer.Option(help="Other shapes: keep the centre (crop), or everything, out of shape."),
-    ] = Resize.crop,
-    size: Annotated[
-        str | None,
-        typer.Option(help="Size of the pictures, for a model that leaves it open.", metavar="HxW"),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="Names of the classes: one a line, or JSON, ImageNet's form included."),
-    ] = None,
+    resize: ResizeOption = Resize.crop,
+    size: SizeOption = None,
+    labels: LabelsOption = None,
     held_out: Annotated[
         float,
         typer.Option(help="Share of the pictures kept to check the concepts on.", min=0, max=0.9),
@@ -192,9 +188,9 @@ def explain(
             help="Take mixed concepts apart at earlier layers, so many times; takes minutes.", min=0
         ),
     ] = 0,
-    batch_size: Annotated[int, typer.Option(help="Pictures run at a time.", min=1)] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    batch_size: BatchSizeOption = 64,
+    seed: SeedOption = 0,
+    quiet: QuietOption = False,
 ) -> None:
     """
     Explain one class of a model, from a folder of pictures.
@@ -239,20 +235,17 @@ def explain(
       xplique-craft explain vit.keras tench/ --class 0 --factorizer semi-nmf \\
           --baseline mean --output tench-report
     """
-    preprocessing = Preprocessing.from_spec(preprocess)
-    known = read_labels(labels) if labels else None
-    class_id, class_name = find_class(class_word, known)
-    loaded = load_model(model)
-    height, width, channels = input_shape(loaded, size)
-    classes = loaded.output_shape[-1]
-    if class_id >= classes:
-        raise ValueError(
-            f"class must be below the model's number of outputs, {classes}, not {class_id}."
-        )
-    class_names = names_of_classes(known, classes)
-    pictures, names = read_pictures(
-        folder, (height, width), resize.value, channels=channels, verbose=not quiet
+    task = read_task(
+        model,
+        folder,
+        class_word,
+        labels,
+        preprocess=preprocess,
+        resize=resize,
+        size=size,
+        verbose=not quiet,
     )
+    loaded, pictures = task.model, task.pictures
     output.mkdir(parents=True, exist_ok=True)
 
     from .craft import Craft
@@ -274,12 +267,12 @@ def explain(
     )
     explanation = explain_class(
         craft,
-        preprocessing(pictures),
-        class_id,
-        photographs=pictures.repeat(3, axis=-1) if channels == 1 else pictures,
-        class_name=class_name,
-        class_names=class_names,
-        titles=names,
+        task.inputs,
+        task.class_id,
+        photographs=pictures.repeat(3, axis=-1) if pictures.shape[-1] == 1 else pictures,
+        class_name=task.class_name,
+        class_names=names_of_classes(task.labels, loaded.output_shape[-1]),
+        titles=task.names,
         tree_depth=tree_depth,
         held_out=held_out or None,
         model_name=model.stem,
@@ -302,7 +295,7 @@ def demo(
         str, typer.Option(help="Classes to explain, as astronaut,coffee; or all.")
     ] = "all",
     concepts: Annotated[int, typer.Option(help="How many concepts of each class.", min=1)] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    seed: SeedOption = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """
