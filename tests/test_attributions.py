@@ -61,8 +61,9 @@ def test_it_is_a_black_box_explainer(
 
 
 def test_it_is_the_class_map_resized(
-    attribution: ConceptAttribution, craft: xc.Craft, images: np.ndarray, targets: np.ndarray
+    craft: xc.Craft, images: np.ndarray, targets: np.ndarray
 ) -> None:
+    attribution = ConceptAttribution(craft, batch_size=3, smoothing=0.0)
     maps = attribution.explain(images, targets)
     phi = craft.contributions(images, targets).phi
     expected = resize_maps(class_maps(craft.transform(images), phi), SIZE)

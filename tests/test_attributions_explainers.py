@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import xplique.attributions
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 from xplique import metrics
 from xplique.attributions import (
@@ -192,14 +193,19 @@ def shapes() -> tuple[np.ndarray, np.ndarray]:
     return places.astype(np.float32), places
 
 
-@pytest.fixture(scope="module")
-def known(shapes: tuple[np.ndarray, np.ndarray]) -> xc.Craft:
-    """The bank is not the colours, but near them, and every concept raises the score of class 0."""
-    model = planted.network(np.eye(3, 6).astype(np.float32), "relu", size=(24, 32))
+@pytest.fixture(scope="module", params=["colours", "overlapping", "not the colours"])
+def known(request: pytest.FixtureRequest, shapes: tuple[np.ndarray, np.ndarray]) -> xc.Craft:
+    """
+    The bank is that of the shapes, so every place is at a kink of the encoding, or near it; and
+    every concept raises the score of class 0.
+    """
+    colours, near = np.eye(3, 6), np.eye(3, 6) + 0.02
+    painted = near if request.param == "overlapping" else colours
+    model = planted.network(painted.astype(np.float32), "relu", size=(24, 32))
     for name in ("hidden", "logits"):
         layer = model.get_layer(name)
         layer.set_weights([np.abs(weights) for weights in layer.get_weights()])
-    return planted.fitted(model, np.eye(3, 6) + 0.02, shapes[0])
+    return planted.fitted(model, colours if request.param == "colours" else near, shapes[0])
 
 
 @pytest.mark.parametrize(
@@ -322,19 +328,39 @@ def test_details_keep_the_sum(
 def test_details_are_integrated_gradients_of_the_concepts_part(
     one: xc.Craft, images: np.ndarray
 ) -> None:
+    """What speaks for the class stands out, by a power that leaves few pixels."""
     phi, u = one.contributions(images).phi, one.encoder(images).numpy()
     weights = (phi / u).astype(np.float32)
-    fine = IntegratedGradients(one.encoder, steps=8).explain(images, weights).numpy()
+    fine = IntegratedGradients(one.encoder, steps=16).explain(images, weights).numpy()
     plain = made(one, None).explain(images).numpy()
     added = made(one, None, detail=2.0).explain(images).numpy() - plain
-    for found, expected in zip(added, fine, strict=True):
+    for found, gradients in zip(added, fine, strict=True):
+        expected = np.maximum(gradients, 0.0) ** 1.5
         assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9999
 
 
-@pytest.mark.parametrize(("detail", "error"), [(-0.1, ValueError), ("much", TypeError)])
-def test_details_that_are_none(one: xc.Craft, detail: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="detail must be"):
-        ConceptAttribution(one, detail=detail)
+@pytest.mark.parametrize(
+    ("name", "output"), [("Occlusion", "relevance"), ("Saliency", "activation")]
+)
+def test_maps_of_an_explainer_are_smoothed_when_asked(
+    one: xc.Craft, images: np.ndarray, name: str, output: str
+) -> None:
+    plain = made(one, name, output=output).explain(images).numpy()
+    smooth = made(one, name, output=output, smoothing=2.5).explain(images).numpy()
+    expected = gaussian_filter(plain, (0, 2.5, 2.5, 0), mode="reflect")
+    assert_allclose(smooth, expected, atol=1e-5 * np.abs(plain).max())
+    assert_array_equal(made(one, name, output=output, smoothing=0.0).explain(images), plain)
+
+
+@pytest.mark.parametrize("argument", ["detail", "smoothing"])
+@pytest.mark.parametrize(
+    ("value", "error"), [(-0.1, ValueError), (np.inf, ValueError), ("much", TypeError)]
+)
+def test_details_that_are_none(
+    one: xc.Craft, argument: str, value: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=f"{argument} must be"):
+        ConceptAttribution(one, **{argument: value})
 
 
 def test_relevance_of_several_targets(one: xc.Craft, images: np.ndarray) -> None:

@@ -56,21 +56,25 @@ def check_positive_int(name: str, value: Any, minimum: int = 1) -> int:
     return int(value)
 
 
-def check_non_negative_number(name: str, value: Any) -> float:
+def check_non_negative_number(name: str, value: Any, *, finite: bool = False) -> float:
     """
     Return `value` as a float, or say why it is no number at or above 0.
+
+    Infinity is one, for limits, unless `finite` is asked for.
 
     Raises
     ------
     TypeError
         If it is no number.
     ValueError
-        If it is negative or NaN.
+        If it is negative or NaN, or infinite where it must not be.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"{name} must be a number, received {value!r}.")
     if not value >= 0:
         raise ValueError(f"{name} must be at least 0, received {value!r}.")
+    if finite and not np.isfinite(value):
+        raise ValueError(f"{name} must be finite, received {value!r}.")
     return float(value)
 
 

@@ -6,8 +6,8 @@ its cell, so nothing shifts. Maps of concepts have one scale per concept over al
 largest coefficient among the images that the bank was fitted on, so an absent concept is dark.
 
 A class map divides each contribution by the places of its concept, M(p) = sum_j phi_j s_j(p) with
-s_j >= 0 and sum_p s_j(p) = 1, so it sums to sum_j phi_j; resized from h x w to H x W, its mean
-times h w does. s_j comes from the coefficients, or from an explainer's map of the concept.
+s_j >= 0 and sum_p s_j(p) = 1, so it sums to sum_j phi_j; resized from h x w to H x W, and smoothed,
+its mean times h w does. s_j comes from the coefficients, or from an explainer's map of the concept.
 
 Tokens are taken for a grid of patches in the image's proportions, row by row, after a class token
 if there is one more of them than the grid holds. Pooled activations have no places.
@@ -18,6 +18,7 @@ from functools import lru_cache
 import einops
 import numpy as np
 import tensorflow as tf
+from scipy.ndimage import gaussian_filter1d
 
 __all__ = [
     "activation_maps",
@@ -29,6 +30,8 @@ __all__ = [
     "resize_sums",
     "to_grid",
 ]
+
+SMOOTHING = 0.75  # of a cell: the Gaussian's standard deviation (benchmarks/results/heatmaps.md)
 
 
 def grid_of(tokens: int, size: tuple[int, ...]) -> tuple[int, int] | None:
@@ -115,22 +118,29 @@ def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, ...]) -> np.ndarr
 
 
 @lru_cache(maxsize=64)
-def _received(cells: int, pixels: int) -> np.ndarray:
+def _spread(cells: int, pixels: int, smoothing: float) -> np.ndarray:
     """
-    (cells,): what each cell receives of the pixels in a bilinear resize along one axis, as a
-    multiple of its fair share, pixels / cells. It is 1 where cells divide pixels, else nearly 1.
+    (pixels, cells): a bilinear resize along one axis, smoothed by a Gaussian of that deviation in
+    pixels, in which every cell weighs the same, pixels / cells.
     """
-    weights = tf.image.resize(np.eye(cells, dtype=np.float32)[None, ..., None], (pixels, cells))
-    received = weights[0, ..., 0].numpy().sum(axis=0, dtype=np.float64) * cells / pixels
-    return np.where(received > 0.0, received, 1.0)
+    one_each = np.eye(cells, dtype=np.float32)[None, ..., None]
+    weights = tf.image.resize(one_each, (pixels, cells))[0, ..., 0].numpy().astype(np.float64)
+    if smoothing > 0.0:  # what would fall outside is reflected, so nothing is lost
+        weights = gaussian_filter1d(weights, smoothing, axis=0, mode="reflect")
+    received = weights.sum(axis=0) * cells / pixels
+    return (weights / np.where(received > 0.0, received, 1.0)).astype(np.float32)
 
 
-def resize_sums(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+def resize_sums(
+    maps: np.ndarray, size: tuple[int, ...], smoothing: float | None = 0.0
+) -> np.ndarray:
     """
     Maps whose sums have a meaning, at the resolution of the image.
 
     As `resize_maps`, but for what keeps the sum: where cells do not divide pixels, some of them
-    weigh a little more than others in a resized map, and this is taken back beforehand.
+    would weigh a little more than others, and this is taken back. Smoothed, peaks at the centres of
+    cells become one region, which is what a map of evidence that was gathered far beyond its cell
+    can tell.
 
     Parameters
     ----------
@@ -138,15 +148,20 @@ def resize_sums(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         (n, h, w, k).
     size
         (H, W).
+    smoothing
+        Standard deviation of a Gaussian, in pixels; None for 3/4 of a cell.
 
     Returns
     -------
     resized
         (n, H, W, k) float32; their mean times h w is the sum of the map.
     """
-    rows, columns = (_received(*ends) for ends in zip(maps.shape[1:3], size, strict=True))
-    weight = (rows[:, None] * columns)[None, ..., None]
-    return resize_maps((maps / weight).astype(np.float32), size)
+    rows, columns = (
+        _spread(cells, pixels, SMOOTHING * pixels / cells if smoothing is None else smoothing)
+        for cells, pixels in zip(maps.shape[1:3], size, strict=True)
+    )
+    narrow = np.einsum("nhwk,xw->nhxk", maps.astype(np.float32), columns, optimize=True)
+    return np.einsum("nhxk,yh->nyxk", narrow, rows, optimize=True)
 
 
 def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

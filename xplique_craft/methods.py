@@ -165,6 +165,7 @@ def _moved(attribution: ConceptAttribution, model: keras.Model) -> ConceptAttrib
         batch_size=attribution.batch_size,
         operator=attribution.operator,
         output=attribution.output,
+        smoothing=attribution.smoothing,
         detail=attribution.detail,
     )
     other.model = model

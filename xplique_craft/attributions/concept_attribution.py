@@ -12,9 +12,10 @@ Two questions, and either is asked of a concept's *activation* (that it is there
 An explainer reaches the pixels through the encoder, by its implicit gradient or by perturbing the
 image (Fel et al., CRAFT, section 3.3).
 
-A class map M has the resolution of the layer, or of the perturbations. With `detail` d it becomes
-M + d (std M / std F) (F - mean F), F being integrated gradients, pixel by pixel, of the concepts'
-part of the score, x -> sum_j (phi_j / mean u_j) u_j(x): what it sums to stays the same.
+A class map M has the resolution of the layer, or of the perturbations; a Gaussian smooths it
+(`smoothing`). With `detail` d it becomes M + d (std M / std P) (P - mean P), where P are the pixels
+that stand out, max(F, 0)^1.5: F are integrated gradients, pixel by pixel, of the concepts' part of
+the score, x -> sum_j (phi_j / mean u_j) u_j(x). What the map sums to stays the same by both.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
 __all__ = ["ConceptAttribution"]
 
 OUTPUTS = ("activation", "relevance")
-DETAIL_STEPS = 8  # of the integrated gradients of `detail`
+DETAIL_STEPS = 16  # of the integrated gradients of `detail`
+DETAIL_POWER = 1.5  # of their positive part: few pixels stand out
+TINY = float(np.finfo(np.float32).tiny)
 
 
 class ConceptAttribution(ConceptExplainer):
@@ -80,9 +83,12 @@ class ConceptAttribution(ConceptExplainer):
         targets.
     output
         "activation", where the concept is; "relevance", where it acts on the score.
+    smoothing
+        Standard deviation, in pixels, of the Gaussian that smooths class maps, 0 for none; None for
+        3/4 of a cell of the activations, and for none where an explainer makes the map.
     detail
-        How much of the pixels' own gradients is laid over class maps, 0 for none. It makes them
-        sharper, at the cost of 8 gradients an image.
+        How strongly the pixels that matter most by their own gradients stand out of class maps,
+        in standard deviations of the map, 0 for not at all; at the cost of 16 gradients an image.
 
     Raises
     ------
@@ -101,10 +107,14 @@ class ConceptAttribution(ConceptExplainer):
         batch_size: int = 64,
         operator: Callable[..., Any] | str | None = None,
         output: str = "activation",
+        smoothing: float | None = None,
         detail: float = 0.0,
     ) -> None:
         super().__init__(craft, batch_size, operator)
-        self.detail = check_non_negative_number("detail", detail)
+        if smoothing is not None:
+            smoothing = check_non_negative_number("smoothing", smoothing, finite=True)
+        self.smoothing = smoothing
+        self.detail = check_non_negative_number("detail", detail, finite=True)
         if output not in OUTPUTS:
             raise ValueError(f"output must be 'activation' or 'relevance', received {output!r}.")
         self.output = output
@@ -217,33 +227,37 @@ class ConceptAttribution(ConceptExplainer):
         """Contributions laid out where concepts are, (n, H, W, 1); and phi, (n, k)."""
         phi = contributions(coded, self.craft.factorized.bank, self._gated_head()).phi
         if self.explainer is None:
-            return resize_sums(class_maps(u, phi), coded.size), phi
+            return resize_sums(class_maps(u, phi), coded.size, self.smoothing), phi
         shares = explained_shares(self._by_explainer(coded, images, None))
         places_a_cell = shares[0, ..., 0].size / u[0, ..., 0].size
         whole = np.einsum("nhwk,nk->nhw", shares, phi)[..., None] * places_a_cell
-        return whole.astype(np.float32), phi
+        return resize_sums(whole, coded.size, self.smoothing or 0.0), phi
 
     def _by_relevance(self, coded: Coded, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where concepts act on the score, (n, H, W, 1); and by how much each does, (n, k)."""
         parts = to_grid(self._relevance(coded), coded.size)
         of_concepts = parts.sum(axis=(1, 2), dtype=np.float64)
         if self.explainer is None:
-            return resize_sums(parts.sum(axis=-1, keepdims=True), coded.size), of_concepts
+            whole = parts.sum(axis=-1, keepdims=True)
+            return resize_sums(whole, coded.size, self.smoothing), of_concepts
         found = np.empty((*images.shape[:3], 1), np.float32)
         for weights, rows in _distinct(coded.targets):
             ones = np.ones_like(of_concepts[rows])
             found[rows] = self._of_model().whole(weights, images[rows], ones)
         cells = parts.shape[1] * parts.shape[2]
         left = of_concepts.sum(axis=1) / cells - found.mean(axis=(1, 2, 3))
-        return found + left[:, None, None, None].astype(np.float32), of_concepts
+        found += left[:, None, None, None].astype(np.float32)
+        return resize_sums(found, coded.size, self.smoothing or 0.0), of_concepts
 
     def _detailed(
         self, whole: np.ndarray, u: np.ndarray, of_concepts: np.ndarray, images: np.ndarray
     ) -> np.ndarray:
-        """A class map with the pixels' own gradients over it, (n, H, W, 1)."""
+        """A class map that the strongest pixels stand out of, (n, H, W, 1)."""
         mean = u.mean(axis=(1, 2), dtype=np.float64)
         weights = np.divide(of_concepts, mean, out=np.zeros_like(mean), where=mean != 0.0)
         fine = self._of_model(fine=True).whole(None, images, weights)
+        peak = np.maximum(fine.max(axis=(1, 2), keepdims=True), TINY)
+        fine = np.maximum(fine / peak, 0.0) ** DETAIL_POWER
         fine -= fine.mean(axis=(1, 2), keepdims=True)
         spread = fine.std(axis=(1, 2), keepdims=True)
         scale = self.detail * whole.std(axis=(1, 2), keepdims=True)

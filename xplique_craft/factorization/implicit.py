@@ -12,9 +12,10 @@ so for the cotangent v of a row, with z = G_SS^-1 v_S (0 off S) and E = A - U W,
 
 one k-sized solve a row, no unrolled iterations. Ref. Fel et al., CRAFT (CVPR 2023), section 3.3.
 
-What breaks it: where complementarity is not strict (u_j = 0 and y_j = 0) u has a kink, and what is
-returned is the derivative on the side where u_j stays 0; in float32 rounding may leave such a u_j
-just above 0, and then it is the other side's. Where rows of W_S are dependent u is not unique; a
+What breaks it: where complementarity is not strict (u_j = 0 and y_j = 0, so wherever other concepts
+reconstruct a row exactly) u has a kink, and what is returned is the derivative on the side where
+u_j stays 0. Coefficients within rounding of 0 are taken for 0, or they would draw gradients where
+their concept is not. Where rows of W_S are dependent u is not unique; a
 ridge then gives the derivative of the solution of least norm.
 """
 
@@ -30,7 +31,8 @@ from .nnls import by_rows, encode_gram, kkt_residual, solve_on_support
 __all__ = ["encode", "encode_rows"]
 
 BACKWARD_RIDGE = 1e-8  # z is as large as 1 / ridge along dependent rows, and cancels in z W only
-SMALLEST_COEFFICIENT = 1e-12  # of a row's largest: what is below is rounding, and counts as 0
+# Of a row's largest coefficient: what is below is rounding, and counts as 0.
+SMALLEST_COEFFICIENT = {tf.float32: 2e-6, tf.float64: 1e-12}
 
 
 def _gram(bank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -74,7 +76,7 @@ def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
     def gradient(cotangent: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         wide = tf.cast(cotangent, tf.float64) / norms
         largest = tf.reduce_max(scaled, axis=1, keepdims=True)
-        support = scaled > SMALLEST_COEFFICIENT * largest
+        support = scaled > SMALLEST_COEFFICIENT[precision] * largest
         z = by_rows(
             lambda v, s: solve_on_support(gram, v, s, BACKWARD_RIDGE), gram.shape[0], wide, support
         )
