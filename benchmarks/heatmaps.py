@@ -11,10 +11,10 @@ Protocol, fixed before the numbers of the other classes were computed:
   one image in a batch, without tracing; passes are images through the model, a gradient being one.
 - Xplique's methods have the settings of `xplique_craft.compare`; class activation maps are of the
   layer of the concepts.
-- *default*: `ConceptAttribution(craft)`. *relevance*: its output="relevance". *detailed*: the default
-  with detail=3. *fixed*: by Occlusion of relevance, with patches of 3/14 of the side every 3/28 (64
-  of them), smoothed by half of that step, with detail=3. They were chosen on the 32 photographs of
-  tench; the other classes only report.
+- *default*: `ConceptAttribution(craft)`. *relevance*: its output="relevance". *detailed*: the
+  default with detail=3. *fixed*: by Occlusion of relevance, with patches of 3/14 of the side every
+  3/28 (64 of them), smoothed by half of that step, with detail=3. They were chosen on the 32
+  photographs of tench; the other classes only report.
 - *no concepts*: what *fixed* does, of the logit instead of the concepts: Occlusion with the same
   patches, smoothed alike, and the same pixels of integrated gradients standing out.
 
@@ -140,7 +140,7 @@ def measure(task: tuple[str, str, tuple[str, ...]]) -> tuple[str, str, Any]:
 
     from xplique_craft import Craft, compare, split_model
     from xplique_craft.attributions import ConceptAttribution
-    from xplique_craft.methods import methods_of
+    from xplique_craft.comparison.methods import methods_of
 
     kit = load_kit()
     split = split_model(kit.load_model(model_name), kit.SPLIT_LAYERS[model_name][0])

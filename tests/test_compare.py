@@ -15,7 +15,13 @@ from xplique.attributions import GradCAM, IntegratedGradients, Occlusion, Rise, 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.comparison import MEASURES, Comparison
-from xplique_craft.fidelity import ModelScore, curves, mu_fidelity, rank_correlation, subset_effects
+from xplique_craft.comparison.fidelity import (
+    ModelScore,
+    curves,
+    mu_fidelity,
+    rank_correlation,
+    subset_effects,
+)
 
 SIZE = (12, 16)
 N = 5

@@ -32,7 +32,7 @@ NAMES = [
 ]
 MODULES = {
     "xplique_craft.attributions": ["ConceptAttribution"],
-    "xplique_craft.comparing": ["compare"],
+    "xplique_craft.comparison": ["compare"],
     "xplique_craft.explanation": ["explain_class"],
     "xplique_craft.factorization": ["NMF"],
     "xplique_craft.importance": ["SobolImportance"],
@@ -123,13 +123,11 @@ def test_stages_know_nothing_of_what_draws() -> None:
     stages = [
         "attributions",
         "coding.py",
-        "comparing.py",
+        "comparison",
         "contributions.py",
         "explainer.py",
-        "fidelity.py",
         "gates.py",
         "maps.py",
-        "methods.py",
         "metrics",
         "network.py",
         "perturbations.py",

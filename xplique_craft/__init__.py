@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import attributions, factorization, importance, metrics, plots, report
     from ._checks import ClassDifference
-    from .comparing import compare
+    from .comparison import compare
     from .craft import Craft
     from .explanation import explain_class
     from .models import load_model
@@ -61,7 +61,7 @@ _HOMES = {
     "Craft": "craft",
     "Split": "splitting",
     "candidate_layers": "splitting",
-    "compare": "comparing",
+    "compare": "comparison",
     "explain_class": "explanation",
     "join_models": "splitting",
     "load_model": "models",

@@ -108,7 +108,7 @@ def compare(
     loaded, class_id, inputs = task.model, task.class_id, task.inputs
     output.mkdir(parents=True, exist_ok=True)
 
-    from .comparing import compare as compare_methods
+    from .comparison import compare as compare_methods
     from .craft import Craft
     from .report import write_comparison
 

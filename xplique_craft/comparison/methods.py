@@ -18,14 +18,14 @@ import tensorflow as tf
 import xplique.attributions
 from xplique.attributions.base import BlackBoxExplainer
 
-from ._checks import nearest
-from ._seeding import seeded
-from .attributions import ConceptAttribution
-from .comparison import RANDOM
-from .splitting import join_models
+from .._checks import nearest
+from .._seeding import seeded
+from ..attributions import ConceptAttribution
+from ..splitting import join_models
+from .result import RANDOM
 
 if TYPE_CHECKING:
-    from .craft import Craft
+    from ..craft import Craft
 
 __all__ = ["Method", "explain", "methods_of", "passes", "seconds_and_maps"]
 

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import rankdata
 
-from ._compiled import compile_function
+from .._compiled import compile_function
 
 __all__ = ["ModelScore", "area", "curves", "mu_fidelity", "rank_correlation", "subset_effects"]
 

@@ -18,17 +18,17 @@ import numpy as np
 from tqdm import tqdm
 from xplique.metrics import ProgressiveLayerRandomization
 
-from ._checks import check_non_negative_number, check_positive_int, one_hot
-from ._intervals import bootstrap_mean
-from ._seeding import seeded
-from .comparison import Comparison, MethodScores
+from .._checks import check_non_negative_number, check_positive_int, one_hot
+from .._intervals import bootstrap_mean
+from .._seeding import seeded
+from ..results import Estimate
+from ..streams import Stream
 from .fidelity import ModelScore, area, curves, mu_fidelity, rank_correlation, subset_effects
 from .methods import Method, explain, methods_of, passes, seconds_and_maps
-from .results import Estimate
-from .streams import Stream
+from .result import Comparison, MethodScores
 
 if TYPE_CHECKING:
-    from .craft import Craft
+    from ..craft import Craft
 
 __all__ = ["compare"]
 

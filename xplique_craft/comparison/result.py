@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .results import Estimate
+from ..results import Estimate
 
 __all__ = ["MEASURES", "RANDOM", "Comparison", "Measure", "MethodScores"]
 
