@@ -53,48 +53,6 @@ NEAR, TIMES = 0.02, 2.0
 DEFAULT, RELEVANCE, DETAILED, FIXED = "default", "relevance", "detailed", "fixed"
 OURS = (DEFAULT, RELEVANCE, DETAILED, FIXED)
 PLAIN = "no concepts"
-TRIED = """
-## What was tried for finer maps
-
-On 16 held-out photographs of tench, Deletion / Insertion; on so few, differences below about 0.03
-are noise. Heatmaps on the same, mobilenet and squeezenet: the class activation map of the layer
-0.105 / 0.466 and (GradCAM) 0.059 / 0.498, Occlusion 0.071 / 0.582 and 0.044 / 0.499,
-IntegratedGradients 0.036 / 0.339 and 0.023 / 0.047.
-
-| mobilenet | Deletion | Insertion | |
-| --- | --- | --- | --- |
-| the default, 10 concepts; 25 | 0.101; 0.105 | 0.451; 0.460 | |
-| **detail** 0.3; 0.8 over it (25 concepts) | 0.087; 0.062 | 0.518; 0.512 | kept, an option |
-| **Occlusion of relevance**, 64 patches (25) | 0.088 | 0.549 | kept, an option |
-| the same with detail 0.3; 0.8 | 0.084; 0.063 | 0.599; 0.571 | kept, an option |
-| relevance at conv_pw_11 (14 x 14); at conv_pw_6 | 0.120; 0.154 | 0.408; 0.219 | not kept |
-| its positive gradients only, at the same layers | 0.098; 0.110 | 0.454; 0.448 | not kept |
-| the default times, or plus, relevance at conv_pw_11 | 0.114; 0.114 | 0.444; 0.451 | not kept |
-| guided filter by the image, radius 8; 32 | 0.101; 0.101 | 0.455; 0.482 | not kept |
-| mean over 16 shifts of the image; with its mirror image | 0.087; 0.099 | 0.448; 0.448 | not kept |
-| mean over crops at 5/7; at all scales of the crops | 0.109; 0.102 | 0.475; 0.473 | not kept |
-| "why this and not the others": logit less the mean of the rest | 0.097 | 0.458 | not kept |
-| each concept's Occlusion as shares, times its contribution | 0.089 | 0.456 | `explain` has it |
-| its Occlusion times its activation | 0.104 | 0.471 | not kept |
-| 128 random masks, regressed around the class map | 0.081 | 0.445 | not kept |
-| a mask that starts as the class map, 8 gradient steps | 0.087 | 0.433 | not kept |
-| kept or hidden windows of 2/7 to 5/7, 86 of them | 0.080 to 0.129 | 0.43 to 0.51 | not kept |
-| Occlusion of the logit itself, 85 patches, with detail 0.3 | 0.057 | 0.625 | no concept in it |
-
-| squeezenet, 25 concepts | Deletion | Insertion |
-| --- | --- | --- |
-| the default; relevance | 0.057; 0.057 | 0.466; 0.475 |
-| relevance with detail 0.5; 0.8 | 0.047; 0.040 | 0.326; 0.246 |
-| Occlusion of relevance, 64 patches | 0.048 | 0.468 |
-| the same with detail 0.3; 0.8 | 0.051; 0.035 | 0.384; 0.275 |
-
-Why the best heatmaps are not reached at once: Deletion rewards scattered pixels, whose removal is
-noise that destroys the score (on squeezenet IntegratedGradients has the best Deletion and an
-Insertion of nothing), Insertion rewards regions that are whole; no order of pixels has both. Detail
-trades one for the other: on mobilenet both gain, on squeezenet Insertion loses more than Deletion
-gains, so it is 0 by default. What Occlusion of the concepts' part misses of plain Occlusion is the
-residual (6% of tench's logit at 25 concepts), which belongs to no concept.
-"""
 
 
 class Plain:
@@ -234,7 +192,8 @@ def write_page(results: list[tuple[str, str, Any]]) -> str:
     parts = [
         "# Concept maps against heatmaps",
         "What is measured, on what, and the targets are said at the top of "
-        "`benchmarks/heatmaps.py`. Bold: concept maps. Intervals are 90% over photographs.",
+        "`benchmarks/heatmaps.py`; what was tried, in [heatmaps_tried.md](heatmaps_tried.md). "
+        "Bold: concept maps. Intervals are 90% over photographs.",
         versions(),
     ]
     for model_name, class_name, found in results:
@@ -242,7 +201,7 @@ def write_page(results: list[tuple[str, str, Any]]) -> str:
         parts.append(f"## {model_name}, {class_name}{chosen}")
         parts.append(table(found))
         parts.append("\n".join(f"- {line}" for line in verdict(found)))
-    return "\n\n".join(parts) + "\n" + TRIED
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
