@@ -282,11 +282,12 @@ def test_methods_by_their_names(craft: xc.Craft, images: np.ndarray) -> None:
     found = xc.compare(craft, images[:1], steps=1, nb_subsets=2, few=0)
     names = [method.name for method in found.methods]
     assert names[:2] == ["Saliency", "GradientInput"]
-    assert names[-3:] == ["random", "ConceptActivation", "ConceptRelevance"]
-    assert len(names) == 13
+    assert names[-3:] == ["ConceptActivation", "ConceptRelevance", "ConceptDetailed"]
+    assert len(names) == 14
     counted = {method.name: method.passes for method in found.methods}
     assert counted["Rise"] == 500
     assert counted["ConceptActivation"] == 1
+    assert counted["ConceptDetailed"] == 17
 
 
 # ------------------------------------------------------------------------------------------ errors

@@ -85,6 +85,7 @@ def compare(
       Occlusion Rise SobolAttributionMethod HsicAttributionMethod    Xplique's
       ConceptActivation   contributions, laid out where concepts are
       ConceptRelevance    what concepts do to the score, place by place
+      ConceptDetailed     the first, with the pixels that matter most standing out
       random              the floor
 
     Examples:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Method", "explain", "methods_of", "passes", "seconds_and_maps"]
 
 WARM = 0.5  # seconds an image below which more runs are timed, without what is made only once
+DETAIL = 3.0  # of "ConceptDetailed", as in benchmarks/heatmaps.py
 RUNS = 3  # of them, of which the quickest counts
 
 
@@ -76,11 +77,14 @@ def _heatmaps(craft: Craft, side: int) -> dict[str, dict[str, Any]]:
 
 
 def _of_craft(craft: Craft, batch_size: int) -> dict[str, ConceptAttribution]:
+    settings: dict[str, dict[str, Any]] = {
+        "ConceptActivation": {"output": "activation"},
+        "ConceptRelevance": {"output": "relevance"},
+        "ConceptDetailed": {"output": "activation", "detail": DETAIL},
+    }
     return {
-        f"Concept{output.capitalize()}": ConceptAttribution(
-            craft, batch_size=batch_size, output=output
-        )
-        for output in ("activation", "relevance")
+        name: ConceptAttribution(craft, batch_size=batch_size, **of)
+        for name, of in settings.items()
     }
 
 

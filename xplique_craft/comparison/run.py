@@ -89,9 +89,10 @@ def compare(
         A class, (n,) of them, or weights of the logits (n, classes); None for the class of the
         craft.
     methods
-        Names, of Xplique's methods with usual settings, "ConceptActivation", "ConceptRelevance"
-        and "random"; or name -> a class of xplique.attributions, (class, arguments), a function
-        model -> explainer, or a `ConceptAttribution`. None for all that have names.
+        Names, of Xplique's methods with usual settings, "ConceptActivation", "ConceptRelevance",
+        "ConceptDetailed" (the first with detail=3) and "random"; or name -> a class of
+        xplique.attributions, (class, arguments), a function model -> explainer, or a
+        `ConceptAttribution`. None for all that have names.
     photographs
         uint8 (n, H', W', 3), as people look at them, for the figures; None where `inputs` are
         pixels in [0, 255] already, or nothing is to be shown.
