@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import explainers
 import numpy as np
 import planted
 import pytest
@@ -26,28 +27,8 @@ import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
 
 SIZE = (8, 12)
-REGISTRY: dict[str, dict[str, Any]] = {
-    "DeconvNet": {},
-    "FEM": {},
-    "GradCAM": {},
-    "GradCAMPP": {},
-    "GradientInput": {},
-    "GuidedBackprop": {},
-    "HsicAttributionMethod": {"grid_size": 4, "nb_design": 40},
-    "IntegratedGradients": {"steps": 8},
-    "KernelShap": {"nb_samples": 40},
-    "Lime": {"nb_samples": 40},
-    "Occlusion": {"patch_size": 4, "patch_stride": 4},
-    "Rise": {"nb_samples": 60, "grid_size": 4},
-    "Saliency": {},
-    "SmoothGrad": {"nb_samples": 4},
-    "SobolAttributionMethod": {"grid_size": 4, "nb_design": 8},
-    "SquareGrad": {"nb_samples": 4},
-    "VarGrad": {"nb_samples": 4},
-}
-RUNNING = [name for name in REGISTRY if name != "FEM"]
+RUNNING = [name for name in explainers.ARGUMENTS if name != "FEM"]
 DRAWING = ("KernelShap", "Lime", "Rise", "SmoothGrad")
-SHARED = ("HsicAttributionMethod", "Occlusion", "Rise", "SobolAttributionMethod")
 
 
 def made(craft: xc.Craft, name: str | None, **settings: Any) -> ConceptAttribution:
@@ -55,7 +36,7 @@ def made(craft: xc.Craft, name: str | None, **settings: Any) -> ConceptAttributi
     if name is None:
         return ConceptAttribution(craft, **settings)
     return ConceptAttribution(
-        craft, getattr(xplique.attributions, name), REGISTRY[name] or None, **settings
+        craft, getattr(xplique.attributions, name), explainers.ARGUMENTS[name] or None, **settings
     )
 
 
@@ -90,7 +71,7 @@ def craft(request: pytest.FixtureRequest, one: xc.Craft) -> xc.Craft:
 # ------------------------------------------------------------------------------- every explainer
 def test_none_is_left_out() -> None:
     names = {n for n, v in vars(xplique.attributions).items() if isinstance(v, type)}
-    assert names == set(REGISTRY)
+    assert names == set(explainers.ARGUMENTS)
 
 
 @pytest.mark.parametrize("name", RUNNING)
@@ -104,7 +85,7 @@ def test_maps_of_concepts_and_of_the_class(one: xc.Craft, images: np.ndarray, na
     scale = np.abs(maps).max(axis=(1, 2), keepdims=True)
     assert (np.ptp(maps, axis=(1, 2)) > 1e-2 * scale[:, 0, 0]).all()
     assert np.abs(maps[..., 0] - maps[..., 1]).max() > 1e-2 * scale.max()
-    assert attribution.runs_once_a_concept == (name not in SHARED)
+    assert attribution.runs_once_a_concept == (name not in explainers.SHARED)
     whole = attribution.explain(images).numpy()
     assert whole.shape == (2, *SIZE, 1)
     cells = np.prod(craft.transform(images).shape[1:3])
@@ -117,7 +98,7 @@ def test_they_are_the_explainers_maps_of_the_encoder(
     one: xc.Craft, images: np.ndarray, name: str
 ) -> None:
     """In the explainer's own units: nothing is rescaled from image to image."""
-    explainer = getattr(xplique.attributions, name)(one.encoder, **REGISTRY[name])
+    explainer = getattr(xplique.attributions, name)(one.encoder, **explainers.ARGUMENTS[name])
     targets = planted.one_hot([1, 1], 3)
     expected = np.asarray(explainer.explain(images, targets))
     found = made(one, name).explain_concepts(images, 1)

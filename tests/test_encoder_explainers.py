@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import explainers
 import keras
 import numpy as np
 import planted
@@ -16,30 +17,10 @@ import xplique_craft as xc
 pytestmark = pytest.mark.slow  # all of Xplique's explainers; the others run by default
 
 SIZE = (16, 24)
-EXPLAINERS: dict[str, dict[str, Any]] = {
-    "DeconvNet": {},
-    "FEM": {},
-    "GradCAM": {},
-    "GradCAMPP": {},
-    "GradientInput": {},
-    "GuidedBackprop": {},
-    "HsicAttributionMethod": {"grid_size": 4, "nb_design": 40},
-    "IntegratedGradients": {"steps": 8},
-    "KernelShap": {"nb_samples": 40},
-    "Lime": {"nb_samples": 40},
-    "Occlusion": {"patch_size": 4, "patch_stride": 4},
-    "Rise": {"nb_samples": 60, "grid_size": 4},
-    "Saliency": {},
-    "SmoothGrad": {"nb_samples": 8},
-    "SobolAttributionMethod": {"grid_size": 4, "nb_design": 8},
-    "SquareGrad": {"nb_samples": 8},
-    "VarGrad": {"nb_samples": 8},
-}
 # Those of them that say how much a place adds to the score, or takes from it when it is hidden;
 # what is hidden must be black here, for grey holds some of every concept.
 BLACK = np.zeros(3, np.float32)
 LOCALISING: dict[str, dict[str, Any]] = {
-    "GradCAM": {},
     "GradientInput": {},
     "IntegratedGradients": {"steps": 8},
     "KernelShap": {"nb_samples": 200, "ref_value": BLACK},
@@ -96,14 +77,16 @@ def gradients(craft: xc.Craft, images: np.ndarray) -> np.ndarray:
 def test_none_is_left_out() -> None:
     """All of Xplique's methods for images, but those that need an object detector or a text."""
     names = {n for n, v in vars(xplique.attributions).items() if isinstance(v, type)}
-    assert names == set(EXPLAINERS)
+    assert names == set(explainers.ARGUMENTS)
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", explainers.ARGUMENTS)
 def test_maps_of_concepts(craft: xc.Craft, images: np.ndarray, name: str) -> None:
     """One for each image, finite, not constant; and not the same whatever the concept is."""
     targets = planted.one_hot([0, 1, 1, 2], 3)
-    found = explained(name, craft.encoder, EXPLAINERS[name], images[[0, 1, 0, 1]], targets)
+    found = explained(
+        name, craft.encoder, explainers.ARGUMENTS[name], images[[0, 1, 0, 1]], targets
+    )
     assert found.shape == (4, *SIZE, 1)
     assert np.isfinite(found).all()
     spread = np.ptp(found, axis=(1, 2, 3))
@@ -172,13 +155,27 @@ def test_the_map_of_a_concept_lies_where_it_is(
         assert found[own].mean() > 5.0 * abs(found[other].mean())
 
 
+def test_gradcam_of_a_concept_shows_what_overlaps_with_it(
+    known: xc.Craft, squares: np.ndarray
+) -> None:
+    """Each channel has one weight everywhere, so another's square shows as far as they overlap."""
+    gram = known.factorized.bank @ known.factorized.bank.T
+    twice, targets = np.concatenate([squares, squares]), planted.one_hot([0, 1], 3)
+    maps = explained("GradCAM", known.encoder, {}, twice, targets)[..., 0]
+    for concept in (0, 1):
+        own, other = squares[0, ..., concept] > 0.0, squares[0, ..., 1 - concept] > 0.0
+        assert_allclose(maps[concept][~own & ~other], 0.0, atol=1e-6 * maps[concept].max())
+        overlap = gram[concept, 1 - concept] / gram[concept, concept]
+        assert_allclose(maps[concept][other].mean() / maps[concept][own].mean(), overlap, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["GradientInput", "IntegratedGradients", "Occlusion"])
 def test_a_concept_that_is_nowhere_has_a_dark_map(
     known: xc.Craft, squares: np.ndarray, name: str
 ) -> None:
     """Of its score; its gradient is not 0, for a little of it would be seen."""
     twice, targets = np.concatenate([squares, squares]), planted.one_hot([0, 2], 3)
-    present, absent = explained(name, known.encoder, EXPLAINERS[name], twice, targets)
+    present, absent = explained(name, known.encoder, explainers.ARGUMENTS[name], twice, targets)
     assert np.abs(present).max() > 1e-4
     assert np.abs(absent).max() < 1e-5 * np.abs(present).max()
 

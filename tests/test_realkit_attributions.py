@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import explainers
 import numpy as np
 import planted
 import pytest
@@ -40,7 +41,6 @@ EXPLAINERS: dict[str, dict[str, Any]] = {
     "SquareGrad": {"nb_samples": 4},
     "VarGrad": {"nb_samples": 4},
 }
-SHARED = ("HsicAttributionMethod", "Occlusion", "Rise", "SobolAttributionMethod")
 
 
 class Real(NamedTuple):
@@ -78,7 +78,7 @@ def test_every_explainer_runs(real: Real, name: str) -> None:
     assert np.isfinite(maps).all()
     assert (np.ptp(maps, axis=(1, 2)) > 0.0).all()
     assert np.abs(maps[..., 0] - maps[..., 1]).max() > 0.0
-    assert attribution.runs_once_a_concept == (name not in SHARED)
+    assert attribution.runs_once_a_concept == (name not in explainers.SHARED)
 
 
 def test_fem_says_why_it_cannot(real: Real) -> None:
@@ -109,7 +109,7 @@ def seconds(function: Any, runs: int = 4) -> float:
     return min(times)
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", explainers.SHARED)
 def test_all_maps_cost_no_more_than_about_one(real: Real, name: str) -> None:
     """Ten concepts at most 1.3 times what Xplique takes for one of them."""
     image = real.images[:1]

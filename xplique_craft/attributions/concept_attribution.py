@@ -73,7 +73,8 @@ class ConceptAttribution(ConceptExplainer):
         `xplique.attributions`; or a function that makes an explainer of a Keras model, whose
         outputs are the concepts. Occlusion, Rise, SobolAttributionMethod and HsicAttributionMethod
         perturb each image once for all concepts, every other explainer runs once a concept (see
-        `runs_once_a_concept`).
+        `runs_once_a_concept`). GradCAM and GradCAMPP weigh a channel the same everywhere, so
+        concepts whose directions overlap show in each other's maps.
     explainer_args
         Arguments of the class but for its model, as {"patch_size": 32}.
     batch_size
