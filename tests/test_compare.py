@@ -22,6 +22,7 @@ from xplique_craft.comparison.fidelity import (
     rank_correlation,
     subset_effects,
 )
+from xplique_craft.comparison.run import _estimates
 
 SIZE = (12, 16)
 N = 5
@@ -218,6 +219,15 @@ def test_estimates_are_means_in_their_intervals(comparison: Comparison) -> None:
             assert estimate.value == pytest.approx(values.mean())
             assert estimate.low <= estimate.value <= estimate.high
             assert (estimate.high > estimate.low) == (np.ptp(values) > 0.0)
+
+
+def test_intervals_end_where_the_measure_does() -> None:
+    """Those of two images reach beyond them; a correlation is at most 1."""
+    found = _estimates(
+        {"randomisation": np.array([0.5, 1.0]), "insertion": np.array([0.5, 1.0])}, 0
+    )
+    assert found["randomisation"].high == 1.0 < found["insertion"].high
+    assert found["randomisation"].low == found["insertion"].low < 0.5
 
 
 def test_maps_are_the_methods_own(

@@ -50,7 +50,7 @@ def _pictures(notebook: nbformat.NotebookNode) -> list[int]:
 
 
 def test_there_are_tutorials() -> None:
-    assert [path.stem for path in TUTORIALS][:2] == ["1-first-concepts", "2-importance"]
+    assert [path.stem for path in TUTORIALS] == ["1-first-concepts", "2-importance", "3-maps"]
 
 
 def test_it_is_committed_as_it_was_written(path: Path) -> None:
@@ -120,3 +120,49 @@ def test_importance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = dict(re.findall(r"^\| (fitted|of shuffled weights|random) \| ([\d.]+)", text, re.M))
     assert float(rows["fitted"]) > 0.95
     assert float(rows["random"]) < 0.5
+
+
+@pytest.mark.slow
+def test_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = _run(FOLDER / "3-maps.ipynb", tmp_path, monkeypatch)
+    text = _text(notebook)
+    # maps, relevance, explainers, detail, one image, curves, maps of methods
+    assert _pictures(notebook) == [2, 4, 6, 8, 9, 11, 12]
+    assert "WARNING" not in text
+
+    (missed,) = re.findall(r"the map misses the contributions by at most (\S+)", text)
+    assert float(missed) < 1e-4
+    at = {layer: float(value) for layer, value in re.findall(r"^at (conv\d) ([\d.]+)$", text, re.M)}
+    assert at["conv4"] == 1.0  # nothing but linear layers follow
+    assert 0.5 < at["conv3"] < 0.95
+    once = dict(re.findall(r"^(\S.*?) +runs once a concept: (True|False)$", text, re.MULTILINE))
+    assert once == {
+        "its own activation": "False",
+        "Occlusion": "False",
+        "Saliency": "True",
+        "GradCAM": "True",
+    }
+    assert "the same map by hand: True" in text
+    sums = re.findall(r"sums to ([\d.]+), ([\d.]+)$", text, re.MULTILINE)
+    assert len(sums) == 4
+    for first, second in sums:
+        assert float(first) == pytest.approx(float(sums[0][0]), abs=0.01)
+        assert float(second) == pytest.approx(float(sums[0][1]), abs=0.01)
+
+    assert text.count("Predicted as coffee") == 1
+    (share,) = re.findall(r"not for cat, (\d+)% is in the half with the cup", text)
+    assert int(share) > 75
+
+    scores = {
+        row.split()[0]: [float(value) for value in re.findall(r"(-?[\d.]+) \[", row)]
+        for row in text.splitlines()
+        if re.match(r"(GradCAM|Occlusion|Concept\w+|random) +[\d.]+ +\d+ ", row)
+    }
+    assert len(scores) == 5
+    insertion = {name: values[1] for name, values in scores.items()}
+    assert min(insertion, key=insertion.__getitem__) == "random"
+    deletion = {name: values[0] for name, values in scores.items()}
+    assert deletion["ConceptDetailed"] < deletion["random"] < deletion["ConceptActivation"]
+    (ruined,) = re.findall(r"maps of the ruined model: (-?[\d.]+)", text)
+    (other,) = re.findall(r"with the map of another image: (-?[\d.]+)", text)
+    assert abs(float(ruined) - float(other)) < 0.2  # "about", the text says

@@ -29,12 +29,15 @@ class Measure:
         1 if high is good, -1 if low is good.
     meaning
         In a sentence.
+    bounds
+        What no value is beyond.
     """
 
     key: str
     name: str
     better: int
     meaning: str
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
 
 MEASURES = (
@@ -56,6 +59,7 @@ MEASURES = (
         1,
         "Rank correlation of what random parts of the image are worth to the score with what the "
         "map gives them.",
+        (-1.0, 1.0),
     ),
     Measure(
         "stability",
@@ -63,6 +67,7 @@ MEASURES = (
         -1,
         "How far maps move when a little noise is added to the image, as a share of the map "
         "(AverageStability with relative distances).",
+        (0.0, np.inf),
     ),
     Measure(
         "randomisation",
@@ -70,6 +75,7 @@ MEASURES = (
         -1,
         "Rank correlation of the maps with those of the same model with its last quarter of layers "
         "at random: a map of the model must change.",
+        (-1.0, 1.0),
     ),
 )
 

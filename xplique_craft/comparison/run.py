@@ -25,7 +25,7 @@ from ..results import Estimate
 from ..streams import Stream
 from .fidelity import ModelScore, area, curves, mu_fidelity, rank_correlation, subset_effects
 from .methods import Method, explain, methods_of, passes, seconds_and_maps
-from .result import Comparison, MethodScores
+from .result import MEASURES, Comparison, MethodScores
 
 if TYPE_CHECKING:
     from ..craft import Craft
@@ -229,7 +229,7 @@ def _measured(method: Method, s: _Setting) -> MethodScores:
         seconds=seconds,
         passes=counted,
         per_image=per_image,
-        measures={key: _estimate(values, s.seed) for key, values in per_image.items()},
+        measures=_estimates(per_image, s.seed),
         deletion_curves=deleted,
         insertion_curves=inserted,
         maps=maps[: s.shown],
@@ -243,9 +243,15 @@ def _relative_distance(moved: np.ndarray, maps: np.ndarray) -> np.ndarray:
     return np.divide(distance.mean(axis=1), norm, out=np.zeros(len(maps)), where=norm > 0.0)
 
 
-def _estimate(values: np.ndarray, seed: int) -> Estimate:
-    low, high = bootstrap_mean(values[:, None], seed)[0]
-    return Estimate(float(values.mean()), float(low), float(high))
+def _estimates(per_image: dict[str, np.ndarray], seed: int) -> dict[str, Estimate]:
+    """Means with their intervals, which end where a measure does: of few images they are wide."""
+    found = {}
+    for measure in MEASURES:
+        if measure.key in per_image:
+            values = per_image[measure.key]
+            low, high = np.clip(bootstrap_mean(values[:, None], seed)[0], *measure.bounds)
+            found[measure.key] = Estimate(float(values.mean()), float(low), float(high))
+    return found
 
 
 def _randomised(model: keras.Model, seed: int) -> keras.Model:
