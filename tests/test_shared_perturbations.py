@@ -24,7 +24,7 @@ from xplique.attributions.global_sensitivity_analysis.hsic_estimators import (
 from xplique.attributions.global_sensitivity_analysis.sobol_estimators import HommaEstimator
 
 import xplique_craft as xc
-from xplique_craft._seeding import seeded
+from xplique_craft._seeding import explain_seeded
 from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.perturbations import SHARED, shared_maps, shares_perturbations
 
@@ -90,9 +90,8 @@ def separately(craft: xc.Craft, make: type, arguments: dict[str, Any], images: A
     explainer = make(craft.encoder, **arguments)
     maps = []
     for concept in range(CONCEPTS):
-        with seeded(craft.seed, explainer):
-            targets = planted.one_hot([concept] * len(images), CONCEPTS)
-            maps.append(np.asarray(explainer.explain(images, targets)))
+        targets = planted.one_hot([concept] * len(images), CONCEPTS)
+        maps.append(explain_seeded(craft.seed, explainer, explainer.explain, images, targets))
     return np.concatenate(maps, axis=-1)
 
 
@@ -140,12 +139,14 @@ def test_all_concepts_cost_the_evaluations_of_one(
 
 
 def test_xpliques_own_run_under_the_same_global_seed(craft: xc.Craft, images: np.ndarray) -> None:
-    """Rise, which draws: as anyone would run it who sets TensorFlow's seed first."""
-    tf.random.set_seed(craft.seed)
-    explainer = Rise(craft.encoder, nb_samples=23, grid_size=3)
-    expected = explainer.explain(images, planted.one_hot([1, 1], CONCEPTS))
-    found = ConceptAttribution(craft, Rise, {"nb_samples": 23, "grid_size": 3, "batch_size": 32})
-    assert_allclose(found.explain_concepts(images, 1), expected, rtol=1e-5)
+    """Rise, which draws: as anyone would run it on one image who sets TensorFlow's seed first."""
+    settings = {"nb_samples": 23, "grid_size": 3, "batch_size": 32}
+    found = ConceptAttribution(craft, Rise, settings).explain_concepts(images, 1)
+    for image, own in zip(images, found, strict=True):
+        tf.random.set_seed(craft.seed)
+        explainer = Rise(craft.encoder, nb_samples=23, grid_size=3)
+        expected = explainer.explain(image[None], planted.one_hot([1], CONCEPTS))
+        assert_allclose(own, expected[0], rtol=1e-5)
 
 
 def test_the_four_share_and_the_others_say_that_they_do_not(craft: xc.Craft) -> None:

@@ -8,7 +8,7 @@ functions, to be traced anew under the seed. What is no class of Xplique's may d
 the global generators are seeded as a whole, which makes TensorFlow prepare its functions again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from tensorflow.python.eager import context
 from xplique.attributions import Lime, Rise
 from xplique.attributions.gradient_statistics.gradient_statistic import GradientStatistic
 
-__all__ = ["seeded"]
+__all__ = ["explain_seeded", "seeded"]
 
 _KNOWN = ("xplique", __name__.partition(".")[0])  # ours seed what they run themselves
 
@@ -32,6 +32,47 @@ def _draws(explainer: Any) -> list[tuple[Any, str]]:
     if isinstance(explainer, Lime):
         return [(explainer, "pertub_func")]
     return []
+
+
+def _may_draw(explainer: Any) -> bool:
+    """Whether an explainer draws as it explains: what is not known may."""
+    module = type(explainer).__module__.partition(".")[0]
+    return bool(_draws(explainer)) or module not in _KNOWN
+
+
+def explain_seeded(
+    seed: int,
+    explainer: Any,
+    explain: Callable[[np.ndarray, np.ndarray], Any],
+    images: np.ndarray,
+    targets: np.ndarray,
+) -> np.ndarray:
+    """
+    Maps of images, each with the draws of the seed, whatever its batch.
+
+    Parameters
+    ----------
+    seed
+        Non-negative. All images have the same draws: a map depends on the seed and on its image.
+    explainer
+        Of Xplique, or another: one that draws, or might, explains the images one after the other.
+    explain
+        (images (m, H, W, channels), targets (m, d)) -> maps (m, ...), by that explainer.
+    images, targets
+        (n, H, W, channels), and (n, d).
+
+    Returns
+    -------
+    maps
+        (n, ...) float32.
+    """
+    step = 1 if _may_draw(explainer) else max(1, len(images))
+    found = []
+    for start in range(0, len(images), step):
+        some = slice(start, start + step)
+        with seeded(seed, explainer):
+            found.append(np.asarray(explain(images[some], targets[some]), np.float32))
+    return np.concatenate(found)
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def coded_batches(
             constant=constant,
             kkt=kkt,
             targets=weights,
-            size=tuple(batch.images.shape[1:3]),
+            images=batch.images,
         )
 
     if np.ndim(targets) > 0 and len(targets) != seen:

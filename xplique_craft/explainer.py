@@ -86,18 +86,23 @@ class ConceptExplainer(BlackBoxExplainer):
         """A gated head of `self.model`, that has counted nothing; its functions are shared."""
         return GatedHead(self._network(), self.operator, self.batch_size)
 
-    def _coded(self, inputs: Any, targets: Any, description: str) -> Iterator[Coded]:
-        """The inputs in terms of concepts, batch by batch."""
-        network = self._network()
+    def _stream(self, inputs: Any) -> Stream:
+        """The inputs, batch by batch."""
+        return Stream(inputs, self._network().input_shape, self.batch_size)
+
+    def _coded(
+        self, inputs: Any, targets: Any, description: str, *, use_labels: bool = True
+    ) -> Iterator[Coded]:
+        """The inputs, or a stream of them, in terms of concepts, batch by batch."""
         return coded_batches(
-            Stream(inputs, network.input_shape, self.batch_size),
-            network,
+            inputs if isinstance(inputs, Stream) else self._stream(inputs),
+            self._network(),
             self.craft.factorized,
             self.craft.reference,
             targets=targets,
             class_id=self.craft.class_id,
             keep_residual=self.keep_residual,
-            use_labels=True,
+            use_labels=use_labels,
             description=description,
             verbose=self.craft.verbose,
         )

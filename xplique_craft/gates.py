@@ -63,8 +63,8 @@ class Coded:
         (n, ...): relative KKT residual of the encoding.
     targets
         (n, classes) float32: weights of the logits in the score.
-    size
-        (H, W) of the images.
+    images
+        (n, H, W, channels): the images themselves.
     """
 
     indices: np.ndarray
@@ -74,7 +74,12 @@ class Coded:
     constant: tf.Tensor
     kkt: tf.Tensor
     targets: np.ndarray
-    size: tuple[int, ...]
+    images: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """(H, W) of the images."""
+        return self.images.shape[1:3]
 
     def rows(self, rows: np.ndarray) -> "Coded":
         """Some of the images."""
@@ -86,7 +91,7 @@ class Coded:
             constant=tf.gather(self.constant, rows),
             kkt=tf.gather(self.kkt, rows),
             targets=self.targets[rows],
-            size=self.size,
+            images=self.images[rows],
         )
 
 

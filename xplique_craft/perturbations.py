@@ -8,7 +8,8 @@ at once, and only the estimate is made for each concept:
     Occlusion    map_j(p) = sum_i mask_i(p) (s_j(x) - s_ij)
     Rise         map_j(p) = sum_i mask_i(p) s_ij / (sum_i mask_i(p) + epsilon)
     Sobol        Xplique's estimator on the column s_j
-    Hsic         map_j(d) = 1/m <H K_d H, H L_j H>, K_d being computed once for all images
+    Hsic         map_j(d) = 1/m <H K_d H, H L_j H>, K_d being computed once for all images; where
+                 the median of s_j is 0 Xplique's L_j has no width, and the deviation of s_j is it
 
 with H the centring, K_d the kernel of the masks in cell d and L_j that of the column s_j. So the
 maps of all k concepts cost about what one costs. Perturbations and estimators are Xplique's own.
@@ -163,17 +164,19 @@ def _hsic(
             [_centred(_output_kernel(explainer.estimator, column)) for column in columns], axis=-1
         )
         found = kernels @ centred.reshape(number * number, -1) / number
-        # Of a score that never changes the median width may be 0, and nothing depends on it.
-        yield _on_grid(np.nan_to_num(found).reshape(*grid, -1), images.shape[1:3])
+        yield _on_grid(found.reshape(*grid, -1), images.shape[1:3])
 
 
 def _output_kernel(estimator: HsicEstimator, column: np.ndarray) -> np.ndarray:
-    """L, (m, m), of one concept's scores (m,): Gaussian, as wide as their median."""
+    """
+    L, (m, m), of one concept's scores (m,): Gaussian, as wide as their median, or as their
+    deviation where a concept is gone under half of the masks; constant if the scores are.
+    """
     if type(estimator) not in (BinaryEstimator, RbfEstimator, SobolevEstimator):
         column = tf.convert_to_tensor(column)
         return estimator.output_kernel_func(column[:, None], column[None]).numpy()
-    with np.errstate(divide="ignore", invalid="ignore"):  # see where the maps are made
-        return np.exp(-((column[:, None] - column) ** 2) / (2.0 * np.median(column) ** 2))
+    width = float(np.median(column)) or float(column.std()) or 1.0
+    return np.exp(-((column[:, None] - column) ** 2) / (2.0 * width**2))
 
 
 def _mask_kernels(estimator: HsicEstimator, masks: tf.Tensor) -> np.ndarray:

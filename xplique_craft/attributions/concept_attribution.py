@@ -15,7 +15,8 @@ image (Fel et al., CRAFT, section 3.3).
 A class map M has the resolution of the layer, or of the perturbations; a Gaussian smooths it
 (`smoothing`). With `detail` d it becomes M + d (std M / std P) (P - mean P), where P are the pixels
 that stand out, max(F, 0)^1.5: F are integrated gradients, pixel by pixel, of the concepts' part of
-the score, x -> sum_j (phi_j / mean u_j) u_j(x). What the map sums to stays the same by both.
+the score, x -> sum_j (phi_j / mean v_j) u_j(x), v being what gates multiply. What the map sums to
+stays the same by both.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from xplique.attributions import IntegratedGradients
 from xplique.attributions.base import BlackBoxExplainer
 
 from .._checks import check_non_negative_number
+from ..coding import concatenate_known
 from ..contributions import contributions
 from ..explainer import ConceptExplainer
 from ..gates import Coded
@@ -53,6 +55,7 @@ __all__ = ["ConceptAttribution"]
 OUTPUTS = ("activation", "relevance")
 DETAIL_STEPS = 16  # of the integrated gradients of `detail`
 DETAIL_POWER = 1.5  # of their positive part: few pixels stand out
+SMALLEST_MEAN = 1e-4  # of a concept's largest coefficient: below, its part has no details
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -74,7 +77,8 @@ class ConceptAttribution(ConceptExplainer):
         outputs are the concepts. Occlusion, Rise, SobolAttributionMethod and HsicAttributionMethod
         perturb each image once for all concepts, every other explainer runs once a concept (see
         `runs_once_a_concept`). GradCAM and GradCAMPP weigh a channel the same everywhere, so
-        concepts whose directions overlap show in each other's maps.
+        concepts whose directions overlap show in each other's maps. What an explainer draws, it
+        draws alike for every image, from the craft's seed and in batches of its own batch_size.
     explainer_args
         Arguments of the class but for its model, as {"patch_size": 32}.
     batch_size
@@ -121,10 +125,10 @@ class ConceptAttribution(ConceptExplainer):
         self.output = output
         self.explainer = explainer
         self.explainer_args = dict(explainer_args or {})
-        self._explained: list[tuple[keras.Model, bool, ConceptMaps]] = []
+        self._explained: list[tuple[keras.Model, Any, bool, ConceptMaps]] = []
         check_explainer(explainer, explainer_args)
         # What does not fit is said now.
-        if explainer is not None and output == "activation":
+        if explainer is not None:
             self._of_model().check()
         if self.detail > 0.0:
             self._of_model(fine=True).check()
@@ -156,10 +160,10 @@ class ConceptAttribution(ConceptExplainer):
             (of relevance: to first order, exactly where the head is affine). What an explainer of
             relevance leaves of that is laid out evenly.
         """
-        return tf.concat(
-            [self._class_map(coded, images) for coded, images in self._batches(inputs, targets)],
-            axis=0,
-        )
+        stream = self._start(inputs)
+        coded_batches = self._coded(stream, targets, self._description)
+        parts = (self._class_map(coded) for coded in coded_batches)
+        return tf.convert_to_tensor(concatenate_known(parts, stream.length))
 
     def explain_concepts(
         self, inputs: Any, concepts: Any = None, targets: Any = None
@@ -189,8 +193,8 @@ class ConceptAttribution(ConceptExplainer):
         ValueError
             If there is no such concept.
         """
-        number = len(self.craft.factorized.bank)
-        chosen = np.arange(number) if concepts is None else np.atleast_1d(concepts)
+        number = len(self._all)
+        chosen = self._all if concepts is None else np.atleast_1d(concepts)
         if (
             chosen.size == 0
             or chosen.dtype.kind not in "iu"
@@ -198,110 +202,118 @@ class ConceptAttribution(ConceptExplainer):
             or chosen.max() >= number
         ):
             raise ValueError(f"concepts must be indices in [0, {number}), received {concepts!r}.")
-        return np.concatenate(
-            [
-                self._concept_maps(coded, images, chosen)
-                for coded, images in self._batches(inputs, targets)
-            ]
-        )
+        stream = self._start(inputs)
+        return concatenate_known(self._concept_maps(stream, targets, chosen), stream.length)
 
     # ---------------------------------------------------------------------- maps
-    def _batches(self, inputs: Any, targets: Any) -> Iterator[tuple[Coded, np.ndarray]]:
-        """The inputs in terms of concepts, with the images themselves, batch by batch."""
-        stream = Stream(inputs, self._network().input_shape, self.batch_size)
-        description = "maps" if self.explainer is None else f"maps by {_name(self.explainer)}"
-        for coded, batch in zip(self._coded(inputs, targets, description), stream, strict=True):
-            yield coded, batch.images
+    @property
+    def _description(self) -> str:
+        return "maps" if self.explainer is None else f"maps by {_name(self.explainer)}"
 
-    def _class_map(self, coded: Coded, images: np.ndarray) -> np.ndarray:
+    def _start(self, inputs: Any) -> Stream:
+        """A stream of the inputs, to be read once, and explainers that see the model as it is."""
+        for *_, of_model in self._explained:
+            of_model.forget_copies()
+        return self._stream(inputs)
+
+    def _class_map(self, coded: Coded) -> np.ndarray:
         """(n, H, W, 1)."""
-        u = to_grid(coded.u.numpy(), coded.size)
         if self.output == "relevance":
-            whole, of_concepts = self._by_relevance(coded, images)
+            whole, of_concepts = self._by_relevance(coded)
         else:
-            whole, of_concepts = self._by_contribution(coded, images, u)
-        return self._detailed(whole, u, of_concepts, images) if self.detail > 0.0 else whole
+            whole, of_concepts = self._by_contribution(coded)
+        return self._detailed(whole, coded, of_concepts) if self.detail > 0.0 else whole
 
-    def _by_contribution(
-        self, coded: Coded, images: np.ndarray, u: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _by_contribution(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """Contributions laid out where concepts are, (n, H, W, 1); and phi, (n, k)."""
         phi = contributions(coded, self.craft.factorized.bank, self._gated_head()).phi
+        u = to_grid(coded.u.numpy(), coded.size)
         if self.explainer is None:
             return resize_sums(class_maps(u, phi), coded.size, self.smoothing), phi
-        shares = explained_shares(self._by_explainer(coded, images, None))
+        shares = explained_shares(self._of_model().maps(None, coded.images, self._all))
         places_a_cell = shares[0, ..., 0].size / u[0, ..., 0].size
         whole = np.einsum("nhwk,nk->nhw", shares, phi)[..., None] * places_a_cell
         return resize_sums(whole, coded.size, self.smoothing or 0.0), phi
 
-    def _by_relevance(self, coded: Coded, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where concepts act on the score, (n, H, W, 1); and by how much each does, (n, k)."""
-        parts = to_grid(self._relevance(coded), coded.size)
-        of_concepts = parts.sum(axis=(1, 2), dtype=np.float64)
-        if self.explainer is None:
-            whole = parts.sum(axis=-1, keepdims=True)
-            return resize_sums(whole, coded.size, self.smoothing), of_concepts
-        found = np.empty((*images.shape[:3], 1), np.float32)
-        for weights, rows in _distinct(coded.targets):
-            ones = np.ones_like(of_concepts[rows])
-            found[rows] = self._of_model().whole(weights, images[rows], ones)
-        cells = parts.shape[1] * parts.shape[2]
-        left = of_concepts.sum(axis=1) / cells - found.mean(axis=(1, 2, 3))
-        found += left[:, None, None, None].astype(np.float32)
-        return resize_sums(found, coded.size, self.smoothing or 0.0), of_concepts
+    def _by_relevance(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Where concepts act on the score, (n, H, W, 1); and by how much each does, (n, k). What has
+        no place, as that of a class token, is laid out evenly.
+        """
+        found = self._relevance(coded)
+        of_concepts = found.sum(axis=tuple(range(1, found.ndim - 1)), dtype=np.float64)
+        whole = to_grid(found, coded.size).sum(axis=-1, keepdims=True)
+        cells, smoothing = whole[0].size, self.smoothing
+        if self.explainer is not None:
+            whole = np.empty((*coded.images.shape[:3], 1), np.float32)
+            for weights, rows in _distinct(coded.targets):
+                ones = np.ones_like(of_concepts[rows])
+                whole[rows] = self._of_model().whole(weights, coded.images[rows], ones)
+            smoothing = smoothing or 0.0
+        left = of_concepts.sum(axis=1) / cells - whole.mean(axis=(1, 2, 3), dtype=np.float64)
+        whole = whole + left[:, None, None, None].astype(np.float32)
+        return resize_sums(whole, coded.size, smoothing), of_concepts
 
-    def _detailed(
-        self, whole: np.ndarray, u: np.ndarray, of_concepts: np.ndarray, images: np.ndarray
-    ) -> np.ndarray:
+    def _detailed(self, whole: np.ndarray, coded: Coded, of_concepts: np.ndarray) -> np.ndarray:
         """A class map that the strongest pixels stand out of, (n, H, W, 1)."""
-        mean = u.mean(axis=(1, 2), dtype=np.float64)
-        weights = np.divide(of_concepts, mean, out=np.zeros_like(mean), where=mean != 0.0)
-        fine = self._of_model(fine=True).whole(None, images, weights)
-        peak = np.maximum(fine.max(axis=(1, 2), keepdims=True), TINY)
-        fine = np.maximum(fine / peak, 0.0) ** DETAIL_POWER
+        mean = coded.gated.numpy().mean(axis=tuple(range(1, coded.gated.shape.rank - 1)))
+        # of_concepts / mean, but for concepts of which there is nothing.
+        least = (SMALLEST_MEAN * self.craft.coefficient_scale) ** 2
+        scaled = np.maximum(mean.astype(np.float64) ** 2 + least, TINY)
+        fine = self._of_model(fine=True).whole(None, coded.images, of_concepts * mean / scaled)
+        fine = np.maximum(fine, 0.0)
+        fine = (fine / np.maximum(fine.max(axis=(1, 2), keepdims=True), TINY)) ** DETAIL_POWER
         fine -= fine.mean(axis=(1, 2), keepdims=True)
         spread = fine.std(axis=(1, 2), keepdims=True)
         scale = self.detail * whole.std(axis=(1, 2), keepdims=True)
         return whole + fine * np.divide(scale, spread, out=np.zeros_like(scale), where=spread > 0.0)
 
-    def _concept_maps(self, coded: Coded, images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """(n, H, W, chosen)."""
-        to_grid(coded.u.numpy(), coded.size)
-        if self.explainer is not None:
-            return self._by_explainer(coded, images, chosen)
-        if self.output == "relevance":
-            found = self._relevance(coded)[..., chosen]
-            return resize_maps(to_grid(found, coded.size), coded.size)
-        scale = self.craft.coefficient_scale[chosen]
-        return activation_maps(coded.u.numpy()[..., chosen], scale, coded.size)
+    def _concept_maps(
+        self, stream: Stream, targets: Any, chosen: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        """(n, H, W, chosen) of each batch: activation asks of no target."""
+        if self.output == "activation" and self.explainer is not None:
+            for batch in stream.progress(self._description, self.craft.verbose):
+                yield self._of_model().maps(None, batch.images, chosen)
+            return
+        of_score = self.output == "relevance"
+        for coded in self._coded(
+            stream, targets if of_score else None, self._description, use_labels=of_score
+        ):
+            if not of_score:
+                scale = self.craft.coefficient_scale[chosen]
+                yield activation_maps(coded.u.numpy()[..., chosen], scale, coded.size)
+            elif self.explainer is None:
+                found = to_grid(self._relevance(coded)[..., chosen], coded.size)
+                yield resize_maps(found, coded.size)
+            else:
+                yield self._explained_relevance(coded, chosen)
+
+    def _explained_relevance(self, coded: Coded, chosen: np.ndarray) -> np.ndarray:
+        """(n, H, W, chosen): explained for each distinct target by itself."""
+        found = np.empty((*coded.images.shape[:3], len(chosen)), np.float32)
+        for weights, rows in _distinct(coded.targets):
+            found[rows] = self._of_model().maps(weights, coded.images[rows], chosen)
+        return found
 
     def _relevance(self, coded: Coded) -> np.ndarray:
         bank = self.craft.factorized.bank
         gradient = self._gated_head().gradients(coded, bank, np.ones(1), np.ones(1))
         return (coded.gated * gradient).numpy()
 
-    def _by_explainer(
-        self, coded: Coded, images: np.ndarray, chosen: np.ndarray | None
-    ) -> np.ndarray:
-        """(n, H, W, chosen): relevance is explained for each distinct target by itself."""
-        chosen = np.arange(len(self.craft.factorized.bank)) if chosen is None else chosen
-        model = self._of_model()
-        if self.output == "activation":
-            return model.maps(None, images, chosen)
-        found = np.empty((*images.shape[:3], len(chosen)), np.float32)
-        for weights, rows in _distinct(coded.targets):
-            found[rows] = model.maps(weights, images[rows], chosen)
-        return found
+    @property
+    def _all(self) -> np.ndarray:
+        return np.arange(len(self.craft.factorized.bank))
 
     def _of_model(self, *, fine: bool = False) -> ConceptMaps:
         """
         The explainers of `self.model`, or those of its details; those of the craft's own model are
         kept beside them.
         """
-        for model, of_details, found in self._explained:
-            if model is self.model and of_details == fine:
-                return found
         craft = self.craft
+        for model, concepts, of_details, found in self._explained:
+            if model is self.model and concepts is craft.concepts and of_details == fine:
+                return found
         split = craft.split
         if self.model is not craft.model:
             split = split_model(self.model, craft.layer)
@@ -314,8 +326,12 @@ class ConceptAttribution(ConceptExplainer):
             operator=self.operator,
             keep_residual=self.keep_residual,
         )
-        kept = [one for one in self._explained if one[0] in (craft.model, self.model)]
-        self._explained = [*kept, (self.model, fine, new)]
+        kept = [
+            one
+            for one in self._explained
+            if one[0] in (craft.model, self.model) and one[1] is craft.concepts
+        ]
+        self._explained = [*kept, (self.model, craft.concepts, fine, new)]
         return new
 
 

@@ -20,7 +20,7 @@ from xplique.attributions import FEM
 from xplique.attributions.base import BlackBoxExplainer, WhiteBoxExplainer
 
 from .._compiled import compile_function
-from .._seeding import seeded
+from .._seeding import explain_seeded
 from ..explainer import ConceptExplainer
 from ..models import ConceptModels
 from ..perturbations import SHARED, shared_maps, shares_perturbations
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ..craft import Craft
 
 __all__ = ["ConceptMaps", "check_explainer"]
+
+MOST_TARGETS = 16  # of relevance, whose models are kept
 
 
 class ConceptMaps:
@@ -102,18 +104,31 @@ class ConceptMaps:
         maps
             (n, H, W, chosen) float32.
         """
-        explainer = self._explainer(weights)
+        explainer, k = self._explainer(weights), len(self.craft.factorized.bank)
         if self.shared:
-            with seeded(self.craft.seed, explainer):
-                return shared_maps(explainer, images, self._evaluate(weights))[..., chosen]
-        k = len(self.craft.factorized.bank)
-        found = []
-        for concept in chosen:
-            targets = np.zeros((len(images), k), np.float32)
-            targets[:, concept] = 1.0
-            with seeded(self.craft.seed, explainer):
-                found.append(_one_map(explainer, images, targets))
-        return np.concatenate(found, axis=-1)
+            evaluate = self._evaluate(weights)
+            found = self._seeded(
+                explainer,
+                lambda some, _: shared_maps(explainer, some, evaluate)[..., chosen],
+                images,
+                np.empty((len(images), 0)),
+            )
+        else:
+            one_hot = np.eye(k, dtype=np.float32)[chosen][:, None].repeat(len(images), axis=1)
+            found = np.concatenate(
+                [
+                    self._seeded(explainer, partial(_one_map, explainer), images, targets)
+                    for targets in one_hot
+                ],
+                axis=-1,
+            )
+        finite = np.isfinite(found).all(axis=(0, 1, 2))
+        if not finite.all():
+            raise ValueError(
+                f"{type(explainer).__name__} gives maps of {_numbers(chosen[~finite])} that are "
+                "not finite. Give it other explainer_args, or take another explainer."
+            )
+        return found
 
     def whole(
         self, weights: np.ndarray | None, images: np.ndarray, of_concepts: np.ndarray
@@ -134,27 +149,52 @@ class ConceptMaps:
             (n, H, W, 1) float32.
         """
         explainer, of_concepts = self._explainer(weights), of_concepts.astype(np.float32)
-        with seeded(self.craft.seed, explainer):
-            if not self.shared:
-                return _one_map(explainer, images, of_concepts)
-            evaluate = self._evaluate(weights)
-            maps = [
-                shared_maps(explainer, image[None], partial(_weighted, evaluate, row[:, None]))
-                for image, row in zip(images, of_concepts, strict=True)
-            ]
-            return np.concatenate(maps)
+        if self.shared:
+            explain = partial(_shared_whole, explainer, self._evaluate(weights))
+        else:
+            explain = partial(_one_map, explainer)
+        found = self._seeded(explainer, explain, images, of_concepts)
+        if not np.isfinite(found).all():
+            raise ValueError(
+                f"{type(explainer).__name__} gives maps that are not finite. Give it other "
+                "explainer_args, or take another explainer."
+            )
+        return found
+
+    def forget_copies(self) -> None:
+        """Make explainers anew that hold a copy of the weights, which may have changed."""
+        self._explainers = {
+            key: explainer
+            for key, explainer in self._explainers.items()
+            if getattr(explainer, "model", None) is self._encoders[key]
+        }
+
+    def _seeded(self, explainer: Any, explain: Any, *given: np.ndarray) -> np.ndarray:
+        return explain_seeded(self.craft.seed, explainer, explain, *given)
 
     def _encoder(self, weights: np.ndarray | None) -> keras.Model:
         """Images -> (n, k), made once: mean coefficients, or relevance for a target."""
         key = _key(weights)
         if key not in self._encoders:
             if weights is not None:
+                self._forget_targets()
                 self._encoders[key] = self._relevance(weights)
             elif self.split is self.craft.split:
                 self._encoders[key] = self.craft.encoder
             else:
                 self._encoders[key] = ConceptModels(self.split, self.craft.factorized).encoder
         return self._encoders[key]
+
+    def _forget_targets(self) -> None:
+        """Make room for another target, here and in what Xplique keeps of every model."""
+        of_targets = [key for key in self._encoders if key]
+        for key in of_targets[: len(of_targets) + 1 - MOST_TARGETS]:
+            forgotten = self._encoders.pop(key)
+            self._compiled.pop(key, None)
+            self._explainers.pop(key, None)
+            kept = BlackBoxExplainer._cache_models
+            for known in [known for known, model in kept.items() if model is forgotten]:
+                del kept[known]
 
     def _relevance(self, weights: np.ndarray) -> keras.Model:
         latent = self.split.input_to_latent
@@ -181,15 +221,11 @@ class ConceptMaps:
         return self._compiled[key]
 
     def _explainer(self, weights: np.ndarray | None) -> Any:
-        """The explainer of an encoder, made once but where it copies the weights of the model."""
+        """The explainer of an encoder, made once (see `forget_copies`)."""
         key = _key(weights)
-        if key in self._explainers:
-            return self._explainers[key]
-        encoder = self._encoder(weights)
-        explainer = self._make(encoder)
-        if getattr(explainer, "model", None) is encoder:
-            self._explainers[key] = explainer
-        return explainer
+        if key not in self._explainers:
+            self._explainers[key] = self._make(self._encoder(weights))
+        return self._explainers[key]
 
     def _make(self, encoder: keras.Model) -> Any:
         if not isinstance(self.make, type):
@@ -214,6 +250,21 @@ class ConceptMaps:
                 "explains the part of the model before that layer, with the concepts as its "
                 "outputs; its arguments are explainer_args."
             ) from error
+
+
+def _shared_whole(
+    explainer: Any, evaluate: Any, images: np.ndarray, of_concepts: np.ndarray
+) -> np.ndarray:
+    """(n, H, W, 1): maps of the concepts' weighted sums, (n, k) weights."""
+    maps = [
+        shared_maps(explainer, image[None], partial(_weighted, evaluate, row[:, None]))
+        for image, row in zip(images, of_concepts, strict=True)
+    ]
+    return np.concatenate(maps)
+
+
+def _numbers(concepts: np.ndarray) -> str:
+    return f"concept{'s' if len(concepts) > 1 else ''} {', '.join(map(str, concepts))}"
 
 
 def _weighted(evaluate: Any, of_concepts: np.ndarray, images: tf.Tensor) -> tf.Tensor:
