@@ -272,7 +272,11 @@ def test_overlay_is_as_opaque_as_the_concept_is_active():
     assert washes[0][0, 0, 3] == 0.0
     assert washes[1][0, 0, 3] == pytest.approx(0.62 * 0.3)
     assert washes[2].max(axis=(0, 1))[3] == 0.0  # an absent concept leaves no trace
-    assert [text.get_text() for text in ax.texts] == ["C2", "C0"]  # outlined at half of its 0.3
+    # "C0" is outlined at half of its 0.3; and what is shown is said.
+    assert [text.get_text() for text in ax.texts] == ["C2", "C0", "activation"]
+    for shows, said in (("relevance", ["C2", "relevance"]), (None, ["C2"])):
+        ax = plots.concept_overlay(view.photograph, view.maps, [2], shows=shows)
+        assert [text.get_text() for text in ax.texts] == said
 
 
 def test_overlay_refuses_maps_of_another_shape():

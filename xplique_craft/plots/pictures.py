@@ -24,6 +24,7 @@ def concept_overlay(
     concepts: Sequence[int],
     *,
     ranks: Sequence[int] | None = None,
+    shows: str | None = "activation",
     ax: Axes | None = None,
 ) -> Axes:
     """
@@ -41,6 +42,9 @@ def concept_overlay(
         Which of the k to draw.
     ranks
         (k,): rank of every concept, see `concept_ranks`. None: its index.
+    shows
+        What the maps are of, said in the picture's corner: "activation", that a concept is there,
+        or "relevance", that it matters there. None where it is said beside the picture.
     ax
         Where to draw. None: on a new figure.
 
@@ -103,6 +107,9 @@ def concept_overlay(
             color=INK,
         )
         label.set_path_effects([patheffects.withStroke(linewidth=3.0, foreground="white")])
+    if shows is not None:
+        said = ax.text(0.015, 0.015, shows, transform=ax.transAxes, fontsize=7, color=INK)
+        said.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground="white")])
     ax.set_xlim(-0.5, width - 0.5)
     ax.set_ylim(height - 0.5, -0.5)
     ax.set_axis_off()
