@@ -177,6 +177,26 @@ def test_what_sums_keeps_its_sum_at_any_size(size: tuple[int, int]) -> None:
         assert_allclose(resized, plain, atol=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, None])
+@pytest.mark.parametrize("size", [(8, 8), (5, 5), (3, 40), (17, 1), (16, 11)])
+def test_what_sums_keeps_its_sum_in_images_of_fewer_pixels_than_cells(
+    size: tuple[int, int], smoothing: float | None
+) -> None:
+    """Every cell by itself, so any map does."""
+    one_each = np.eye(256, dtype=np.float32).reshape(256, 16, 16, 1)
+    resized = resize_sums(one_each, size, smoothing)
+    assert_allclose(resized.mean(axis=(1, 2, 3)) * 256, 1.0, rtol=1e-5)
+    assert_allclose(resize_sums(np.ones((1, 16, 16, 1)), size, smoothing), 1.0, atol=0.05)
+
+
+def test_pixels_are_means_of_the_cells_they_cover() -> None:
+    row = resize_sums(np.array([3.0, 6.0, 12.0]).reshape(1, 1, 3, 1), (1, 2))
+    assert_allclose(row.ravel(), [(3.0 + 6.0 / 2) / 1.5, (6.0 / 2 + 12.0) / 1.5])
+    maps = np.random.default_rng(0).standard_normal((2, 6, 8, 3))
+    blocks = maps.reshape(2, 2, 3, 4, 2, 3).mean(axis=(2, 4))
+    assert_allclose(resize_sums(maps, (2, 4)), blocks, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(28, 40), (30, 44)])
 def test_smoothing_is_a_gaussian_over_the_resized_map(size: tuple[int, int]) -> None:
     """In pixels, or 3/4 of a cell, which is not the same along both axes; the sum is kept."""

@@ -6,11 +6,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import planted
 import pytest
 import tensorflow as tf
 from keras import layers
+from xplique.attributions import Occlusion, Saliency
 
 import xplique_craft as xc
+from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.factorization import NMF
 
 SIDE, CONCEPTS = 16, 3
@@ -129,6 +132,92 @@ def test_questions_before_fit_say_so(model):
     for ask in (lambda: craft.encoder, lambda: craft.decoder, lambda: craft.coefficient_scale):
         with pytest.raises(Exception, match="call fit"):
             ask()
+
+
+# ------------------------------------------------------------------------------ mixed precision
+def same_network(policy: str, logits: str) -> keras.Model:
+    """A network of always the same weights, computed under a policy."""
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", dtype=policy)(image)
+    x = layers.Conv2D(6, 3, padding="same", activation="relu", dtype=policy, name="last")(x)
+    x = layers.Conv2D(6, 1, activation="softplus", dtype=policy)(x)
+    x = layers.GlobalAveragePooling2D(dtype=policy)(x)
+    model = keras.Model(image, layers.Dense(3, dtype=logits)(x))
+    rng = np.random.default_rng(3)
+    model.set_weights([rng.normal(0.1, 0.3, w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.fixture
+def policy():
+    """Mixed precision during a test."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield "mixed_float16"
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture(scope="module", params=["float32", "mixed_float16"], ids="{} logits".format)
+def mixed(request, images):
+    """A craft of mixed precision, and the same in float32, of the same weights and bank."""
+    crafts = []
+    for precision, logits in (("mixed_float16", request.param), ("float32", "float32")):
+        split = xc.split_model(same_network(precision, logits), "last")
+        if not crafts:
+            bank = split.network.latents(images).numpy().reshape(-1, 6)[[5, 150, 300]]
+        crafts.append(planted.fitted(split, bank, images))
+    assert crafts[0].input_to_latent_model.output.dtype == "float16"
+    return crafts
+
+
+@pytest.mark.usefixtures("policy")
+def test_concepts_are_float32_under_any_policy(mixed, images):
+    craft, _ = mixed
+    u = craft.factorized.encode(craft.input_to_latent_model(images))[0].numpy()
+    assert u.max() > 0.1
+    for model, expected in ((craft.position_encoder, u), (craft.encoder, u.mean(axis=(1, 2)))):
+        found = model(images)
+        assert found.dtype == tf.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_encoder_of_mixed_precision_is_reloaded(policy, images, tmp_path):
+    craft = xc.Craft.from_model(same_network(policy, "float32"), "last", CONCEPTS)
+    craft.fit(images, majority(craft.model, images))
+    craft.encoder.save(tmp_path / "model.keras")
+    found = xc.load_model(tmp_path / "model.keras")(images)
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, craft.encoder(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("policy")
+def test_decoders_of_mixed_precision(mixed, images):
+    craft, single = mixed
+    expected = single.latent_to_logit_model(single.inverse_transform(craft.transform(images)))
+    found = tf.cast(craft.decoder(craft.transform(images)), tf.float32)
+    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+
+
+@pytest.mark.usefixtures("policy")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"explainer": Saliency},
+        {
+            "explainer": Occlusion,
+            "explainer_args": {"patch_size": 8, "patch_stride": 8},
+            "output": "relevance",
+        },
+        {"detail": 1.0},
+    ],
+    ids=lambda settings: " ".join(getattr(x, "__name__", str(x)) for x in settings.values()),
+)
+def test_maps_of_mixed_precision_are_those_of_single(mixed, images, settings):
+    found, expected = (
+        ConceptAttribution(craft, **settings).explain(images[:4], 0).numpy() for craft in mixed
+    )
+    assert np.abs(expected).max() > 0.0
+    assert np.linalg.norm(found - expected) < 0.1 * np.linalg.norm(expected)
 
 
 # ------------------------------------------------------------------------- factorizers of others

@@ -120,11 +120,17 @@ def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, ...]) -> np.ndarr
 @lru_cache(maxsize=64)
 def _spread(cells: int, pixels: int, smoothing: float) -> np.ndarray:
     """
-    (pixels, cells): a bilinear resize along one axis, smoothed by a Gaussian of that deviation in
-    pixels, in which every cell weighs the same, pixels / cells.
+    (pixels, cells): a resize along one axis, bilinear or, to fewer pixels than cells, by the parts
+    of cells that a pixel covers; smoothed by a Gaussian of that deviation in pixels. Every cell
+    weighs the same, pixels / cells.
     """
-    one_each = np.eye(cells, dtype=np.float32)[None, ..., None]
-    weights = tf.image.resize(one_each, (pixels, cells))[0, ..., 0].numpy().astype(np.float64)
+    if pixels < cells:
+        start, end = (np.arange(pixels)[:, None] + i for i in (0, 1))
+        first, last = ((np.arange(cells) + i) * pixels / cells for i in (0, 1))
+        weights = np.maximum(np.minimum(end, last) - np.maximum(start, first), 0.0)
+    else:
+        one_each = np.eye(cells, dtype=np.float32)[None, ..., None]
+        weights = tf.image.resize(one_each, (pixels, cells))[0, ..., 0].numpy().astype(np.float64)
     if smoothing > 0.0:  # what would fall outside is reflected, so nothing is lost
         weights = gaussian_filter1d(weights, smoothing, axis=0, mode="reflect")
     received = weights.sum(axis=0) * cells / pixels
@@ -138,9 +144,9 @@ def resize_sums(
     Maps whose sums have a meaning, at the resolution of the image.
 
     As `resize_maps`, but for what keeps the sum: where cells do not divide pixels, some of them
-    would weigh a little more than others, and this is taken back. Smoothed, peaks at the centres of
-    cells become one region, which is what a map of evidence that was gathered far beyond its cell
-    can tell.
+    would weigh a little more than others, and this is taken back; where there are more cells than
+    pixels, a pixel is the mean of what it covers. Smoothed, peaks at the centres of cells become
+    one region, which is what a map of evidence that was gathered far beyond its cell can tell.
 
     Parameters
     ----------

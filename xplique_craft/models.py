@@ -2,7 +2,8 @@
 A fitted craft as Keras models: images -> concept scores, and concept coefficients -> logits.
 
 Banks are constants in the configuration of a layer, not weights: models save and reload, and
-randomising their weights randomises the network, not the concepts.
+randomising their weights randomises the network, not the concepts. What is done to coefficients is
+done in float32 whatever Keras' policy: concepts of a network of mixed precision are float32 scores.
 """
 
 import base64
@@ -161,6 +162,7 @@ class ConceptModels:
             self._factorized.bank,
             self._factorized.offset,
             name="concept_coefficients",
+            dtype="float32",
         )
         return keras.Model(
             latent.inputs[0], encoding(latent.outputs[0]), name="concept_position_encoder"
@@ -175,7 +177,8 @@ class ConceptModels:
             3: keras.layers.GlobalAveragePooling1D,
             4: keras.layers.GlobalAveragePooling2D,
         }.get(len(u.shape), keras.layers.Identity)
-        return keras.Model(coded.inputs[0], pooling(name="concept_scores")(u), name="concepts")
+        scores = pooling(name="concept_scores", dtype="float32")(u)
+        return keras.Model(coded.inputs[0], scores, name="concepts")
 
     @cached_property
     def decoder(self) -> keras.Model:
@@ -190,5 +193,5 @@ class ConceptModels:
         head = self._split.latent_to_logit
         bank = self._factorized.bank
         u = keras.Input((*head.input_shape[1:-1], len(bank)), name="coefficients")
-        decoding = ConceptDecoding(bank, constant, name="concept_activations")
+        decoding = ConceptDecoding(bank, constant, name="concept_activations", dtype="float32")
         return join_models(keras.Model(u, decoding(u)), head).model

@@ -23,10 +23,11 @@ __all__ = ["ConceptRelevance"]
 
 
 def _slope(score: Callable[..., Any], head: Any, point: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """df/dA, of the shape of A."""
+    """df/dA, of the shape of A and in its precision, whatever that of h."""
     with tf.GradientTape() as tape:
         tape.watch(point)
-        value = score(head, point, targets)
+        inputs = tf.cast(point, head.inputs[0].dtype)
+        value = score(head, inputs, tf.cast(targets, head.outputs[0].dtype))
     return tape.gradient(value, point, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
@@ -35,7 +36,8 @@ class ConceptRelevance(keras.layers.Layer):
     Activations (n, ..., c) -> relevance of each concept for one score, sum_p r_j(p), (n, k).
 
     Differentiable to the activations through v; df/dA is held, as in a product of the two at the
-    image, so an explainer of it finds where the relevant part of the concept comes from.
+    image, so an explainer of it finds where the relevant part of the concept comes from. In float32
+    whatever Keras' policy; only h is in the precision it has.
 
     Parameters
     ----------
@@ -63,9 +65,8 @@ class ConceptRelevance(keras.layers.Layer):
         weights: np.ndarray,
         *,
         name: str | None = None,
-        dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=name, dtype="float32")
         self.head, self.operator, self.factorized = head, operator, factorized
         self.reference, self.keep_residual = reference, keep_residual
         self.weights_of_logits = np.asarray(weights, np.float32)

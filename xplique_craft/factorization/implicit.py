@@ -14,9 +14,14 @@ one k-sized solve a row, no unrolled iterations. Ref. Fel et al., CRAFT (CVPR 20
 
 What breaks it: where complementarity is not strict (u_j = 0 and y_j = 0, so wherever other concepts
 reconstruct a row exactly) u has a kink, and what is returned is the derivative on the side where
-u_j stays 0. Coefficients within rounding of 0 are taken for 0, or they would draw gradients where
-their concept is not. Where rows of W_S are dependent u is not unique; a
-ridge then gives the derivative of the solution of least norm.
+u_j stays 0. There rounding decides which side u is on, and a concept would draw gradients where it
+is not. So a coefficient counts as 0 if the conditions hold without it as far as they can be known,
+y_j >= -r, with r = (2 eps + sqrt(c) eps / 2 + k eps_64) ||a||: the rounding of b = a W^T in the
+precision of a (of its factors, of c additions in either direction) and of k-sized systems. Leaving
+u_j out makes y_j = -u_j / (G_SS^-1)_jj, and (G_SS^-1)_jj <= (G^-1)_jj: what is above r (G^-1)_jj
+need not be tried, so what may go grows with the bank's conditioning, as the rounding of u does.
+Where rows of W_S are dependent u is not unique; a ridge then gives the derivative of the solution
+of least norm.
 """
 
 from functools import cache
@@ -26,13 +31,12 @@ import numpy as np
 import tensorflow as tf
 
 from .._compiled import compile_function
-from .nnls import by_rows, encode_gram, kkt_residual, solve_on_support
+from .nnls import RIDGE, by_rows, encode_gram, kkt_residual, solve_on_support
 
 __all__ = ["encode", "encode_rows"]
 
 BACKWARD_RIDGE = 1e-8  # z is as large as 1 / ridge along dependent rows, and cancels in z W only
-# Of a row's largest coefficient: what is below is rounding, and counts as 0.
-SMALLEST_COEFFICIENT = {tf.float32: 2e-6, tf.float64: 1e-12}
+LARGEST_ROUNDING = 1e-2  # of a row's largest coefficient: what is above is never tried without
 
 
 def _gram(bank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -42,6 +46,55 @@ def _gram(bank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     norms = tf.where(norms > 0.0, norms, 1.0)
     directions = wide / norms[:, None]
     return tf.cast(directions, bank.dtype), directions @ tf.transpose(directions), norms
+
+
+def _rounding(activations: tf.Tensor, k: int) -> tf.Tensor:
+    """(n, 1) float64: r, by how much the conditions of a row cannot be known."""
+    channels = tf.cast(tf.shape(activations)[1], tf.float64)
+    eps = np.finfo(activations.dtype.as_numpy_dtype).eps
+    share = (2.0 + 0.5 * tf.sqrt(channels)) * eps + k * np.finfo(np.float64).eps
+    return share * tf.cast(tf.norm(activations, axis=1, keepdims=True), tf.float64)
+
+
+def _certain_support(
+    gram: tf.Tensor, reach: tf.Tensor, ridge: float, u: tf.Tensor, b: tf.Tensor, rounding: tf.Tensor
+) -> tf.Tensor:
+    """
+    Supports without the coefficients that may be 0 as far as rounding lets one know.
+
+    Parameters
+    ----------
+    gram
+        G, (k, k).
+    reach
+        (k,): diagonal of G^-1, by how much a rounding of b may move a coefficient.
+    ridge
+        Of the systems that are solved again.
+    u, b
+        (n, k).
+    rounding
+        r, (n, 1).
+
+    Returns
+    -------
+    support
+        (n, k) bool, within u > 0.
+    """
+    largest = tf.reduce_max(u, axis=1, keepdims=True)
+    kept = u > tf.minimum(rounding * reach, LARGEST_ROUNDING * largest)
+    rows = tf.where(tf.reduce_any((u > 0.0) & ~kept, axis=1))[:, 0]
+    b, rounding, positive = (tf.gather(x, rows) for x in (b, rounding, u > 0.0))
+
+    def put_back(some: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the conditions do need."""
+        slack = solve_on_support(gram, b, some, ridge) @ gram - b
+        missing = positive & ~some & (slack < -rounding)
+        return some | missing, tf.reduce_any(missing)
+
+    some, _ = tf.while_loop(
+        lambda _, going_on: going_on, put_back, (tf.gather(kept, rows), tf.size(rows) > 0)
+    )
+    return tf.tensor_scatter_nd_update(kept, rows[:, None], some)
 
 
 @tf.custom_gradient
@@ -75,12 +128,14 @@ def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
 
     def gradient(cotangent: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         wide = tf.cast(cotangent, tf.float64) / norms
-        largest = tf.reduce_max(scaled, axis=1, keepdims=True)
-        support = scaled > SMALLEST_COEFFICIENT[precision] * largest
-        z = by_rows(
-            lambda v, s: solve_on_support(gram, v, s, BACKWARD_RIDGE), gram.shape[0], wide, support
-        )
-        z /= norms
+        k, ridge = gram.shape[0], RIDGE[precision]
+        reach = tf.linalg.diag_part(tf.linalg.inv(gram + ridge * tf.eye(k, dtype=tf.float64)))
+
+        def solve(v: tf.Tensor, *row: tf.Tensor) -> tf.Tensor:
+            support = _certain_support(gram, reach, ridge, *row)
+            return solve_on_support(gram, v, support, BACKWARD_RIDGE)
+
+        z = by_rows(solve, k, wide, scaled, b, _rounding(activations, k)) / norms
         into_rows = tf.cast(z @ tf.cast(bank, tf.float64), precision)
         z = tf.cast(z, precision)
         error = activations - u @ bank
