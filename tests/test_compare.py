@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 import planted
 import pytest
@@ -318,7 +317,12 @@ def test_methods_by_their_names(craft: xc.Craft, images: np.ndarray) -> None:
         ({"titles": ["a"]}, ValueError, "titles must name 5 images, received 1"),
         ({"photographs": np.zeros((2, 8, 8, 3))}, ValueError, "photographs must be 5, one for"),
         ({"photographs": np.zeros((5, 8, 8, 4))}, ValueError, r"shape \(n, H, W, 3\) or"),
+        ({"photographs": np.full((5, 8, 8, 3), 0.5)}, ValueError, "up to 0.5: multiply them by"),
         ({"targets": 7}, ValueError, "targets holds class indices from 7 to 7"),
+        ({"radius": -1}, ValueError, "radius must be at least 0, received -1"),
+        ({"radius": np.nan}, ValueError, "radius must be at least 0, received nan"),
+        ({"radius": np.inf}, ValueError, "radius must be finite"),
+        ({"radius": 0.0}, ValueError, "radius must be above 0, received 0"),
     ],
 )
 def test_arguments_that_do_not_fit(
@@ -335,15 +339,3 @@ def test_arguments_that_do_not_fit(
 def test_datasets_are_refused(craft: xc.Craft, images: np.ndarray) -> None:
     with pytest.raises(TypeError, match=r"inputs must be an array .* received .*Dataset"):
         xc.compare(craft, tf.data.Dataset.from_tensor_slices(images))
-
-
-def test_maps_that_are_none(craft: xc.Craft, images: np.ndarray) -> None:
-    class Strange:
-        def explain(self, inputs: Any, targets: Any) -> np.ndarray:
-            return np.full(np.shape(inputs)[:3], np.nan)
-
-    def strange(model: keras.Model) -> Strange:
-        return Strange()
-
-    with pytest.raises(ValueError, match=r"methods\['x'\] gives maps that are not finite"):
-        xc.compare(craft, images, methods={"x": strange})

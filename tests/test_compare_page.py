@@ -39,6 +39,7 @@ def method(place: int, **changes: object) -> MethodScores:
         "deletion_curves": np.linspace(1.0, 0.0, 6)[None] * rng.random((3, 1)),
         "insertion_curves": np.linspace(0.0, 1.0, 6)[None] * rng.random((3, 1)),
         "maps": rng.standard_normal((2, 12, 18)).astype(np.float32),
+        "is_floor": place == 2,
     }
     return MethodScores(**(values | changes))
 
@@ -64,7 +65,7 @@ def comparison() -> Comparison:
 # ---------------------------------------------------------------------------------------- figures
 def test_titles_say_activation_or_relevance(comparison: Comparison) -> None:
     titles = [title_of(one) for one in comparison.methods]
-    assert titles == ["GradCAM", "Rise", "random", "ConceptActivation", "mine (relevance)"]
+    assert titles == ["GradCAM", "Rise", "random (floor)", "ConceptActivation", "mine (relevance)"]
 
 
 @pytest.mark.parametrize("measure", ["deletion", "insertion"])
@@ -79,9 +80,11 @@ def test_curves_are_means_over_images(comparison: Comparison, measure: str) -> N
     assert texts == [
         f"GradCAM   {0.05 if measure == 'deletion' else 0.8:.3f}",
         "other methods",
+        f"random (floor)   {0.25 if measure == 'deletion' else 0.6:.3f}",
         f"ConceptActivation   {0.35 if measure == 'deletion' else 0.5:.3f}",
         f"mine (relevance)   {0.45 if measure == 'deletion' else 0.4:.3f}",
     ]
+    assert ax.lines[2].get_linestyle() == ":" != ax.lines[1].get_linestyle()
     assert "low is good" in ax.get_title(loc="left") or measure == "insertion"
     assert plt.get_fignums() == []
 
@@ -140,6 +143,77 @@ def test_figures_of_what_was_not_measured(comparison: Comparison) -> None:
     bare = replace(comparison, photographs=comparison.photographs[:0], titles=[])
     with pytest.raises(ValueError, match="`comparison` must have photographs"):
         plots.maps_side_by_side(bare)
+
+
+# --------------------------------------------------------------------------- what has no numbers
+@pytest.fixture
+def incomplete(comparison: Comparison) -> Comparison:
+    """Rise failed; GradCAM, by another name, has no instability; the floor is called chance."""
+    none = Estimate(np.nan, np.nan, np.nan)
+    own = {"stability": Estimate(0.2, 0.1, 0.3)}
+    cam, _, chance, *concepts = comparison.methods
+    methods = [
+        replace(cam, name="cam", measures=cam.measures | {"stability": none}),
+        method(
+            1, seconds=np.nan, passes=None, measures={}, failed="its <maps> are not finite",
+            deletion_curves=np.empty((0, 6)), insertion_curves=np.empty((0, 6)),
+            maps=np.empty((0, 12, 18)),
+        ),
+        replace(chance, name="chance"),
+        *(replace(one, measures=one.measures | own) for one in concepts),
+    ]  # fmt: skip
+    return replace(comparison, methods=methods, randomised_layers=(1, 3))
+
+
+def test_what_failed_is_no_method_to_draw(incomplete: Comparison) -> None:
+    names = ["cam", "chance", "ConceptActivation", "mine"]
+    assert [one.name for one in incomplete.measured] == names
+    assert [one.name for one in incomplete.heatmaps] == ["cam"]
+    ax = plots.fidelity_curves(incomplete, "deletion")
+    assert [text.get_text().split("  ")[0] for text in ax.get_legend().get_texts()] == [
+        "cam", "chance (floor)", "ConceptActivation", "mine (relevance)"
+    ]  # fmt: skip
+    titles = {ax.get_title() for ax in plots.maps_side_by_side(incomplete).figure.axes}
+    assert "Rise" not in titles
+    assert {"cam", "chance (floor)", "mine (relevance)"} <= titles
+
+
+def test_what_is_not_defined_is_no_score(incomplete: Comparison) -> None:
+    ax = plots.method_scores(incomplete, "stability")
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["ConceptActivation", "mine (relevance)"]
+    none = replace(incomplete, methods=incomplete.methods[:3])
+    with pytest.raises(ValueError, match=r"'stability' was not measured: .* the same everywhere"):
+        plots.method_scores(none, "stability")
+    assert none.best("stability") is None
+    assert incomplete.best("stability").name == "ConceptActivation"
+    assert incomplete.best("deletion").name == "cam"
+
+
+def test_the_page_of_what_failed(incomplete: Comparison, tmp_path: Path) -> None:
+    text = write_comparison(incomplete, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert Elements(text).mistakes == []
+    assert 'colspan="5">not measured: its &lt;maps&gt; are not finite</td>' in text
+    (line,) = re.findall(r"<tr><th scope=\"row\">cam</th>.*</tr>", text)
+    assert line.endswith("<td>\N{EN DASH}</td></tr>")
+    assert re.search("nan|not defined", line) is None
+    assert "Rise of first" not in text
+    concepts = re.findall(r'<figure class="own"><img src="[^"]*" alt="([^"]*) of first"', text)
+    assert concepts == ["ConceptActivation", "mine (relevance)"]
+    none = replace(incomplete, methods=incomplete.methods[:3])
+    text = write_comparison(none, tmp_path / "none.html").read_text(encoding="utf-8")
+    assert text.count('<svg class="figure"') == 2 + 2  # of instability there is no figure
+
+
+def test_the_page_says_how_many_layers_were_at_random(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    after = {"randomisation": Estimate(0.2, 0.1, 0.3), "mu_fidelity": Estimate(0.5, 0.4, 0.6)}
+    methods = [replace(one, measures=one.measures | after) for one in comparison.methods]
+    known = replace(comparison, methods=methods, randomised_layers=(1, 3))
+    text = write_comparison(known, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Here: 1 of 3 layers with weights." in text
+    assert "maps at random do not score 0. Their row is the floor" in text
 
 
 # ------------------------------------------------------------------------------------------- page
@@ -259,6 +333,32 @@ def test_errors_of_the_command(
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     assert re.search(message, errors[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--methods", "ConceptActivation,Salience"), "'Salience', which is none of"),
+        (("--methods", "ConceptDetailed", "--factorizer", "kmeans"), "needs the gradient of the"),
+    ],
+)
+def test_names_are_checked_before_anything_is_fitted(
+    model_file: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple,
+    message: str,
+) -> None:
+    fitted = []
+    monkeypatch.setattr("xplique_craft.craft.Craft.fit", lambda *given: fitted.append(given))
+    result = run(
+        model_file, folder, "--class", 0, "--output", tmp_path, "--preprocess", "unit", "-q",
+        *arguments,
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert fitted == []
 
 
 def test_names_between_commas() -> None:

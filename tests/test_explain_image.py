@@ -1,7 +1,9 @@
 """One image explained: which concepts misled the model, where, and by how much."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import planted
@@ -132,6 +134,39 @@ def test_pictures_that_are_not_known(craft: xc.Craft, image: np.ndarray) -> None
         plots.image_explanation(found)
     restored = craft.explain_image(image, restore=lambda pixels: 255.0 * pixels)
     assert_array_equal(restored.photograph, np.rint(255.0 * image))
+
+
+def test_a_restored_black_crop_is_black(craft: xc.Craft, image: np.ndarray) -> None:
+    """It is a picture, whatever it is of: 0 is a pixel's value."""
+    found = craft.explain_image(image, restore=lambda pixels: 0.0 * pixels)
+    assert found.photograph.max() == 0
+    assert [len(crops) for crops in found.crops] == [4, 1, 1]
+
+
+@pytest.mark.parametrize("photograph", [None, np.zeros((*SIZE, 3), np.uint8)])
+@pytest.mark.parametrize(
+    ("restore", "message"),
+    [
+        (lambda x: x, r"in \[0, 255\], received values from 0 to 1: .* multiply them by 255"),
+        (lambda x: 2.0 * x - 1.0, r"received values from -1 to 1: "),
+        (lambda x: np.nan * x, r"in \[0, 255\], received values that are not finite"),
+        (lambda x: 255.0 * x[0], r"\(m, h, w, 3\) .* received \(16, 24, 3\) of \(1, 16, 24, 3\)"),
+    ],
+)
+def test_restore_that_gives_no_pixels(
+    craft: xc.Craft, image: np.ndarray, restore: Any, message: str, photograph: Any
+) -> None:
+    with pytest.raises(ValueError, match=f"restore must give pixels .*{message}"):
+        craft.explain_image(image, restore=restore, photograph=photograph)
+
+
+def test_a_map_of_one_place_is_seen(explanation: ImageExplanation) -> None:
+    """In the colour of its sign, at full strength, be it the only place in hundreds."""
+    lone = np.zeros(SIZE, np.float32)
+    lone[3, 5] = -1e-3
+    (picture,) = plots.class_map(replace(explanation, class_map=lone)).images
+    red, _, blue = picture.get_array()[3, 5].astype(int)
+    assert blue > red + 100
 
 
 def test_the_concepts_of_another_class(craft: xc.Craft) -> None:

@@ -110,12 +110,10 @@ def compare(
     output.mkdir(parents=True, exist_ok=True)
 
     from .comparison import compare as compare_methods
+    from .comparison.methods import check_names
     from .craft import Craft
     from .report import write_comparison
 
-    logits = loaded.predict(inputs, batch_size=batch_size, verbose=0)
-    rows = np.flatnonzero(logits.argmax(axis=1) == class_id)
-    fitted, measured = _divided(rows, held_out, images, seed, len(inputs))
     craft = Craft.from_model(
         loaded,
         layer or chosen_layer(loaded, factorizer),
@@ -126,11 +124,17 @@ def compare(
         seed=seed,
         verbose=not quiet,
     )
+    wanted = _methods(methods)
+    if wanted is not None:
+        check_names(wanted, craft)
+    logits = loaded.predict(inputs, batch_size=batch_size, verbose=0)
+    rows = np.flatnonzero(logits.argmax(axis=1) == class_id)
+    fitted, measured = _divided(rows, held_out, images, seed, len(inputs))
     craft.fit(inputs[fitted], class_id)
     comparison = compare_methods(
         craft,
         inputs[measured],
-        methods=_methods(methods),
+        methods=wanted,
         photographs=task.pictures[measured],
         titles=[task.names[row] for row in measured],
         class_name=task.class_name,

@@ -55,7 +55,8 @@ def explain_image(
         where it is pixels in [0, 255] already.
     restore
         Function from what the model takes (m, h, w, channels) to pixels in [0, 255], for crops of
-        the images that the concepts were found in; None where these are pixels already.
+        the images that the concepts were found in; None where these are pixels already. What is
+        beyond that range is clipped to it.
     class_names
         Names of all classes; None for numbers.
     number_of_crops
@@ -71,7 +72,8 @@ def explain_image(
     sklearn.exceptions.NotFittedError
         If the craft is not fitted.
     TypeError, ValueError
-        If the image is not one that the model takes, or there is no such class.
+        If the image is not one that the model takes, or there is no such class; or if `restore`
+        gives no pixels in [0, 255].
 
     Warns
     -----
@@ -88,6 +90,7 @@ def explain_image(
             f"class_names must name the model's {classes} classes, received {len(class_names)}."
         )
     inputs = _one(image, craft.network.input_shape)
+    picture = _picture(photograph, inputs, restore)
     latents = craft.network.latents(inputs)
     logits = craft.network.logits(latents).numpy()[0]
     prediction = int(logits.argmax())
@@ -123,7 +126,7 @@ def explain_image(
         against=against,
         maps=maps,
         class_map=class_map,
-        photograph=_picture(photograph, inputs, restore),
+        photograph=picture,
         crops=_crops(craft, number_of_crops, restore),
     )
 
@@ -149,6 +152,11 @@ def _pixels(pixels: Any) -> np.ndarray | None:
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 and not (pixels.min() >= 0 and 1.0 < pixels.max() <= 255.0):
         return None
+    return _as_uint8(pixels)
+
+
+def _as_uint8(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (..., 3) of (..., 1) or (..., 3)."""
     if pixels.shape[-1] == 1:
         pixels = pixels.repeat(3, axis=-1)
     return np.rint(pixels).astype(np.uint8)
@@ -157,8 +165,9 @@ def _pixels(pixels: Any) -> np.ndarray | None:
 def _picture(
     photograph: Any, inputs: np.ndarray, restore: Callable[[np.ndarray], Any] | None
 ) -> np.ndarray | None:
+    restored = None if restore is None else _checked_restore(restore, inputs)
     if photograph is None:
-        return _pixels((inputs if restore is None else np.clip(restore(inputs), 0, 255))[0])
+        return _pixels(inputs[0]) if restored is None else restored
     picture = np.asarray(photograph)
     if picture.ndim == 2:
         picture = picture[..., None]
@@ -168,6 +177,33 @@ def _picture(
             f"{np.shape(photograph)} from {picture.min():.3g} to {picture.max():.3g}."
         )
     return _pixels(picture)
+
+
+def _restored(restore: Callable[[np.ndarray], Any], images: np.ndarray) -> np.ndarray:
+    """Pixels (m, h, w, 1 or 3) of images, or why these are none."""
+    pixels = np.asarray(restore(images))
+    if pixels.ndim != 4 or len(pixels) != len(images) or pixels.shape[-1] not in (1, 3):
+        raise ValueError(
+            "restore must give pixels (m, h, w, 3) of (m, h, w, channels), received "
+            f"{pixels.shape} of {images.shape}."
+        )
+    if not np.isfinite(pixels).all():
+        raise ValueError(
+            "restore must give pixels in [0, 255], received values that are not finite."
+        )
+    return pixels
+
+
+def _checked_restore(restore: Callable[[np.ndarray], Any], inputs: np.ndarray) -> np.ndarray:
+    """The one image as uint8 (H, W, 3), or why `restore` does not do what it must."""
+    pixels = _restored(restore, inputs)[0]
+    low, high = float(pixels.min()), float(pixels.max())
+    if pixels.dtype != np.uint8 and high <= 1.0 and (low, high) != (0.0, 0.0):
+        raise ValueError(
+            f"restore must give pixels in [0, 255], received values from {low:.3g} to {high:.3g}: "
+            "if they are in [0, 1], multiply them by 255."
+        )
+    return _as_uint8(np.clip(pixels, 0, 255))
 
 
 def _crops(
@@ -181,7 +217,9 @@ def _crops(
     for best in best_crops(factorization.crops.boxes, factorization.crops_u, number):
         cut = factorization.crops.cut(best) if len(best) else []
         if restore is not None:
-            cut = [np.clip(restore(crop[None]), 0, 255)[0] for crop in cut]
+            cut = [np.clip(_restored(restore, crop[None]), 0, 255)[0] for crop in cut]
+            found.append([_as_uint8(crop) for crop in cut])
+            continue
         pictures = [_pixels(crop) for crop in cut]
         found.append([picture for picture in pictures if picture is not None])
     return found

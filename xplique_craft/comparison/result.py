@@ -11,7 +11,7 @@ from ..results import Estimate
 __all__ = ["MEASURES", "RANDOM", "Comparison", "Measure", "MethodScores"]
 
 RANDOM = "random"
-"""Name of maps at random, the floor of a comparison."""
+"""Name that maps at random, the floor of a comparison, are known by."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Measure:
     better
         1 if high is good, -1 if low is good.
     meaning
-        In a sentence.
+        In a sentence or two; see also `Comparison.meaning`.
     bounds
         What no value is beyond.
     """
@@ -58,7 +58,8 @@ MEASURES = (
         "MuFidelity",
         1,
         "Rank correlation of what random parts of the image are worth to the score with what the "
-        "map gives them.",
+        "map gives them. Parts differ in size, and large ones are worth more by any map: maps at "
+        "random do not score 0. Their row is the floor to compare with.",
         (-1.0, 1.0),
     ),
     Measure(
@@ -66,15 +67,17 @@ MEASURES = (
         "Instability",
         -1,
         "How far maps move when a little noise is added to the image, as a share of the map "
-        "(AverageStability with relative distances).",
+        "(AverageStability with relative distances). Of a map that is the same everywhere there "
+        "is none.",
         (0.0, np.inf),
     ),
     Measure(
         "randomisation",
         "After randomisation",
         -1,
-        "Rank correlation of the maps with those of the same model with its last quarter of layers "
-        "at random: a map of the model must change.",
+        "Rank correlation of the maps with those of the same model with the last quarter of its "
+        "layers with weights, at least one, at random: a map of the model must change. Of maps "
+        "that are the same everywhere there is none.",
         (-1.0, 1.0),
     ),
 )
@@ -92,17 +95,23 @@ class MethodScores:
     output
         Of concept maps, "activation" or "relevance"; None for heatmaps.
     seconds
-        An image, without what is made only once where that would show.
+        An image, without what is made only once; NaN of a method that failed.
     passes
-        Images that go through the model to explain one; None where they could not be counted.
+        Images that go through the model, all of it or up to the layer, to explain one of them, a
+        gradient being one; None where they cannot be counted: it works on a copy of the model.
     per_image
-        Key of a measure -> (n,) or, of those that explain images anew, of the first of them.
+        Measure's key -> (n,): the scores, NaN where an image has none.
     measures
-        Key of a measure -> its mean with a 90% bootstrap interval over images.
+        Measure's key -> mean with its 90% interval over the images that have a score; NaN where
+        none has.
     deletion_curves, insertion_curves
         (n, steps + 1): scores of every image.
     maps
         (m, H, W): maps of the images that are shown.
+    failed
+        Why there are no numbers, curves and maps; None of a method that was measured.
+    is_floor
+        Whether these are maps at random, which no method is to be compared with as one of its kind.
     """
 
     name: str
@@ -114,6 +123,12 @@ class MethodScores:
     deletion_curves: np.ndarray
     insertion_curves: np.ndarray
     maps: np.ndarray
+    failed: str | None = None
+    is_floor: bool = False
+
+    def has(self, key: str) -> bool:
+        """Whether there is a number of that measure."""
+        return key in self.measures and bool(np.isfinite(self.measures[key].value))
 
 
 @dataclass(frozen=True)
@@ -134,13 +149,16 @@ class Comparison:
     activation
         What was done to the logits before they were scores: "softmax", "sigmoid" or None.
     methods
-        One for each method, in the order they were asked for.
+        One for each method, in the order they were asked for; those that failed are among them.
     photographs
         (m, H', W', 3) uint8: the images that are shown.
     titles
         m names of them.
     seed
         Of everything random.
+    randomised_layers
+        How many layers were at random after randomisation, of how many with weights; None where
+        that was not measured.
     """
 
     model_name: str
@@ -154,36 +172,63 @@ class Comparison:
     photographs: np.ndarray
     titles: list[str]
     seed: int
+    randomised_layers: tuple[int, int] | None = None
+
+    @property
+    def measured(self) -> list[MethodScores]:
+        """The methods that have numbers, the floor among them."""
+        return [method for method in self.methods if method.failed is None]
 
     @property
     def concept_maps(self) -> list[MethodScores]:
-        """The methods whose maps are of concepts."""
-        return [method for method in self.methods if method.output is not None]
+        """The methods with numbers whose maps are of concepts."""
+        return [method for method in self.measured if method.output is not None]
 
     @property
     def heatmaps(self) -> list[MethodScores]:
-        """The methods that explain the model without concepts, but for maps at random."""
-        return [m for m in self.methods if m.output is None and m.name != RANDOM]
+        """The methods with numbers that explain the model without concepts, but for the floor."""
+        return [m for m in self.measured if m.output is None and not m.is_floor]
 
     def best(self, key: str) -> MethodScores | None:
-        """The best method by a measure, but for maps at random; None where none was measured."""
+        """The best method by a measure, but for the floor; None where none was measured."""
         sign = next(measure.better for measure in MEASURES if measure.key == key)
-        measured = [m for m in self.methods if key in m.measures and m.name != RANDOM]
+        measured = [m for m in self.measured if m.has(key) and not m.is_floor]
         return max(measured, key=lambda m: sign * m.measures[key].value, default=None)
 
+    def meaning(self, measure: Measure) -> str:
+        """What a measure means, and what was done here where that depends on the model."""
+        if measure.key != "randomisation" or self.randomised_layers is None:
+            return measure.meaning
+        changed, of = self.randomised_layers
+        return f"{measure.meaning} Here: {changed} of {of} layers with weights."
+
     def table(self) -> str:
-        """The scores as text, one line a method, means with their 90% intervals."""
+        """
+        The scores as text, one line a method, means with their 90% intervals; "-" where there is
+        none. Methods that failed come with the reason.
+        """
         shown = [m for m in MEASURES if any(m.key in one.measures for one in self.methods)]
         rows = [["method", "s / image", "passes", *(measure.name for measure in shown)]]
-        for method in self.methods:
+        for method in self.measured:
             cells = [method.name, f"{method.seconds:.3f}", _count(method.passes)]
             for measure in shown:
-                cells.append(str(method.measures.get(measure.key, "-")))
+                cells.append(str(method.measures[measure.key]) if method.has(measure.key) else "-")
             rows.append(cells)
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
+        widths[0] = max(widths[0], *(len(method.name) for method in self.methods))
+        head, *lines = (
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
+        )
+        of_measured = iter(lines)
+        return "\n".join(
+            [head]
+            + [
+                next(of_measured)
+                if method.failed is None
+                else f"{method.name.ljust(widths[0])}  failed: {method.failed}"
+                for method in self.methods
+            ]
         )
 
 

@@ -4,11 +4,13 @@ Is a concept explanation worse than a heatmap? Methods on the same images, in th
 Deletion, Insertion and MuFidelity are those of Xplique, of every image by itself (see `fidelity`);
 stability is its AverageStability with distances relative to the map, for methods have different
 units; randomisation is the rank correlation with the maps of a clone whose last quarter of layers
-is at random, every explainer being made anew of the clone.
+is at random, every explainer being made anew of the clone (see `anew`). A method that fails, be it
+of another's making, takes none of the others' numbers with it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 from tqdm import tqdm
-from xplique.metrics import ProgressiveLayerRandomization
 
 from .._checks import check_non_negative_number, check_positive_int, one_hot
 from .._intervals import bootstrap_mean
-from .._seeding import seeded
 from ..results import Estimate
-from ..streams import Stream
-from .fidelity import ModelScore, area, curves, mu_fidelity, rank_correlation, subset_effects
-from .methods import Method, explain, methods_of, passes, seconds_and_maps
+from .anew import Anew
+from .explaining import forgetting_models, made, passes, reason_of, seconds_and_maps
+from .fidelity import ModelScore, area, curves, mu_fidelity, subset_effects
+from .given import images_of, name_of, pictures_of
+from .methods import Method, methods_of
 from .result import MEASURES, Comparison, MethodScores
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-RANDOMISED = 0.25  # of the layers with weights, from the last one on, as Xplique's default
+NOISE = 0.02  # of the range of the inputs: the largest noise of a pixel
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,12 @@ class _Setting:
     """What all methods share."""
 
     model: keras.Model
-    other: keras.Model
     images: np.ndarray
     targets: np.ndarray
     score: ModelScore
     effects: tuple[np.ndarray, np.ndarray]
     steps: int
-    few: int
-    noise: np.ndarray
+    anew: Anew | None
     shown: int
     seed: int
 
@@ -99,7 +99,8 @@ def compare(
     titles
         n names of the images; None for "image 0", ...
     class_name, model_name
-        What to call them; None for the number of the class, and for the model's own name.
+        What to call them; None for the number of the class that is explained ("several targets"
+        where it is not one), and for the model's own name.
     activation
         What is done to the logits before they are scores of Deletion, Insertion and MuFidelity:
         "softmax", "sigmoid" or None. Explained are the logits.
@@ -111,8 +112,8 @@ def compare(
         Images of the two measures that explain images anew, stability and randomisation; 0 leaves
         them out.
     nb_neighbours, radius
-        Of stability: noisy copies of an image, and the largest noise of a pixel; None for 2% of the
-        range of the inputs.
+        Of stability: noisy copies of an image, and the largest noise of a pixel, above 0; None for
+        2% of the range of the inputs.
     baseline
         Value of pixels that are taken out.
     number_of_views
@@ -134,7 +135,12 @@ def compare(
     sklearn.exceptions.NotFittedError
         If the craft is not fitted.
     TypeError, ValueError
-        If a method is not known, or arguments do not fit each other.
+        If a method is not known, or arguments do not fit each other; or if all methods fail.
+
+    Warns
+    -----
+    UserWarning
+        If a method fails, which then has the reason instead of numbers.
     """
     craft.check_if_fitted()
     for name, value, least in (
@@ -150,61 +156,112 @@ def compare(
         check_positive_int(name, value, minimum=least)
     if not 0.0 < check_non_negative_number("subset_share", subset_share) < 1.0:
         raise ValueError(f"subset_share must be in (0, 1), received {subset_share!r}.")
-    images = _images(craft, inputs)
+    radius = _checked_radius(radius)
+    images = images_of(craft, inputs)
     weights = craft.class_id if targets is None else targets
     weights = one_hot(weights, len(images), craft.network.number_of_classes)
-    chosen = methods_of(craft, methods, images.shape[1:3], batch_size)
-    pictures, names = _pictures(photographs, titles, images, number_of_views)
+    pictures, names = pictures_of(photographs, titles, images, number_of_views)
     score = ModelScore(craft.model, activation, batch_size, baseline)
-    effects = subset_effects(
-        score,
-        images,
-        weights,
-        grid=grid_size,
-        share=subset_share,
-        samples=nb_subsets,
-        seed=seed,
-    )
+    few = min(few, len(images))
     if radius is None:
-        radius = 0.02 * float(images.max() - images.min())
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x401E]))
-    noise = rng.uniform(0.0, radius, (nb_neighbours, *images.shape[1:])).astype(np.float32)
-    setting = _Setting(
-        model=craft.model,
-        other=_randomised(craft.model, seed),
-        images=images,
-        targets=weights,
-        score=score,
-        effects=effects,
-        steps=steps,
-        few=min(few, len(images)),
-        noise=noise,
-        shown=len(pictures),
-        seed=seed,
-    )
-    measured = []
-    with tqdm(chosen, desc="compare", unit="method", disable=not verbose, leave=False) as bar:
-        for method in bar:
-            bar.set_postfix_str(method.name)
-            measured.append(_measured(method, setting))
+        radius = NOISE * float(images.max() - images.min())
+    with forgetting_models():
+        chosen = methods_of(craft, methods, images.shape[1:3], batch_size)
+        explainers, failed = _made(chosen, craft.model)
+        effects = subset_effects(
+            score,
+            images,
+            weights,
+            grid=grid_size,
+            share=subset_share,
+            samples=nb_subsets,
+            seed=seed,
+        )
+        anew = None
+        if few:
+            some = images[:few], weights[:few]
+            anew = Anew.of(craft.model, *some, nb_neighbours, radius, seed)
+        setting = _Setting(
+            craft.model, images, weights, score, effects, steps, anew, len(pictures), seed
+        )
+        measured = _all_measured(chosen, explainers, failed, setting, verbose)
     return Comparison(
         model_name=model_name or craft.model.name,
         layer=craft.layer,
-        class_name=class_name or f"class {craft.class_id}",
+        class_name=class_name or name_of(weights),
         number_of_images=len(images),
-        number_of_few=setting.few,
+        number_of_few=few,
         steps=steps,
         activation=activation,
         methods=measured,
         photographs=pictures,
         titles=names,
         seed=seed,
+        randomised_layers=anew.layers if anew and anew.clone is not None else None,
     )
 
 
-def _measured(method: Method, s: _Setting) -> MethodScores:
+def _checked_radius(radius: Any) -> float | None:
+    if radius is None:
+        return None
+    radius = check_non_negative_number("radius", radius, finite=True)
+    if radius == 0.0:
+        raise ValueError("radius must be above 0, received 0: without noise no map moves.")
+    return radius
+
+
+def _made(methods: list[Method], model: keras.Model) -> tuple[dict[str, Any], dict[str, str]]:
+    """All explainers by name, before anything is measured; and why some cannot be made."""
+    explainers, failed = {}, {}
+    for method in methods:
+        try:
+            explainers[method.name] = made(method, model)
+        except Exception as error:  # of whoever made the method
+            failed[method.name] = reason_of(error)
+    _refuse_if_all(methods, failed)
+    _say(failed)
+    return explainers, failed
+
+
+def _all_measured(
+    methods: list[Method],
+    explainers: dict[str, Any],
+    failed: dict[str, str],
+    setting: _Setting,
+    verbose: bool,
+) -> list[MethodScores]:
+    """One after the other; what fails is kept with its reason."""
+    measured, failed = [], dict(failed)
+    with tqdm(methods, desc="compare", unit="method", disable=not verbose, leave=False) as bar:
+        for method in bar:
+            bar.set_postfix_str(method.name)
+            if method.name not in failed:
+                try:
+                    measured.append(_measured(method, explainers[method.name], setting))
+                    continue
+                except Exception as error:  # of whoever made the method
+                    failed[method.name] = reason_of(error)
+            measured.append(_failure(method, failed[method.name], setting))
+    _refuse_if_all(methods, failed)
+    _say({name: reason for name, reason in failed.items() if name in explainers})
+    return measured
+
+
+def _say(failed: dict[str, str]) -> None:
+    for name, reason in failed.items():
+        message = f"methods[{name!r}] has no numbers, for it failed: {reason}."
+        warnings.warn(message, stacklevel=4)
+
+
+def _refuse_if_all(methods: list[Method], failed: dict[str, str]) -> None:
+    able = [m.name for m in methods if not m.is_floor]
+    if able and all(name in failed for name in able):
+        reasons = "; ".join(f"{name}: {failed[name]}" for name in able)
+        raise ValueError(f"methods must have one that can be measured, and all fail. {reasons}.")
+
+
+def _measured(method: Method, explainer: Any, s: _Setting) -> MethodScores:
     """One method in all measures."""
-    explainer = method.make(s.model) if method.make is not None else None
     counted = passes(method, s.model, s.images[0], s.targets[0])
     seconds, maps = seconds_and_maps(method, explainer, s.images, s.targets, s.seed)
     deleted = curves(s.score, s.images, s.targets, maps, s.steps, insertion=False)
@@ -214,15 +271,8 @@ def _measured(method: Method, s: _Setting) -> MethodScores:
         "insertion": area(inserted),
         "mu_fidelity": mu_fidelity(maps, *s.effects),
     }
-    if s.few and explainer is not None:
-        images, targets = s.images[: s.few], s.targets[: s.few]
-        near = (images[:, None] + s.noise).reshape(-1, *images.shape[1:])
-        moved = explain(method, explainer, near, targets.repeat(len(s.noise), axis=0), s.seed)
-        moved = moved.reshape(s.few, len(s.noise), *maps.shape[1:])
-        per_image["stability"] = _relative_distance(moved, maps[: s.few])
-        if method.make is not None:
-            changed = explain(method, method.make(s.other), images, targets, s.seed)
-            per_image["randomisation"] = rank_correlation(maps[: s.few], changed)
+    if s.anew is not None and not method.is_floor:
+        per_image |= s.anew.measure(method, explainer, maps[: len(s.anew.images)])
     return MethodScores(
         name=method.name,
         output=method.output,
@@ -233,71 +283,42 @@ def _measured(method: Method, s: _Setting) -> MethodScores:
         deletion_curves=deleted,
         insertion_curves=inserted,
         maps=maps[: s.shown],
+        is_floor=method.is_floor,
     )
 
 
-def _relative_distance(moved: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Mean l2 distance (n,) of maps (n, q, H, W) to (n, H, W), as a share of the latter's norm."""
-    distance = np.sqrt(((moved - maps[:, None]) ** 2).sum(axis=(2, 3), dtype=np.float64))
-    norm = np.sqrt((maps**2).sum(axis=(1, 2), dtype=np.float64))
-    return np.divide(distance.mean(axis=1), norm, out=np.zeros(len(maps)), where=norm > 0.0)
+def _failure(method: Method, reason: str, s: _Setting) -> MethodScores:
+    """A method that failed: its reason, and nothing else."""
+    no_curves = np.empty((0, s.steps + 1), np.float32)
+    return MethodScores(
+        name=method.name,
+        output=method.output,
+        seconds=np.nan,
+        passes=None,
+        per_image={},
+        measures={},
+        deletion_curves=no_curves,
+        insertion_curves=no_curves,
+        maps=np.empty((0, *s.images.shape[1:3]), np.float32),
+        failed=reason,
+        is_floor=method.is_floor,
+    )
 
 
 def _estimates(per_image: dict[str, np.ndarray], seed: int) -> dict[str, Estimate]:
-    """Means with their intervals, which end where a measure does: of few images they are wide."""
+    """
+    Means over the images that have a score, NaN where none has. Intervals end where a measure does:
+    of few images they are wide.
+    """
     found = {}
     for measure in MEASURES:
-        if measure.key in per_image:
-            values = per_image[measure.key]
-            low, high = np.clip(bootstrap_mean(values[:, None], seed)[0], *measure.bounds)
-            found[measure.key] = Estimate(float(values.mean()), float(low), float(high))
+        if measure.key not in per_image:
+            continue
+        values = per_image[measure.key]
+        values = values[np.isfinite(values)]
+        if len(values) == 0:
+            found[measure.key] = Estimate(np.nan, np.nan, np.nan)
+            continue
+        low, high = np.clip(bootstrap_mean(values[:, None], seed)[0], *measure.bounds)
+        found[measure.key] = Estimate(float(values.mean()), float(low), float(high))
     return found
-
-
-def _randomised(model: keras.Model, seed: int) -> keras.Model:
-    """A clone whose last quarter of layers with weights is at random."""
-    other = keras.models.clone_model(model)
-    other.set_weights(model.get_weights())
-    with seeded(seed, None):
-        ProgressiveLayerRandomization(RANDOMISED).randomize(other)
-    return other
-
-
-def _images(craft: Craft, inputs: Any) -> np.ndarray:
-    """All images as one array: maps are drawn and measured beside each other."""
-    if not hasattr(inputs, "__len__") or hasattr(inputs, "element_spec"):
-        raise TypeError(
-            "inputs must be an array or a tensor (n, H, W, channels), received "
-            f"{type(inputs).__name__}. Collect its images first: np.concatenate([images for images,"
-            " labels in dataset.batch(32).as_numpy_iterator()])."
-        )
-    stream = Stream(inputs, craft.network.input_shape, craft.batch_size)
-    return np.concatenate([batch.images for batch in stream])
-
-
-def _pictures(
-    photographs: Any, titles: Sequence[str] | None, images: np.ndarray, shown: int
-) -> tuple[np.ndarray, list[str]]:
-    """What is shown: uint8 (m, H', W', 3), and names."""
-    names = [f"image {i}" for i in range(len(images))] if titles is None else list(titles)
-    if len(names) != len(images):
-        raise ValueError(f"titles must name {len(images)} images, received {len(names)} names.")
-    if photographs is None:
-        is_pixels = images.min() >= 0.0 and 1.0 < images.max() <= 255.0
-        photographs = images if is_pixels else np.empty((0, *images.shape[1:3], 3))
-        shown = min(shown, len(photographs))
-    elif len(photographs) != len(images):
-        raise ValueError(
-            f"photographs must be {len(images)}, one for each image, received {len(photographs)}."
-        )
-    pictures = np.asarray(photographs[:shown])
-    if pictures.ndim == 3:
-        pictures = pictures[..., None]
-    if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3):
-        raise ValueError(
-            "photographs must have shape (n, H, W, 3) or (n, H, W), received "
-            f"{np.shape(photographs)}."
-        )
-    if pictures.shape[-1] == 1:
-        pictures = pictures.repeat(3, axis=-1)
-    return np.clip(np.rint(pictures), 0, 255).astype(np.uint8), names[:shown]

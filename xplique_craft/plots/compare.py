@@ -18,6 +18,7 @@ __all__ = [
     "blend",
     "drawn_maps",
     "fidelity_curves",
+    "full_strength",
     "maps_side_by_side",
     "method_scores",
     "shrunk",
@@ -27,12 +28,14 @@ __all__ = [
 FOR, AGAINST = "#d55e00", "#0072b2"  # what speaks for the class, and against it
 DIMMED = 0.55  # how much of the photograph's grey stays under a map
 OPACITY = 0.9
-SCALE_QUANTILE = 0.995  # of a method's absolute values: what is above is drawn as this
+SCALE_QUANTILE = 0.995  # of absolute values: what is above is drawn as this
 GREY = "#b9bec6"
 
 
 def title_of(method: MethodScores) -> str:
-    """A method's name, with what its map shows."""
+    """A method's name, with what its map shows; of maps at random, that they are the floor."""
+    if method.is_floor:
+        return f"{method.name} (floor)"
     if method.output is None or method.output in method.name.lower():
         return method.name
     return f"{method.name} ({method.output})"
@@ -50,9 +53,17 @@ def drawn_maps(method: MethodScores) -> tuple[np.ndarray, float]:
     """
     least = method.maps.min(axis=(1, 2), keepdims=True, initial=np.inf)
     maps = method.maps - np.maximum(least, 0.0)
+    return maps, full_strength(maps)
+
+
+def full_strength(maps: np.ndarray) -> float:
+    """
+    The value of maps, of any shape, that is drawn at full strength: few values reach beyond it.
+    Of maps that are 0 nearly everywhere it is the largest; 1 of maps that are 0.
+    """
     values = np.abs(maps)
     scale = float(np.quantile(values, SCALE_QUANTILE)) if values.size else 0.0
-    return maps, scale or float(values.max(initial=0.0)) or 1.0
+    return scale or float(values.max(initial=0.0)) or 1.0
 
 
 def blend(photograph: np.ndarray, values: np.ndarray, scale: float) -> np.ndarray:
@@ -90,15 +101,17 @@ def _measure(key: str) -> Measure:
 
 
 def _colors(comparison: Comparison, key: str) -> dict[str, str]:
-    """Colours of methods: concept maps, the best heatmap, and the others."""
+    """Colours of methods: concept maps, the best heatmap, the floor, and the others."""
     sign = _measure(key).better
-    heatmaps = [m for m in comparison.heatmaps if key in m.measures]
+    heatmaps = [m for m in comparison.heatmaps if m.has(key)]
     best = max(heatmaps, key=lambda m: sign * m.measures[key].value, default=None)
     colors, rank = {}, 0
     for method in comparison.methods:
         if method.output is not None:
             colors[method.name] = concept_style(rank).color
             rank += 1
+        elif method.is_floor:
+            colors[method.name] = MUTED
         else:
             colors[method.name] = INK if method is best else GREY
     return colors
@@ -122,7 +135,8 @@ def fidelity_curves(
     Returns
     -------
     ax
-        The axes; the legend names concept maps and the best heatmap, with their areas.
+        The axes; the legend names concept maps, the best heatmap and the floor (dotted), with their
+        areas. Methods that failed have no curve.
 
     Raises
     ------
@@ -135,18 +149,19 @@ def fidelity_curves(
     colors = _colors(comparison, measure)
     share = np.linspace(0.0, 100.0, comparison.steps + 1)
     others = False
-    for method in comparison.methods:
+    for method in comparison.measured:
         curve = getattr(method, f"{measure}_curves").mean(axis=0)
-        quiet = colors[method.name] == GREY
+        color = colors[method.name]
+        quiet = color == GREY
         label = f"{title_of(method)}   {method.measures[measure].value:.3f}"
         if quiet:
             label, others = ("_" if others else "other methods"), True
         ax.plot(
             share,
             curve,
-            color=colors[method.name],
+            color=color,
             linewidth=1.0 if quiet else 2.0,
-            linestyle="--" if colors[method.name] == INK else "-",
+            linestyle=":" if method.is_floor else "--" if color == INK else "-",
             zorder=1 if quiet else 2,
             label=label,
         )
@@ -181,7 +196,7 @@ def method_scores(
     Returns
     -------
     ax
-        The axes, one line a method, from top to bottom.
+        The axes, one line a method that has a number, from top to bottom.
 
     Raises
     ------
@@ -189,11 +204,11 @@ def method_scores(
         If there is no such measure, or no method has it.
     """
     found = _measure(measure)
-    measured = [m for m in comparison.methods if measure in m.measures]
+    measured = [m for m in comparison.measured if m.has(measure)]
     if not measured:
         raise ValueError(
             f"`measure` {measure!r} was not measured: compare(..., few=0) leaves stability and "
-            "randomisation out."
+            "randomisation out, and of maps that are the same everywhere there is none."
         )
     measured.sort(key=lambda m: -found.better * m.measures[measure].value)
     colors = _colors(comparison, measure)
@@ -234,7 +249,8 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
     Returns
     -------
     figure
-        A new figure that pyplot does not know: for each image, the photograph and the maps.
+        A new figure that pyplot does not know: for each image, the photograph and the maps, but
+        for methods that failed.
 
     Raises
     ------
@@ -243,7 +259,8 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
     """
     if not len(comparison.photographs):
         raise ValueError("`comparison` must have photographs: give them to `compare`.")
-    number = 1 + len(comparison.methods)
+    methods = comparison.measured
+    number = 1 + len(methods)
     rows = -(-number // columns)
     height, width = comparison.photographs.shape[1:3]
     images = len(comparison.photographs)
@@ -253,14 +270,12 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
     axes = np.atleast_2d(figure.subplots(rows * images, columns, squeeze=False))
     for ax in axes.flat:
         ax.set_axis_off()
-    drawn = [drawn_maps(method) for method in comparison.methods]
+    drawn = [drawn_maps(method) for method in methods]
     for image, photograph in enumerate(comparison.photographs):
         places = axes[image * rows : (image + 1) * rows].ravel()
         places[0].imshow(photograph)
         places[0].set_title(comparison.titles[image], fontsize=8, color=INK)
-        for place, (method, (maps, scale)) in enumerate(
-            zip(comparison.methods, drawn, strict=True), start=1
-        ):
+        for place, (method, (maps, scale)) in enumerate(zip(methods, drawn, strict=True), start=1):
             ax = places[place]
             ax.imshow(blend(shrunk(photograph, maps.shape[1:]), maps[image], scale))
             ax.set_title(title_of(method), fontsize=8, color=INK)

@@ -8,13 +8,11 @@ from matplotlib.figure import Figure
 
 from ..image_explanation import ImageExplanation
 from .bars import waterfall
-from .compare import blend, shrunk
+from .compare import blend, full_strength, shrunk
 from .pictures import concept_overlay
 from .style import INK, MUTED, axes_or_new, concept_label, style_of
 
 __all__ = ["class_map", "image_explanation"]
-
-SCALE_QUANTILE = 0.995  # of the absolute values of a map: what is above is drawn as this
 
 
 def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
@@ -46,8 +44,7 @@ def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
         )
     ax = axes_or_new(ax, 4.0, 4.0 * photograph.shape[0] / photograph.shape[1])
     values = explanation.class_map
-    scale = float(np.quantile(np.abs(values), SCALE_QUANTILE)) or 1.0
-    ax.imshow(blend(shrunk(photograph, values.shape), values, scale))
+    ax.imshow(blend(shrunk(photograph, values.shape), values, full_strength(values)))
     ax.set_axis_off()
     predicted, true = explanation.names
     instead = "" if explanation.against is None else f" instead of {true}"
@@ -101,7 +98,7 @@ def image_explanation(
         maps = _resized(view.maps[..., top], (rows, columns))
         whole = np.zeros((rows, columns, len(order)), np.float32)
         whole[..., top] = maps
-        concept_overlay(view.photograph, whole, top, ranks=ranks, ax=photograph)
+        concept_overlay(view.photograph, whole, top, ranks=ranks, shows=None, ax=photograph)
         photograph.set_title("where they are: activation", loc="left", color=INK, fontsize=9)
         class_map(explanation, ax=below)
     bars = figure.add_subplot(grid[1])

@@ -29,13 +29,14 @@ class _Cell:
 
 @dataclass(frozen=True)
 class _Line:
-    """One line of the table."""
+    """One line of the table: numbers, or why there are none."""
 
     title: str
     concepts: bool
     seconds: str
     passes: str
     cells: list[_Cell | None]
+    failed: str | None
 
 
 def write_comparison(
@@ -92,12 +93,16 @@ def write_comparison(
             title=title or f"Concept maps and heatmaps of {comparison.class_name}",
             comparison=comparison,
             measures=measures,
+            meanings=[(measure.name, comparison.meaning(measure)) for measure in measures],
             lines=_lines(comparison, measures),
             lead=_lead(comparison),
-            scores=[_scores(comparison, measure) for measure in measures],
+            scores=[
+                _scores(comparison, measure)
+                for measure in measures
+                if any(one.has(measure.key) for one in comparison.measured)
+            ],
             curves=[_curves(comparison, key) for key in ("deletion", "insertion")],
             images=_images(comparison, max_size_of_image),
-            titles=[title_of(method) for method in comparison.methods],
             css=Markup(_text("page.css") + _text("compare.css")),
         )
     )
@@ -133,15 +138,16 @@ def _lines(comparison: Comparison, measures: list[Measure]) -> list[_Line]:
     for method in comparison.methods:
         cells: list[_Cell | None] = []
         for measure in measures:
-            found = method.measures.get(measure.key)
-            if found is None:
+            if not method.has(measure.key):
                 cells.append(None)
                 continue
+            found = method.measures[measure.key]
             best = method is comparison.best(measure.key)
             cells.append(_Cell(number(found.value, 3), interval(found, decimals=3), best))
         passes = "not counted" if method.passes is None else f"{method.passes:,}"
         seconds = number(method.seconds, 3 if method.seconds < 0.1 else 2)
-        lines.append(_Line(title_of(method), method.output is not None, seconds, passes, cells))
+        title, concepts = title_of(method), method.output is not None
+        lines.append(_Line(title, concepts, seconds, passes, cells, method.failed))
     return lines
 
 
@@ -179,14 +185,17 @@ def _curves(comparison: Comparison, key: str) -> Markup:
     return inline_svg(ax, f"curves-{key}", f"Mean score of every method over {key}")
 
 
-def _images(comparison: Comparison, side: int) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Of every image: its title, its photograph, and (method, map) pairs."""
-    drawn = [drawn_maps(method) for method in comparison.methods]
+def _images(
+    comparison: Comparison, side: int
+) -> list[tuple[str, str, list[tuple[str, bool, str]]]]:
+    """Of every image: its title, its photograph, and (method, of concepts, map) of each map."""
+    drawn = [drawn_maps(method) for method in comparison.measured]
     images = []
     for place, photograph in enumerate(comparison.photographs):
         maps = []
-        for method, (values, scale) in zip(comparison.methods, drawn, strict=True):
+        for method, (values, scale) in zip(comparison.measured, drawn, strict=True):
             picture = blend(shrunk(photograph, values.shape[1:]), values[place], scale)
-            maps.append((title_of(method), jpeg_uri(picture, side, quality=76)))
+            uri = jpeg_uri(picture, side, quality=76)
+            maps.append((title_of(method), method.output is not None, uri))
         images.append((comparison.titles[place], jpeg_uri(photograph, side), maps))
     return images
