@@ -47,7 +47,7 @@ def by(craft: xc.Craft, name: str, **settings: Any) -> ConceptAttribution:
     return ConceptAttribution(craft, explainer, DRAWING.get(name), **settings)
 
 
-# ---------------------------------------------------------------------------- images and their draws
+# --------------------------------------------------------------------------- images and their draws
 @pytest.mark.parametrize("output", ["activation", "relevance"])
 def test_a_shuffled_dataset_is_read_once(craft: xc.Craft, images: np.ndarray, output: str) -> None:
     """Contributions and an explainer's maps are of the same image, in whatever order they come."""

@@ -162,6 +162,7 @@ def _lead(comparison: Comparison) -> str:
         )
         a, b = own.measures[measure.key].value, other.measures[measure.key].value
         verdict = "better than" if measure.better * (a - b) > 0 else "behind"
+        verdict = "no other than" if number(a, 3) == number(b, 3) else verdict
         parts.append(
             f"{measure.name}: the best concept map has {number(a, 3)}, {verdict} the best heatmap, "
             f"{other.name}, with {number(b, 3)}, at {number(own.seconds, 3)} s an image against "
