@@ -34,12 +34,6 @@ def _draws(explainer: Any) -> list[tuple[Any, str]]:
     return []
 
 
-def _may_draw(explainer: Any) -> bool:
-    """Whether an explainer draws as it explains: what is not known may."""
-    module = type(explainer).__module__.partition(".")[0]
-    return bool(_draws(explainer)) or module not in _KNOWN
-
-
 def explain_seeded(
     seed: int,
     explainer: Any,
@@ -55,7 +49,8 @@ def explain_seeded(
     seed
         Non-negative. All images have the same draws: a map depends on the seed and on its image.
     explainer
-        Of Xplique, or another: one that draws, or might, explains the images one after the other.
+        Of Xplique: one that draws explains the images one after the other. Another explains them
+        all at once, and what it draws for each is its own affair.
     explain
         (images (m, H, W, channels), targets (m, d)) -> maps (m, ...), by that explainer.
     images, targets
@@ -66,7 +61,7 @@ def explain_seeded(
     maps
         (n, ...) float32.
     """
-    step = 1 if _may_draw(explainer) else max(1, len(images))
+    step = 1 if _draws(explainer) else max(1, len(images))
     found = []
     for start in range(0, len(images), step):
         some = slice(start, start + step)

@@ -77,8 +77,8 @@ class ConceptAttribution(ConceptExplainer):
         outputs are the concepts. Occlusion, Rise, SobolAttributionMethod and HsicAttributionMethod
         perturb each image once for all concepts, every other explainer runs once a concept (see
         `runs_once_a_concept`). GradCAM and GradCAMPP weigh a channel the same everywhere, so
-        concepts whose directions overlap show in each other's maps. What an explainer draws, it
-        draws alike for every image, from the craft's seed and in batches of its own batch_size.
+        concepts whose directions overlap show in each other's maps. What Xplique's draw, they
+        draw alike for every image, from the craft's seed and in batches of their batch_size.
     explainer_args
         Arguments of the class but for its model, as {"patch_size": 32}.
     batch_size

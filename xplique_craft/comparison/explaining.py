@@ -1,8 +1,8 @@
 """
 Maps of one method: its explainer made, its draws seeded, its cost measured.
 
-A method that draws has the same draws for every image, so that what differs between two maps is
-the image or the model, never a place in a batch.
+A method of Xplique that draws has the same draws for every image, so that what differs between two
+maps is the image or the model, never a place in a batch.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def explain(
     images, targets
         (n, H, W, channels), and (n, classes).
     seed
-        Of the draws, which are the same for every image.
+        Of the draws, which are the same for every image where the method is Xplique's.
     of
         What the images are, for messages.
 
