@@ -1,41 +1,16 @@
 """The derivative of the encoding: implicit = central differences = unrolled = closed form."""
 
-from functools import cache
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from derivatives import gradients
 from models import convolution_model, dependent_bank, random_bank
 from reference import central_differences, implicit_jacobian, nnls_rows, unit_rows, unrolled_nnls
 
 from xplique_craft.factorization.implicit import encode, encode_rows
 
 MARGIN = 0.02
-
-
-@cache
-def compiled(k, dtype):
-    """u and the gradients of sum(u * cotangent) by the activations and by the bank."""
-
-    @tf.function(
-        input_signature=[tf.TensorSpec(s, dtype) for s in ([None] * 2, [k, None], [None, k])]
-    )
-    def backward(activations, bank, cotangent):
-        with tf.GradientTape() as tape:
-            tape.watch([activations, bank])
-            u, _ = encode_rows(activations, bank)
-            total = tf.reduce_sum(u * cotangent)
-        return u, *tape.gradient(total, (activations, bank))
-
-    return backward
-
-
-def gradients(activations, bank, cotangent, dtype=np.float64):
-    inputs = (tf.constant(x, dtype) for x in (activations, bank, cotangent))
-    found = compiled(len(bank), dtype)(*inputs)
-    assert all(np.isfinite(x).all() for x in found)
-    return [x.numpy() for x in found]
 
 
 def jacobian(activations, bank):
@@ -286,76 +261,6 @@ def test_copies_of_a_row_share_its_derivative(problem, dtype, tolerance):
     np.testing.assert_allclose(second[1], 0.5 * by_rows, rtol=0.0, atol=scale)
     moved = both[2][:4] + both[2][4:]  # both copies moved alike
     np.testing.assert_allclose(moved, by_bank, rtol=0.0, atol=tolerance * np.abs(by_bank).max())
-
-
-# ------------------------------------------------------------------ zeros up to rounding
-def pair(rng, angle, channels):
-    """(2, c): concepts at that tangent of an angle, in no special direction."""
-    rotation = np.linalg.qr(rng.standard_normal((channels, channels)))[0]
-    return np.array([[1.0, 0.0], [1.0, angle]]) @ rotation[:2]
-
-
-def drawn(activations, bank, dtype):
-    """(n, k) bool: the coefficients that have a derivative."""
-    shape = len(activations), len(bank)
-    columns = [
-        gradients(activations, bank, np.broadcast_to(unit, shape), dtype)[1].any(axis=1)
-        for unit in np.eye(len(bank))
-    ]
-    return np.stack(columns, axis=1)
-
-
-@pytest.mark.parametrize("channels", [8, 64, 256])
-@pytest.mark.parametrize("angle", [0.3, 0.1, 0.03, 0.01])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_concept_draws_no_gradient_where_only_its_neighbour_is(rng, dtype, angle, channels):
-    """Cosines of 0.958 to 0.99995: what rounding makes of u_2 = 0 grows with 1 / (1 - cos^2)."""
-    bank = pair(rng, angle, channels).astype(np.float32).astype(dtype)
-    activations = rng.uniform(0.2, 3.0, (500, 1)).astype(dtype) * bank[:1]
-    u, *_ = gradients(activations, bank, np.ones((500, 2)), dtype)
-    assert (u[:, 1] > 0.0).any()
-    assert drawn(activations, bank, dtype).sum(axis=0).tolist() == [500, 0]
-    _, by_rows, _ = gradients(activations, bank, np.broadcast_to([1.0, 0.0], (500, 2)), dtype)
-    alone = np.broadcast_to(bank[0] / (bank[0] @ bank[0]), by_rows.shape)
-    np.testing.assert_allclose(by_rows, alone, rtol=0.0, atol=1e-5 * np.abs(alone).max())
-
-
-@pytest.mark.parametrize("common", [1.0, 3.0])
-def test_absent_concepts_of_larger_banks_draw_no_gradient(rng, common):
-    """Mean cosines of 0.82 and 0.96; every row is some of the concepts, to the last digit."""
-    bank = rng.gamma(1.0, 1.0, (12, 256)) + common * rng.gamma(1.0, 1.0, (1, 256))
-    coefficients = rng.uniform(0.2, 1.0, (300, 12)) * (rng.random((300, 12)) < 0.4)
-    found = drawn(coefficients @ bank, bank, np.float32)
-    np.testing.assert_array_equal(found, coefficients > 0.0)
-
-
-def test_no_real_coefficient_is_taken_for_rounding(rng):
-    """Cosines around 0.9: the gradient's support is that of u, and small coefficients stay."""
-    bank = rng.gamma(1.0, 1.0, (8, 64)) + 2.0 * rng.gamma(1.0, 1.0, (1, 64))
-    directions, _ = unit_rows(bank)
-    cosines = (directions @ directions.T)[~np.eye(8, dtype=bool)]
-    assert 0.85 < cosines.mean() < 0.95
-    noise = rng.gamma(1.0, 1.0, (400, 64))
-    for activations in (noise, noise + rng.gamma(0.2, 2.0, (400, 8)) @ bank):
-        u = nnls_rows(activations, bank)
-        assert 0.2 < (u > 0.0).mean() < 0.95
-        for dtype in (np.float64, np.float32):
-            np.testing.assert_array_equal(drawn(activations, bank, dtype), u > 0.0)
-    coefficients = np.where(rng.random((400, 8)) < 0.5, 1.0, 5e-4)
-    assert drawn(coefficients @ bank, bank, np.float32).all()
-
-
-def test_a_small_coefficient_is_kept_where_its_neighbour_is_not(rng):
-    """Of two concepts at 0.99995 that both may go for rounding, not both can."""
-    bank = np.concatenate([pair(rng, 0.01, 32), random_bank(rng, 1, 32)])
-    activations = rng.uniform(0.5, 2.0, (200, 1)) * (bank[2] + 1e-3 * bank[1])
-    cotangent = np.broadcast_to([1.0, 1.0, 0.0], (200, 3))
-    _, by_rows, _ = gradients(activations, bank, cotangent, np.float32)
-    either = [
-        np.linalg.solve(inside @ inside.T, inside)[0] for inside in (bank[[1, 2]], bank[[0, 2]])
-    ]
-    nearest = min(np.abs(by_rows - one).max(axis=1).max() for one in either)
-    assert nearest < 0.03 * np.abs(either).max()
 
 
 # ------------------------------------------------------------------ as part of a program

@@ -94,6 +94,7 @@ class ConceptAttribution(ConceptExplainer):
     detail
         How strongly the pixels that matter most by their own gradients stand out of class maps,
         in standard deviations of the map, 0 for not at all; at the cost of 16 gradients an image.
+        They look like dots: 3 is for metrics that order pixels, 0 for the eye.
 
     Raises
     ------
