@@ -1,6 +1,8 @@
-# Needs make and one Python from 3.10 to 3.13; `make demo PYTHON=python3.12` chooses which.
+# Needs make and one Python from 3.10 to 3.13; `make demo PYTHON=python3.12` chooses which. Tests run
+# in WORKERS processes, of about 2.5 GB each; slow ones, which measure time and memory, in one.
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
@@ -10,7 +12,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Settings: PYTHON=$(PYTHON) VENV=$(VENV)"
+	@echo "Settings: PYTHON=$(PYTHON) VENV=$(VENV) WORKERS=$(WORKERS)"
 
 demo: $(VENV)/.installed ## explain the model that the package ships, as a page in demo-report/
 	$(BIN)/xplique-craft demo --output demo-report
@@ -19,7 +21,7 @@ test: $(VENV)/.installed-dev ## all checks: format, lint, types, and the tests b
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 slow: $(VENV)/.installed-dev ## the slow tests alone
 	$(BIN)/python -m pytest -m slow

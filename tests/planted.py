@@ -274,3 +274,11 @@ def convolutional(
 def predicted(model: keras.Model, images: np.ndarray) -> int:
     """The class that most images are predicted as."""
     return int(np.bincount(model(images).numpy().argmax(axis=1)).argmax())
+
+
+def convolutional_craft(images: np.ndarray, concepts: int = 3, **settings: Any) -> xc.Craft:
+    """A craft of `convolutional`, of the class that most of the images are predicted as."""
+    model = convolutional(images.shape[1:3])
+    craft = xc.Craft.from_model(model, LAYER, concepts, **settings)
+    craft.fit(images, predicted(model, images))
+    return craft

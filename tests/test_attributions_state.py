@@ -31,10 +31,7 @@ def images() -> np.ndarray:
 
 
 def fitted(images: np.ndarray, **settings: Any) -> xc.Craft:
-    model = planted.convolutional(SIZE)
-    craft = xc.Craft.from_model(model, planted.LAYER, 3, **settings)
-    craft.fit(images, planted.predicted(model, images))
-    return craft
+    return planted.convolutional_craft(images, 3, **settings)
 
 
 @pytest.fixture(scope="module")

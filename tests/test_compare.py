@@ -39,10 +39,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def craft(images: np.ndarray) -> xc.Craft:
-    model = planted.convolutional(SIZE)
-    craft = xc.Craft.from_model(model, planted.LAYER, 3)
-    craft.fit(images, planted.predicted(model, images))
-    return craft
+    return planted.convolutional_craft(images, 3)
 
 
 @pytest.fixture(scope="module")

@@ -79,10 +79,7 @@ def images() -> np.ndarray:
 @pytest.fixture(scope="module")
 def craft() -> xc.Craft:
     images = np.random.default_rng(0).random((6, *SIZE, 3)).astype(np.float32)
-    model = planted.convolutional(SIZE)
-    craft = xc.Craft.from_model(model, planted.LAYER, CONCEPTS)
-    craft.fit(images, planted.predicted(model, images))
-    return craft
+    return planted.convolutional_craft(images, CONCEPTS)
 
 
 def separately(craft: xc.Craft, make: type, arguments: dict[str, Any], images: Any) -> np.ndarray:
