@@ -431,7 +431,6 @@ def test_a_class_that_is_never_predicted(craft: xc.Craft, images: np.ndarray) ->
         ({"images": iter([])}, TypeError, r"received list_iterator\. Collect the images first"),
         ({"images": np.zeros((2, 8, 8, 3))}, ValueError, r"received \(2, 8, 8, 3\)"),
     ],
-    ids=str,
 )
 def test_arguments_that_do_not_fit(
     craft: xc.Craft,

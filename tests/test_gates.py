@@ -150,7 +150,9 @@ def test_evaluations_are_counted(case: Case, gates: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    "operator", ["classification", Tasks.CLASSIFICATION, planted.by_sampling], ids=str
+    "operator",
+    ["classification", Tasks.CLASSIFICATION, planted.by_sampling],
+    ids=["name", "task", "function"],
 )
 def test_operators_that_are_the_default_score(
     case: Case, gates: np.ndarray, operator: object
