@@ -10,7 +10,8 @@ Protocol, fixed before the numbers of the other classes were computed:
   7; what is explained are logits. Intervals are 90%, a bootstrap over photographs. Seconds are of
   one image in a batch, without tracing; passes are images through the model, a gradient being one.
 - Xplique's methods have the settings of `xplique_craft.compare`; class activation maps are of the
-  layer of the concepts.
+  layer of the concepts. Eight of them: those that `compare` knows but for Sobol and Hsic, which
+  take some times Occlusion's passes.
 - *default*: `ConceptAttribution(craft)`. *relevance*: its output="relevance". *detailed*: the
   default with detail=3. *fixed*: by Occlusion of relevance, with patches of 3/14 of the side every
   3/28 (64 of them), smoothed by half of that step, with detail=3. They were chosen on the 32
