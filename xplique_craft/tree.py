@@ -64,15 +64,19 @@ class TreeBranch:
     @property
     def label(self) -> str:
         """As "C3.1"."""
-        return "C" + ".".join(str(index) for index in self.path)
+        return _label(self.path)
+
+    @property
+    def parent(self) -> str:
+        """The label of what it is a part of."""
+        return _label(self.path[:-1])
 
     @property
     def facts(self) -> str:
         """What is known of it besides its share, in one line."""
         parts = []
         if self.of_parent is not None:
-            parent = "C" + ".".join(str(index) for index in self.path[:-1])
-            parts.append(f"{_percent(self.of_parent.value)} of {parent}")
+            parts.append(f"{_percent(self.of_parent.value)} of {self.parent}")
             parts.append(f"{_percent(self.at_large.value)} of the score at large")
         if math.isfinite(self.mixedness):
             parts.append(f"mixedness {self.mixedness:.2f}")
@@ -135,6 +139,10 @@ class TreeView:
         for branch in self.branches:
             lines += _lines(branch, "", "")
         return "\n".join([*lines, f"not explained {_share(self.left)}"])
+
+
+def _label(path: tuple[int, ...]) -> str:
+    return "C" + ".".join(str(index) for index in path)
 
 
 def _percent(value: float) -> str:

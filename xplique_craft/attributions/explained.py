@@ -124,10 +124,7 @@ class ConceptMaps:
             )
         finite = np.isfinite(found).all(axis=(0, 1, 2))
         if not finite.all():
-            raise ValueError(
-                f"{type(explainer).__name__} gives maps of {_numbers(chosen[~finite])} that are "
-                "not finite. Give it other explainer_args, or take another explainer."
-            )
+            raise _not_finite(explainer, f" of {_numbers(chosen[~finite])}")
         return found
 
     def whole(
@@ -155,10 +152,7 @@ class ConceptMaps:
             explain = partial(_one_map, explainer)
         found = self._seeded(explainer, explain, images, of_concepts)
         if not np.isfinite(found).all():
-            raise ValueError(
-                f"{type(explainer).__name__} gives maps that are not finite. Give it other "
-                "explainer_args, or take another explainer."
-            )
+            raise _not_finite(explainer)
         return found
 
     def forget_copies(self) -> None:
@@ -261,6 +255,13 @@ def _shared_whole(
         for image, row in zip(images, of_concepts, strict=True)
     ]
     return np.concatenate(maps)
+
+
+def _not_finite(explainer: Any, of: str = "") -> ValueError:
+    return ValueError(
+        f"{type(explainer).__name__} gives maps{of} that are not finite. Give it other "
+        "explainer_args, or take another explainer."
+    )
 
 
 def _numbers(concepts: np.ndarray) -> str:

@@ -1,21 +1,18 @@
 """`write_comparison`: a comparison of methods in, one HTML file out."""
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..comparison import MEASURES, Comparison, Measure, MethodScores
 from ..plots.compare import blend, drawn_maps, fidelity_curves, method_scores, shrunk, title_of
 from .figures import inline_svg
+from .files import check_size_of_image, render, text, write
 from .numbers import interval, number
 from .pictures import jpeg_uri
 
 __all__ = ["write_comparison"]
-
-_PACKAGE = "xplique_craft.report"
 
 
 @dataclass(frozen=True)
@@ -81,56 +78,26 @@ def write_comparison(
             "`comparison` must be what `xplique_craft.compare` returns, received "
             f"{type(comparison).__name__}."
         )
-    if max_size_of_image < 32:
-        raise ValueError(
-            f"`max_size_of_image` must be at least 32 pixels, received {max_size_of_image}."
-        )
+    check_size_of_image(max_size_of_image)
     measures = [m for m in MEASURES if any(m.key in one.measures for one in comparison.methods)]
-    page = (
-        _environment()
-        .get_template("compare.html.j2")
-        .render(
-            title=title or f"Concept maps and heatmaps of {comparison.class_name}",
-            comparison=comparison,
-            measures=measures,
-            meanings=[(measure.name, comparison.meaning(measure)) for measure in measures],
-            lines=_lines(comparison, measures),
-            lead=_lead(comparison),
-            scores=[
-                _scores(comparison, measure)
-                for measure in measures
-                if any(one.has(measure.key) for one in comparison.measured)
-            ],
-            curves=[_curves(comparison, key) for key in ("deletion", "insertion")],
-            images=_images(comparison, max_size_of_image),
-            css=Markup(_text("page.css") + _text("compare.css")),
-        )
+    page = render(
+        "compare.html.j2",
+        title=title or f"Concept maps and heatmaps of {comparison.class_name}",
+        comparison=comparison,
+        measures=measures,
+        meanings=[(measure.name, comparison.meaning(measure)) for measure in measures],
+        lines=_lines(comparison, measures),
+        lead=_lead(comparison),
+        scores=[
+            _scores(comparison, measure)
+            for measure in measures
+            if any(one.has(measure.key) for one in comparison.measured)
+        ],
+        curves=[_curves(comparison, key) for key in ("deletion", "insertion")],
+        images=_images(comparison, max_size_of_image),
+        css=Markup(text("page.css") + text("compare.css")),
     )
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"`path` must be a file that can be written ({error.strerror}): choose another place",
-            str(path),
-        ) from error
-    return path
-
-
-def _text(name: str) -> str:
-    return resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader(_PACKAGE, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return write(page, path)
 
 
 def _lines(comparison: Comparison, measures: list[Measure]) -> list[_Line]:

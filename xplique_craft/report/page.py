@@ -3,21 +3,17 @@
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
-from .numbers import interval, number, percent
+from .files import check_size_of_image, render, text, write
 from .sections import section
 
 __all__ = ["write_report"]
-
-_PACKAGE = "xplique_craft.report"
 
 
 def _checked(
@@ -69,22 +65,6 @@ def _checked(
     return found
 
 
-def _text(name: str) -> str:
-    return resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader(_PACKAGE, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "percent": percent, "interval": interval}
-    return environment
-
-
 def write_report(
     explanations: Sequence[ClassExplanation] | ClassExplanation,
     path: str | Path,
@@ -124,38 +104,22 @@ def write_report(
         If the file cannot be written.
     """
     found = _checked(explanations)
-    if max_size_of_image < 32:
-        raise ValueError(
-            f"`max_size_of_image` must be at least 32 pixels, received {max_size_of_image}."
-        )
+    check_size_of_image(max_size_of_image)
     if title is None:
         seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"
         title = f"What {found[0].model_name} sees in {seen}"
     sections = [section(one, place, max_size_of_image) for place, one in enumerate(found)]
-    script = _text("page.js")
+    script = text("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    page = (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            title=title,
-            sections=sections,
-            ranks=range(max(len(one.concepts) for one in sections)),
-            styles={c.rank: c.style for one in sections for c in one.concepts},
-            residual_color=RESIDUAL_COLOR,
-            css=Markup(_text("page.css")),
-            script=Markup(script),
-            script_digest=digest,
-        )
+    page = render(
+        "page.html.j2",
+        title=title,
+        sections=sections,
+        ranks=range(max(len(one.concepts) for one in sections)),
+        styles={c.rank: c.style for one in sections for c in one.concepts},
+        residual_color=RESIDUAL_COLOR,
+        css=Markup(text("page.css")),
+        script=Markup(script),
+        script_digest=digest,
     )
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"`path` must be a file that can be written ({error.strerror}): choose another place",
-            str(path),
-        ) from error
-    return path
+    return write(page, path)

@@ -153,8 +153,7 @@ def _whisker(share: Estimate, axis: float) -> tuple[float, float] | None:
 def _facts(branch: TreeBranch) -> list[str]:
     facts = []
     if branch.of_parent is not None:
-        parent = "C" + ".".join(str(index) for index in branch.path[:-1])
-        facts.append(f"{percent(branch.of_parent.value)} of {parent}")
+        facts.append(f"{percent(branch.of_parent.value)} of {branch.parent}")
         facts.append(f"{percent(branch.at_large.value)} of the score by every path")
     if math.isfinite(branch.mixedness):
         facts.append(f"mixedness {number(branch.mixedness)}")

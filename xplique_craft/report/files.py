@@ -1,0 +1,62 @@
+"""What every page is made of and ends as: templates and texts in, one HTML file out."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .numbers import interval, number, percent
+
+__all__ = ["check_size_of_image", "render", "text", "write"]
+
+_PACKAGE = "xplique_craft.report"
+SMALLEST = 32  # pixels of an image's longest side
+
+
+def check_size_of_image(size: int) -> None:
+    """Refuse pictures too small to be seen, by a ValueError."""
+    if size < SMALLEST:
+        raise ValueError(
+            f"`max_size_of_image` must be at least {SMALLEST} pixels, received {size}."
+        )
+
+
+def text(name: str) -> str:
+    """A file that the package ships beside this one."""
+    return resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of the package with its values; what it is not given is an error."""
+    environment = Environment(
+        loader=PackageLoader(_PACKAGE, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "interval": interval}
+    return environment.get_template(template).render(**values)
+
+
+def write(page: str, path: str | Path) -> Path:
+    """
+    Write a page, and the folders above it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"`path` must be a file that can be written ({error.strerror}): choose another place",
+            str(path),
+        ) from error
+    return path
