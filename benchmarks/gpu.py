@@ -46,7 +46,7 @@ def gated_scores() -> Callable[[], Any]:
     import tensorflow as tf
 
     from xplique_craft.gates import Coded, GatedHead
-    from xplique_craft.splitting import split_model
+    from xplique_craft.splitting.split import split_model
 
     keras.utils.set_random_seed(0)
     x = image = keras.Input((14, 14, CHANNELS))

@@ -66,8 +66,8 @@ def fitted(kit: Any, model: Any, name: str, layer: str, k: int, number: int) -> 
 
 def coded_of(craft: Any, images: np.ndarray) -> Any:
     """The images as one batch of U and E."""
-    from xplique_craft.coding import coded_batches
-    from xplique_craft.streams import Stream
+    from xplique_craft.gates.coding import coded_batches
+    from xplique_craft.sampling.stream import Stream
 
     (batch,) = coded_batches(
         Stream(images, craft.network.input_shape, len(images)),
@@ -241,7 +241,7 @@ def holistic(craft: Any, images: np.ndarray, ours: float) -> str:
 
 # ------------------------------------------------------------------------------------------ whole
 def whole(kit: Any) -> str:
-    from xplique_craft.streams import Stream
+    from xplique_craft.sampling.stream import Stream
 
     rows = []
     for name, layer in LAST.items():
@@ -261,8 +261,8 @@ def whole(kit: Any) -> str:
 
 # ----------------------------------------------------------------------------------------- layers
 def layers(kit: Any) -> str:
-    from xplique_craft.gates import GatedHead, _Compiled
-    from xplique_craft.network import Network
+    from xplique_craft.gates.head import GatedHead, _Compiled
+    from xplique_craft.splitting.network import Network
 
     rows = []
     for name, layer in EARLIER:

@@ -136,7 +136,7 @@ def joined(clusters: list[Any]) -> Any:
 def clusterer(judge: Any, prepare: Any, pictures: np.ndarray, size: tuple[int, ...]) -> Any:
     """Boxes -> the crops as the judge sees them."""
     from xplique_craft.metrics import embed_crops
-    from xplique_craft.representatives import cut_picture
+    from xplique_craft.sampling.representatives import cut_picture
 
     def cluster(boxes: np.ndarray) -> Any:
         cut = [cut_picture(pictures[box[0]], box[1:], size) for box in boxes]
@@ -147,7 +147,7 @@ def clusterer(judge: Any, prepare: Any, pictures: np.ndarray, size: tuple[int, .
 
 def best_of(craft: Any) -> list[np.ndarray]:
     """Boxes of the best crops of each concept."""
-    from xplique_craft.representatives import best_crops
+    from xplique_craft.sampling.representatives import best_crops
 
     found = craft.factorization
     best = best_crops(found.crops.boxes, found.crops_u, CROPS)

@@ -17,10 +17,10 @@ from keras import layers, ops
 from numpy.typing import ArrayLike
 
 import xplique_craft as xc
-from xplique_craft.coding import coded_batches
 from xplique_craft.factorization import NMF, Factorized
 from xplique_craft.gates import Coded
-from xplique_craft.streams import Stream
+from xplique_craft.gates.coding import coded_batches
+from xplique_craft.sampling.stream import Stream
 
 HEADS = ("affine", "relu", "attention")
 LATENTS = ("map", "pooled")
@@ -35,7 +35,7 @@ class Given(NMF):
         self.given = np.asarray(bank, np.float32)
 
     def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
-        return replace(super()._fit(rows, k, seed), components_=self.given)
+        return replace(super()._fit(rows, k, seed), bank=self.given)
 
 
 # ------------------------------------------------------------------------------------- pictures

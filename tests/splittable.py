@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 from numpy.testing import assert_allclose
 
-from xplique_craft.splitting import Split
+from xplique_craft.splitting.split import Split
 
 SHAPE = (8, 8, 3)
 

@@ -164,13 +164,13 @@ def test_a_head_that_begins_with_a_normalisation_is_warned_of(images):
     ],
 )
 def test_tokens_are_taken_for_a_grid_in_the_images_proportions(tokens, size, grid):
-    from xplique_craft.maps import grid_of
+    from xplique_craft.attributions.maps import grid_of
 
     assert grid_of(tokens, size) == grid
 
 
 def test_the_class_token_comes_first_and_is_left_out():
-    from xplique_craft.maps import to_grid
+    from xplique_craft.attributions.maps import to_grid
 
     tokens = np.arange(17, dtype=np.float32).reshape(1, 17, 1)
     np.testing.assert_array_equal(

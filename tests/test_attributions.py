@@ -12,8 +12,8 @@ from xplique.plots import plot_attributions
 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
+from xplique_craft.attributions.maps import class_maps, resize_maps
 from xplique_craft.importance import SobolImportance
-from xplique_craft.maps import class_maps, resize_maps
 
 SIZE = (16, 24)
 

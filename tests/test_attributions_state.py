@@ -14,7 +14,8 @@ from xplique.attributions import GuidedBackprop, HsicAttributionMethod, Occlusio
 from xplique.attributions.base import BlackBoxExplainer
 
 import xplique_craft as xc
-from xplique_craft.attributions import ConceptAttribution, explained
+from xplique_craft.attributions import ConceptAttribution
+from xplique_craft.attributions import xplique_explainers as explained
 from xplique_craft.factorization import KMeans
 
 SIZE = (8, 12)

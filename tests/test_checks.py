@@ -4,35 +4,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xplique_craft._checks import (
-    check_class_id,
-    check_non_negative,
-    check_positive_int,
-    listing,
-    nearest,
-    one_hot,
-)
+from xplique_craft._checks import check_int, check_non_negative, listing, nearest
+from xplique_craft.targets import check_class_id, one_hot
 
 
 # ------------------------------------------------------------------ whole numbers
 @pytest.mark.parametrize("value", [1, 20, np.int32(7), np.uint8(255), np.int64(10**12)])
 def test_positive_int(value):
-    checked = check_positive_int("batch_size", value)
+    checked = check_int("batch_size", value)
     assert checked == value
     assert type(checked) is int
 
 
 def test_positive_int_minimum():
-    assert check_positive_int("seed", 0, minimum=0) == 0
-    assert check_positive_int("nb_design", 8, minimum=8) == 8
+    assert check_int("seed", 0, minimum=0) == 0
+    assert check_int("nb_design", 8, minimum=8) == 8
     with pytest.raises(ValueError, match="nb_design must be at least 8, received 7"):
-        check_positive_int("nb_design", 7, minimum=8)
+        check_int("nb_design", 7, minimum=8)
 
 
 @pytest.mark.parametrize("value", [0, -1, np.int64(-5)])
 def test_positive_int_too_small(value):
     with pytest.raises(ValueError, match=rf"batch_size must be at least 1, received {value}\."):
-        check_positive_int("batch_size", value)
+        check_int("batch_size", value)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +35,7 @@ def test_positive_int_too_small(value):
 def test_positive_int_is_none(value):
     name = type(value).__name__
     with pytest.raises(TypeError, match=rf"batch_size must be an integer, received .*type {name}"):
-        check_positive_int("batch_size", value)
+        check_int("batch_size", value)
 
 
 # ------------------------------------------------------------------ classes

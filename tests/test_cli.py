@@ -10,9 +10,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from xplique_craft import __version__
-from xplique_craft._console import best_layer
-from xplique_craft.cli import app
-from xplique_craft.splitting import Candidate
+from xplique_craft.console.app import app
+from xplique_craft.console.task import best_layer
+from xplique_craft.splitting.split import Candidate
 
 
 def run(*arguments: object) -> Result:
@@ -107,7 +107,7 @@ def test_version() -> None:
 
 
 def test_help_does_not_import_tensorflow() -> None:
-    code = "import sys, xplique_craft.cli; print('tensorflow' in sys.modules)"
+    code = "import sys, xplique_craft.console.app; print('tensorflow' in sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -16,12 +16,13 @@ from xplique.attributions.base import BlackBoxExplainer
 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
-from xplique_craft.comparison import Comparison, explaining
-from xplique_craft.comparison.anew import Anew, randomised, relative_distance
-from xplique_craft.comparison.explaining import explain, passes, seconds_and_maps
+from xplique_craft.comparison import Comparison
+from xplique_craft.comparison import timing as explaining
 from xplique_craft.comparison.given import name_of
 from xplique_craft.comparison.methods import KNOWN, Method, check_names, methods_of
+from xplique_craft.comparison.robustness import Anew, randomised, relative_distance
 from xplique_craft.comparison.run import _estimates
+from xplique_craft.comparison.timing import explain, passes, seconds_and_maps
 
 SIZE = (8, 12)
 N = 4

@@ -14,9 +14,9 @@ from report_kit import Elements
 from typer.testing import CliRunner, Result
 
 from xplique_craft import plots
-from xplique_craft._compare_command import _divided, _methods
-from xplique_craft.cli import app
 from xplique_craft.comparison import Comparison, MethodScores
+from xplique_craft.console.app import app
+from xplique_craft.console.compare import _divided, _methods
 from xplique_craft.plots.compare import blend, drawn_maps, title_of
 from xplique_craft.report import write_comparison
 from xplique_craft.results import Estimate

@@ -8,13 +8,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
-from xplique_craft.contributions import (
+from xplique_craft.gates import GatedHead
+from xplique_craft.gates.contributions import (
     ablation_effects,
     concatenate_contributions,
     contributions,
     quadrature,
 )
-from xplique_craft.gates import GatedHead
 from xplique_craft.results import Contributions
 
 CASES = [(head, latent) for head in planted.HEADS for latent in planted.LATENTS]

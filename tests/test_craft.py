@@ -14,7 +14,7 @@ from xplique.concepts.base import BaseConceptExtractor
 
 import xplique_craft as xc
 from xplique_craft.importance import SobolImportance
-from xplique_craft.sampling import crop_boxes
+from xplique_craft.sampling.crops import crop_boxes
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose
 
 from xplique_craft.factorization import NMF
 from xplique_craft.factorization.implicit import encode_rows
-from xplique_craft.models import ConceptEncoding
+from xplique_craft.keras_models import ConceptEncoding
 
 SIDE, CHANNELS, CONCEPTS = 12, 10, 4
 STEP = 1e-5

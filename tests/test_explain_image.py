@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
 from xplique_craft import plots
-from xplique_craft.image_explanation import ImageExplanation
+from xplique_craft.results.of_image import ImageExplanation
 
 SIZE = (16, 24)
 NAMES = ["shovel", "moon", "tench"]

@@ -10,9 +10,9 @@ import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
-from xplique_craft.explanation import _left_out, best_crops, explain_class
+from xplique_craft.attributions.maps import activation_maps
+from xplique_craft.explanation.of_class import _left_out, best_crops, explain_class
 from xplique_craft.importance import SobolImportance
-from xplique_craft.maps import activation_maps
 from xplique_craft.results import ClassExplanation
 
 SIZE = (16, 24)

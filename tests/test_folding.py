@@ -12,10 +12,10 @@ from keras import layers, ops
 from numpy.testing import assert_allclose
 
 import xplique_craft as xc
-from xplique_craft.folding import Plan, multiply_adds
 from xplique_craft.gates import Coded, GatedHead
-from xplique_craft.graph import steps_of
+from xplique_craft.gates.folding import Plan, multiply_adds
 from xplique_craft.importance import OcclusionImportance, ShapleyImportance, SobolImportance
+from xplique_craft.splitting.graph import calls_of
 
 CHANNELS, CLASSES, K = 5, 4, 3
 Tensor = keras.KerasTensor
@@ -240,7 +240,7 @@ def test_multiply_adds_of_layers() -> None:
     x = layers.Conv2DTranspose(4, 2, strides=2)(x)
     x = layers.SeparableConv2D(5, 3)(x)
     model = keras.Model(image, layers.Dense(7)(layers.Flatten()(x)))
-    found = [multiply_adds(step) for step in steps_of(model) if step.inputs]
+    found = [multiply_adds(step) for step in calls_of(model) if step.inputs]
     assert found == [
         64 * 9 * 12,
         16 * 9 * 6 * 8,

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
-from xplique_craft.maps import (
+from xplique_craft.attributions.maps import (
     activation_maps,
     class_maps,
     explained_shares,

@@ -7,11 +7,7 @@ import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
-from xplique_craft.importance import (
-    GradientInputImportance,
-    OcclusionImportance,
-    SobolImportance,
-)
+from xplique_craft.importance import GradientInputImportance, OcclusionImportance, SobolImportance
 
 BANK = np.eye(3, dtype=np.float32)
 # Logits: concept 0 speaks for class 0, concept 1 a little; concept 2 speaks for class 1 more.

@@ -73,8 +73,8 @@ def test_names_of_modules(module: str) -> None:
 
 def test_names_are_those_of_their_homes() -> None:
     from xplique_craft.craft import Craft
-    from xplique_craft.explanation import explain_class
-    from xplique_craft.splitting import split_model
+    from xplique_craft.explanation.of_class import explain_class
+    from xplique_craft.splitting.split import split_model
 
     assert xc.Craft is Craft
     assert xc.explain_class is explain_class

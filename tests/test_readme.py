@@ -56,7 +56,7 @@ def test_make_knows_every_target_that_is_named() -> None:
 def test_the_console_knows_every_command_and_option_that_is_named() -> None:
     import typer
 
-    from xplique_craft.cli import app
+    from xplique_craft.console.app import app
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     lines = re.findall(r"xplique-craft ([a-z]+)([^\n`]*)", "\n".join(_blocks("sh")))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xplique_craft.sampling import (
+from xplique_craft.sampling.crops import (
     MULTI_SCALE,
     Crops,
     check_patch_size,

@@ -8,7 +8,7 @@ from keras import layers
 from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
-from xplique_craft.sanity import random_bank, shuffled_weights
+from xplique_craft.metrics.sanity import random_bank, shuffled_weights
 
 
 @pytest.fixture(scope="module")

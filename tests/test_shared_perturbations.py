@@ -26,7 +26,7 @@ from xplique.attributions.global_sensitivity_analysis.sobol_estimators import Ho
 import xplique_craft as xc
 from xplique_craft._seeding import explain_seeded
 from xplique_craft.attributions import ConceptAttribution
-from xplique_craft.perturbations import SHARED, shared_maps, shares_perturbations
+from xplique_craft.attributions.perturbations import SHARED, shared_maps, shares_perturbations
 
 SIZE = (8, 12)
 CONCEPTS = 3

@@ -19,8 +19,8 @@ from splittable import (
     twice_nested_model,
 )
 
-from xplique_craft.graph import RenamedLayer, steps_of
-from xplique_craft.splitting import Split, candidate_layers, split_model
+from xplique_craft.splitting.graph import RenamedLayer, calls_of
+from xplique_craft.splitting.split import Split, candidate_layers, split_model
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_training_arguments_of_nested_models_are_kept():
     model = keras.Model(image, layers.Flatten(name="flatten")(x))
     split = split_model(model, "conv")
     ones = np.ones((200, *SHAPE), np.float32)
-    steps = {step.name: step for step in steps_of(split.model)}
+    steps = {step.name: step for step in calls_of(split.model)}
     assert steps["drop"].kwargs["training"] is True
     assert "drop" not in {c.name for c in candidate_layers(model) if c.affine_head}
     spread = np.asarray(split.input_to_latent(ones)).std(axis=0).max()

@@ -16,7 +16,7 @@ from splittable import (
     twice_nested_model,
 )
 
-from xplique_craft.splitting import candidate_layers, split_model
+from xplique_craft.splitting.split import candidate_layers, split_model
 
 
 def test_unknown_name_suggests_the_nearest():

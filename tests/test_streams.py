@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from models import datasets_of
 
-from xplique_craft.streams import ImageBatch, Stream
+from xplique_craft.sampling.stream import ImageBatch, Stream
 
 SHAPE = (4, 6, 3)
 NUMBER = 7

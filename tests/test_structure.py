@@ -7,9 +7,9 @@ from keras import layers
 from numpy.testing import assert_allclose
 from splittable import SHAPE, attention_model, randomised, residual_model, twice_nested_model
 
-from xplique_craft.graph import RenamedLayer, steps_of
-from xplique_craft.splitting import Candidate, candidate_layers
-from xplique_craft.structure import (
+from xplique_craft.splitting.graph import RenamedLayer, calls_of
+from xplique_craft.splitting.split import Candidate, candidate_layers
+from xplique_craft.splitting.structure import (
     affine_tensors,
     is_affine_model,
     is_affine_operation,
@@ -131,7 +131,7 @@ def test_affine_tensors_are_affine(images, rng):
 def test_sources_of_non_negative_values(layer, expected, images):
     image = keras.Input(SHAPE)
     model = keras.Model(image, layer(image))
-    known = non_negative_tensors(steps_of(model))
+    known = non_negative_tensors(calls_of(model))
     assert (id(model.output) in known) is expected
     if expected:
         assert np.asarray(model(images)).min() >= 0.0
@@ -159,6 +159,6 @@ def test_propagation_of_non_negative_values():
         layers.GaussianNoise(1.0)(plus, training=True),
         plus + (-1.0),
     ]
-    known = non_negative_tensors(steps_of(keras.Model(image, [*kept, *lost])))
+    known = non_negative_tensors(calls_of(keras.Model(image, [*kept, *lost])))
     assert [id(tensor) in known for tensor in kept] == [True] * len(kept)
     assert [id(tensor) in known for tensor in lost] == [False] * len(lost)

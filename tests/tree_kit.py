@@ -4,7 +4,7 @@ import numpy as np
 from skimage import data
 
 from xplique_craft.results import Estimate
-from xplique_craft.tree import TreeBranch, TreeView
+from xplique_craft.results.tree import TreeBranch, TreeView
 
 PICTURE = data.astronaut()
 

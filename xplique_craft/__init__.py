@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import attributions, factorization, importance, metrics, plots, report
-    from ._checks import ClassDifference
     from .comparison import compare
     from .craft import Craft
-    from .explanation import explain_class
-    from .models import load_model
-    from .prevalence import measure_prevalence
-    from .sanity import sanity_check
-    from .splitting import Candidate, Split, candidate_layers, join_models, split_model
+    from .explanation.of_class import explain_class
+    from .keras_models import load_model
+    from .metrics.prevalence import measure_prevalence
+    from .metrics.sanity import sanity_check
+    from .splitting.split import Candidate, Split, candidate_layers, join_models, split_model
+    from .targets import ClassDifference
 
 __version__ = "0.1.0"
 
@@ -57,16 +57,16 @@ __all__ = [
 
 _HOMES = {
     "Candidate": "splitting",
-    "ClassDifference": "_checks",
+    "ClassDifference": "targets",
     "Craft": "craft",
     "Split": "splitting",
     "candidate_layers": "splitting",
     "compare": "comparison",
     "explain_class": "explanation",
     "join_models": "splitting",
-    "load_model": "models",
-    "measure_prevalence": "prevalence",
-    "sanity_check": "sanity",
+    "load_model": "keras_models",
+    "measure_prevalence": "metrics.prevalence",
+    "sanity_check": "metrics.sanity",
     "split_model": "splitting",
 }
 

@@ -4,39 +4,23 @@ Checks of arguments. Every message names the argument, the rule, what was receiv
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 __all__ = [
-    "ClassDifference",
-    "check_class_id",
+    "check_choice",
+    "check_int",
     "check_non_negative",
-    "check_non_negative_number",
-    "check_positive_int",
+    "check_number",
+    "check_range",
+    "either",
     "listing",
     "nearest",
-    "one_hot",
 ]
 
 
-@dataclass(frozen=True)
-class ClassDifference:
-    """
-    A target: "why A and not B", the difference of two logits.
-
-    Parameters
-    ----------
-    target, instead_of
-        Indices of A and of B among the model's outputs.
-    """
-
-    target: int
-    instead_of: int
-
-
-def check_positive_int(name: str, value: Any, minimum: int = 1) -> int:
+def check_int(name: str, value: Any, minimum: int = 1) -> int:
     """
     Return `value` as an int, or say why it is none.
 
@@ -56,9 +40,9 @@ def check_positive_int(name: str, value: Any, minimum: int = 1) -> int:
     return int(value)
 
 
-def check_non_negative_number(name: str, value: Any, *, finite: bool = False) -> float:
+def check_number(name: str, value: Any, minimum: float = 0.0, *, finite: bool = False) -> float:
     """
-    Return `value` as a float, or say why it is no number at or above 0.
+    Return `value` as a float, or say why it is no number at or above `minimum`.
 
     Infinity is one, for limits, unless `finite` is asked for.
 
@@ -67,40 +51,68 @@ def check_non_negative_number(name: str, value: Any, *, finite: bool = False) ->
     TypeError
         If it is no number.
     ValueError
-        If it is negative or NaN, or infinite where it must not be.
+        If it is below `minimum` or NaN, or infinite where it must not be.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number, received {value!r}.")
-    if not value >= 0:
-        raise ValueError(f"{name} must be at least 0, received {value!r}.")
+    value = _number(name, value)
+    if not value >= minimum:
+        raise ValueError(f"{name} must be at least {minimum:g}, received {value!r}.")
     if finite and not np.isfinite(value):
         raise ValueError(f"{name} must be finite, received {value!r}.")
-    return float(value)
+    return value
 
 
-def check_class_id(class_id: Any, number_of_classes: int, name: str = "class_id") -> int:
+def check_range(name: str, value: Any, interval: str) -> float:
     """
-    Return `class_id` as an int in [0, number_of_classes), or say why it is none.
+    Return `value` as a float, or say why it is no number in an interval.
+
+    Parameters
+    ----------
+    interval
+        As mathematicians write it: in "[0, 100)" 0 is allowed and 100 is not.
 
     Raises
     ------
     TypeError
-        If it is not an integer.
+        If it is no number.
     ValueError
-        If the model has no such output.
+        If it is outside, or NaN.
     """
-    if np.ndim(class_id) != 0:
-        raise TypeError(
-            f"{name} must be one integer, received an array of shape {np.shape(class_id)}. "
-            "Give the index of the class; one-hot targets belong to explain(inputs, targets)."
-        )
-    value = check_positive_int(name, class_id, minimum=0)
-    if value >= number_of_classes:
-        raise ValueError(
-            f"{name} must be below the number of the model's outputs, {number_of_classes}, "
-            f"received {value}. Classes are counted from 0."
-        )
+    value = _number(name, value)
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = value >= low if interval[0] == "[" else value > low
+    below = value <= high if interval[-1] == "]" else value < high
+    if not (above and below):
+        raise ValueError(f"{name} must be in {interval}, received {value!r}.")
     return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number, received {value!r}.")
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
+    """
+    Return `value`, or say that it is none of the choices.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+    """
+    choices = list(choices)
+    if not any(
+        value is choice or (isinstance(value, str) and value == choice) for choice in choices
+    ):
+        raise ValueError(f"{name} must be {either(choices)}, received {value!r}.")
+    return value
+
+
+def either(choices: Iterable[Any]) -> str:
+    """Choices in words: "'auto', 'sklearn' or 'hals'"."""
+    *first, last = map(repr, choices)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def check_non_negative(activations: np.ndarray, remedy: str, allowed: bool = False) -> None:
@@ -142,63 +154,6 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
         lowered = name.lower()
         found = [k for k in known if lowered in k.lower()][:limit]
     return f"Did you mean {' or '.join(repr(f) for f in found)}?" if found else ""
-
-
-def one_hot(
-    targets: Any, number_of_images: int, number_of_classes: int, name: str = "targets"
-) -> np.ndarray:
-    """
-    Targets as weights of the model's outputs.
-
-    Parameters
-    ----------
-    targets
-        A class index; a `ClassDifference`; (n,) indices; or (n, classes) weights, one-hot as
-        Xplique's, or any other combination of outputs.
-
-    Returns
-    -------
-    weights
-        (n, classes) float32.
-
-    Raises
-    ------
-    ValueError
-        If the shape or an index does not fit.
-    """
-    if isinstance(targets, ClassDifference):
-        weights = np.zeros((number_of_images, number_of_classes), np.float32)
-        weights[:, check_class_id(targets.target, number_of_classes, f"{name}.target")] += 1.0
-        other = check_class_id(targets.instead_of, number_of_classes, f"{name}.instead_of")
-        weights[:, other] -= 1.0
-        return weights
-    try:
-        array = np.asarray(targets)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} must be one class index, one for each image, or one-hot, received lists of "
-            "different lengths."
-        ) from error
-    if array.ndim <= 1 and array.dtype.kind in "iu":
-        array = np.broadcast_to(array, (number_of_images,)) if array.ndim == 0 else array
-        if array.size and (array.min() < 0 or array.max() >= number_of_classes):
-            raise ValueError(
-                f"{name} holds class indices from {array.min()} to {array.max()}, but the model "
-                f"has {number_of_classes} outputs, counted from 0."
-            )
-        if len(array) == number_of_images:
-            weights = np.zeros((number_of_images, number_of_classes), np.float32)
-            weights[np.arange(number_of_images), array] = 1.0
-            return weights
-    if array.shape != (number_of_images, number_of_classes):
-        raise ValueError(
-            f"{name} must be one class index, {number_of_images} of them, or one-hot of shape "
-            f"({number_of_images}, {number_of_classes}), received shape {array.shape} of type "
-            f"{array.dtype}."
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, received NaN or infinite weights.")
-    return array.astype(np.float32)
 
 
 def listing(names: Sequence[str], limit: int = 8) -> str:

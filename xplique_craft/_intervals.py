@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.stats import binomtest
 
+from ._random import Draw, generator
 from .results import Estimate
 
 __all__ = ["LEVEL", "bootstrap_mean", "bootstrap_ratio", "proportion"]
@@ -15,7 +16,7 @@ _BLOCK = 2_000_000  # entries of resampling weights held at once
 def _resampled_sums(values: np.ndarray, seed: int) -> np.ndarray:
     """Means (RESAMPLES, d) of values (n, d) over images drawn with replacement."""
     n = len(values)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 0xB007]))
+    rng = generator(seed, Draw.BOOTSTRAP)
     block = max(1, _BLOCK // n)
     parts = []
     for start in range(0, RESAMPLES, block):

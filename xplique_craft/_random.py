@@ -1,8 +1,41 @@
-"""Random bits keyed by what they are for, never by the order in which they are drawn."""
+"""
+Random draws keyed by the seed and by what they are for, never by the order in which they come.
+
+`Draw` lists everything that is drawn from a generator of its own, so that no two share one.
+"""
+
+from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["keyed_bits"]
+__all__ = ["Draw", "generator", "keyed_bits"]
+
+
+class Draw(IntEnum):
+    """What a generator is for."""
+
+    INTRUDER = 0x1D7
+    NOISY_COPIES = 0x401E
+    RANDOM_MAP = 0x3A9D
+    HELD_OUT = 0x4E1D
+    SOBOL_POINTS = 0x50B01
+    SHUFFLED_WEIGHTS = 0x5A17
+    PIXEL_SUBSETS = 0x5EED
+    BOOTSTRAP = 0xB007
+    RANDOM_BANK = 0xBA4D
+
+
+def generator(*entropy: int) -> np.random.Generator:
+    """
+    A generator that depends on these numbers and on nothing else.
+
+    Parameters
+    ----------
+    entropy
+        Non-negative: the seed, the `Draw`, and what tells one draw from the next, in any order.
+    """
+    return np.random.default_rng(np.random.SeedSequence([int(number) for number in entropy]))
+
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .factorization import Factorized
-from .sampling import Crops
+from .sampling.crops import Crops
 
 __all__ = ["Factorization", "MovedPlot", "Sensitivity"]
 

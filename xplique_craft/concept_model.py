@@ -15,21 +15,22 @@ import tensorflow as tf
 from sklearn.exceptions import NotFittedError
 from xplique.concepts.base import BaseConceptExtractor
 
-from ._checks import check_positive_int
-from .coding import coded_batches, concatenate_known, encode_batch
+from ._checks import check_int
 from .compatibility import Sensitivity
-from .contributions import ablation_effects, concatenate_contributions, contributions
-from .extraction import Extent
 from .factorization import Factorized
-from .gates import Coded, GatedHead
-from .image_explanation import ImageExplanation
+from .gates.coded import Coded
+from .gates.coding import coded_batches, concatenate_known, encode_batch
+from .gates.contributions import ablation_effects, concatenate_contributions, contributions
+from .gates.head import GatedHead
 from .importance import SobolImportance
-from .models import ConceptModels
-from .network import Network
-from .quality import measure_quality
+from .keras_models import KerasModels
+from .metrics.quality import measure_quality
 from .results import Contributions, Quality
-from .splitting import Split
-from .streams import Stream
+from .results.of_image import ImageExplanation
+from .sampling.rows import Extent
+from .sampling.stream import Stream
+from .splitting.network import Network
+from .splitting.split import Split
 
 __all__ = ["ConceptModel", "Concepts"]
 
@@ -57,7 +58,7 @@ class Concepts:
     class_id: int
     inputs: Any
     extent: Extent
-    models: ConceptModels
+    models: KerasModels
 
 
 class ConceptModel(BaseConceptExtractor):
@@ -94,8 +95,8 @@ class ConceptModel(BaseConceptExtractor):
         verbose: bool,
     ) -> None:
         super().__init__(
-            check_positive_int("number_of_concepts", number_of_concepts),
-            check_positive_int("batch_size", batch_size),
+            check_int("number_of_concepts", number_of_concepts),
+            check_int("batch_size", batch_size),
         )
         if baseline not in ("zero", "mean"):
             raise ValueError(f"baseline must be 'zero' or 'mean', received {baseline!r}.")
@@ -103,7 +104,7 @@ class ConceptModel(BaseConceptExtractor):
         self.network: Network = split.network
         self.keep_residual = bool(keep_residual)
         self.baseline = baseline
-        self.seed = check_positive_int("seed", seed, minimum=0)
+        self.seed = check_int("seed", seed, minimum=0)
         self.verbose = bool(verbose)
         self.sensitivity: Sensitivity | None = None
         self._concepts: Concepts | None = None

@@ -14,16 +14,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from ._checks import check_class_id, check_positive_int
+from ._checks import check_int
 from .compatibility import Factorization, MovedPlot
 from .concept_model import ConceptModel, Concepts
-from .extraction import CropRows, extract_rows, measure_extent
 from .factorization import Factorizer, get_factorizer
-from .models import ConceptModels
+from .keras_models import KerasModels
 from .recursion import ConceptNode, ConceptTree, Ground, GrowthSettings, grow, plan_for
-from .sampling import Crops, check_patch_size
-from .splitting import Split, join_models, split_model
-from .streams import Stream
+from .sampling.crops import Crops, check_patch_size
+from .sampling.rows import CropRows, extract_rows, measure_extent
+from .sampling.stream import Stream
+from .splitting.split import Split, join_models, split_model
+from .targets import check_class_id
 
 __all__ = ["Craft"]
 
@@ -190,7 +191,7 @@ class Craft(ConceptModel):
         )
         self.patch_size = check_patch_size(patch_size)
         self.factorizer = get_factorizer(factorizer)
-        self.max_crops = check_positive_int("max_crops", max_crops)
+        self.max_crops = check_int("max_crops", max_crops)
         self.factorization: Factorization | None = None
         self._ground: Ground | None = None
 
@@ -239,7 +240,7 @@ class Craft(ConceptModel):
         crops_u = factorized.transform(crops.rows)
         extent = measure_extent(stream, self.network, factorized, self.verbose)
         # Nothing of an earlier fit is lost before all of this one is there.
-        models = ConceptModels(self.split, factorized)
+        models = KerasModels(self.split, factorized)
         self._concepts = Concepts(factorized, class_id, inputs, extent, models)
         self.sensitivity = None
         self.factorization = Factorization(

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from xplique.attributions.base import BlackBoxExplainer
 
-from ._checks import check_positive_int
-from .coding import coded_batches
-from .gates import Coded, GatedHead, known_operator
-from .network import Network
-from .splitting import split_model
-from .streams import Stream
+from ._checks import check_int
+from .gates.coded import Coded
+from .gates.coding import coded_batches
+from .gates.head import GatedHead, known_operator
+from .sampling.stream import Stream
+from .splitting.network import Network
+from .splitting.split import split_model
 
 if TYPE_CHECKING:
     from .craft import Craft
@@ -66,7 +67,7 @@ class ConceptExplainer(BlackBoxExplainer):
                 f"keep_residual must be True, False or None, received {keep_residual!r}."
             )
         known = known_operator(operator)
-        super().__init__(craft.model, check_positive_int("batch_size", batch_size), known)
+        super().__init__(craft.model, check_int("batch_size", batch_size), known)
         # The cache of Xplique may hold another model of the same tensors; ours is this one.
         self.model = craft.model
         self.craft = craft

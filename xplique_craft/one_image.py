@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from ._checks import ClassDifference, check_class_id, check_positive_int
+from ._checks import check_int
 from .attributions import ConceptAttribution
-from .image_explanation import ImageExplanation
-from .maps import activation_maps, has_places
-from .representatives import best_crops
-from .streams import Stream
+from .attributions.maps import activation_maps, has_places
+from .results.of_image import ImageExplanation
+from .sampling.representatives import best_crops
+from .sampling.stream import Stream
+from .targets import ClassDifference, check_class_id
 
 if TYPE_CHECKING:
     from .concept_model import ConceptModel
@@ -81,7 +82,7 @@ def explain_image(
         If the concepts are those of another class than the prediction.
     """
     craft.check_if_fitted()
-    check_positive_int("number_of_crops", number_of_crops, minimum=0)
+    check_int("number_of_crops", number_of_crops, minimum=0)
     classes = craft.network.number_of_classes
     if target is not None:
         target = check_class_id(target, classes, "target")

@@ -30,22 +30,15 @@ import tensorflow as tf
 from xplique.attributions import IntegratedGradients
 from xplique.attributions.base import BlackBoxExplainer
 
-from .._checks import check_non_negative_number
-from ..coding import concatenate_known
-from ..contributions import contributions
+from .._checks import check_number
 from ..explainer import ConceptExplainer
-from ..gates import Coded
-from ..maps import (
-    activation_maps,
-    class_maps,
-    explained_shares,
-    resize_maps,
-    resize_sums,
-    to_grid,
-)
-from ..splitting import split_model
-from ..streams import Stream
-from .explained import ConceptMaps, check_explainer
+from ..gates.coded import Coded
+from ..gates.coding import concatenate_known
+from ..gates.contributions import contributions
+from ..sampling.stream import Stream
+from ..splitting.split import split_model
+from .maps import activation_maps, class_maps, explained_shares, resize_maps, resize_sums, to_grid
+from .xplique_explainers import ConceptMaps, check_explainer
 
 if TYPE_CHECKING:
     from ..craft import Craft
@@ -118,9 +111,9 @@ class ConceptAttribution(ConceptExplainer):
     ) -> None:
         super().__init__(craft, batch_size, operator)
         if smoothing is not None:
-            smoothing = check_non_negative_number("smoothing", smoothing, finite=True)
+            smoothing = check_number("smoothing", smoothing, finite=True)
         self.smoothing = smoothing
-        self.detail = check_non_negative_number("detail", detail, finite=True)
+        self.detail = check_number("detail", detail, finite=True)
         if output not in OUTPUTS:
             raise ValueError(f"output must be 'activation' or 'relevance', received {output!r}.")
         self.output = output

@@ -10,7 +10,7 @@ Concept maps and heatmaps measured against each other on the same images.
     result      what was found
 """
 
-from .result import MEASURES, RANDOM, Comparison, Measure, MethodScores
+from ..results.comparison import MEASURES, RANDOM, Comparison, Measure, MethodScores
 from .run import compare
 
 __all__ = ["MEASURES", "RANDOM", "Comparison", "Measure", "MethodScores", "compare"]

@@ -21,6 +21,7 @@ import tensorflow as tf
 from scipy.stats import rankdata
 
 from .._compiled import compile_function
+from .._random import Draw, generator
 
 __all__ = ["ModelScore", "area", "curves", "mu_fidelity", "rank_correlation", "subset_effects"]
 
@@ -192,7 +193,7 @@ def subset_effects(
     lost, subsets
         (n, samples) float32, and (samples, grid grid) bool.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5EED]))
+    rng = generator(seed, Draw.PIXEL_SUBSETS)
     subsets = rng.random((samples, grid * grid)) <= share
     cells = _cells(images.shape[1:3], grid)
     none_out = np.concatenate([np.zeros((1, grid * grid), bool), subsets])

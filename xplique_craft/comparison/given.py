@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..streams import Stream
+from ..sampling.stream import Stream
 
 if TYPE_CHECKING:
     from ..craft import Craft

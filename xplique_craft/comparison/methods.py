@@ -19,7 +19,7 @@ from xplique.attributions.base import BlackBoxExplainer
 
 from .._checks import nearest
 from ..attributions import ConceptAttribution
-from .result import RANDOM
+from ..results.comparison import RANDOM
 
 if TYPE_CHECKING:
     from ..craft import Craft

@@ -19,15 +19,16 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check_non_negative_number, check_positive_int, one_hot
+from .._checks import check_int, check_number
 from .._intervals import bootstrap_mean
 from ..results import Estimate
-from .anew import Anew
-from .explaining import forgetting_models, made, passes, reason_of, seconds_and_maps
+from ..results.comparison import MEASURES, Comparison, MethodScores
+from ..targets import one_hot
 from .fidelity import ModelScore, area, curves, mu_fidelity, subset_effects
 from .given import images_of, name_of, pictures_of
 from .methods import Method, methods_of
-from .result import MEASURES, Comparison, MethodScores
+from .robustness import Anew
+from .timing import forgetting_models, made, passes, reason_of, seconds_and_maps
 
 if TYPE_CHECKING:
     from ..craft import Craft
@@ -153,8 +154,8 @@ def compare(
         ("batch_size", batch_size, 1),
         ("seed", seed, 0),
     ):
-        check_positive_int(name, value, minimum=least)
-    if not 0.0 < check_non_negative_number("subset_share", subset_share) < 1.0:
+        check_int(name, value, minimum=least)
+    if not 0.0 < check_number("subset_share", subset_share) < 1.0:
         raise ValueError(f"subset_share must be in (0, 1), received {subset_share!r}.")
     radius = _checked_radius(radius)
     images = images_of(craft, inputs)
@@ -204,7 +205,7 @@ def compare(
 def _checked_radius(radius: Any) -> float | None:
     if radius is None:
         return None
-    radius = check_non_negative_number("radius", radius, finite=True)
+    radius = check_number("radius", radius, finite=True)
     if radius == 0.0:
         raise ValueError("radius must be above 0, received 0: without noise no map moves.")
     return radius

@@ -13,9 +13,9 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-__all__ = ["CLASS_NAMES", "CROP_SIDE", "Split", "crops", "photograph"]
+__all__ = ["CLASS_NAMES", "CROP_SIDE", "Sample", "crops", "photograph"]
 
-Split = Literal["fit", "held_out", "train"]
+Sample = Literal["fit", "held_out", "train"]
 """Which of the three independent draws of crops."""
 
 # class name -> (package that carries the photograph, its file there)
@@ -44,7 +44,7 @@ CROP_SIDE = 96
 
 _REGION_SIDES = (96, 224)  # the side of a region, both ends included
 _LARGEST_SIDE = 1000  # of the shorter side: the retina is halved, or its crops would be bare
-_SPLITS = get_args(Split)
+_SPLITS = get_args(Sample)
 
 
 def photograph(class_name: str) -> np.ndarray:
@@ -76,7 +76,7 @@ def crops(
     class_name: str,
     number: int,
     *,
-    split: Split = "fit",
+    split: Sample = "fit",
     seed: int = 0,
 ) -> np.ndarray:
     """

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .data import CLASS_NAMES, Split, crops
+from .data import CLASS_NAMES, Sample, crops
 from .model import WEIGHTS_PATH, build_model
 
 __all__ = ["accuracy", "labelled_crops", "main", "train"]
 
 
 def labelled_crops(
-    crops_per_class: int, split: Split, seed: int = 0
+    crops_per_class: int, split: Sample, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """
     Crops of every class, with their labels.

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from .._checks import check_non_negative, check_positive_int
+from .._checks import check_int, check_non_negative
 
 __all__ = ["Factorized", "Factorizer", "check_rows"]
 
@@ -31,8 +31,8 @@ class Factorized:
     ----------
     factorizer
         The settings it was made with.
-    components_
-        W, (k, c) float32; the name is scikit-learn's.
+    bank
+        W, (k, c) float32.
     offset
         (c,) float32: what U W is added to; zeros but for PCA.
     converged
@@ -44,16 +44,16 @@ class Factorized:
     """
 
     factorizer: "Factorizer"
-    components_: np.ndarray
+    bank: np.ndarray
     offset: np.ndarray
     converged: bool
     iterations: int
     relative_error: float
 
     @property
-    def bank(self) -> np.ndarray:
-        """W, (k, c)."""
-        return self.components_
+    def components_(self) -> np.ndarray:
+        """The bank under the name that scikit-learn, and so Xplique's CraftTf, has for it."""
+        return self.bank
 
     def encode(self, activations: tf.Tensor | np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
         """
@@ -77,18 +77,18 @@ class Factorized:
             If the activations have other channels than the bank.
         """
         activations = tf.convert_to_tensor(activations)
-        if activations.shape[-1] != self.components_.shape[1]:
+        if activations.shape[-1] != self.bank.shape[1]:
             raise ValueError(
-                f"activations must have the {self.components_.shape[1]} channels of the concept "
+                f"activations must have the {self.bank.shape[1]} channels of the concept "
                 f"bank in their last axis, received shape {tuple(activations.shape)}."
             )
-        return self.factorizer.encode(activations, self.components_, self.offset)
+        return self.factorizer.encode(activations, self.bank, self.offset)
 
     def explained(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
         """U W, (..., c), of coefficients (..., k)."""
         u = tf.convert_to_tensor(u)
         u = u if u.dtype.is_floating else tf.cast(u, tf.float32)
-        return tf.tensordot(u, tf.cast(self.components_, u.dtype), 1)
+        return tf.tensordot(u, tf.cast(self.bank, u.dtype), 1)
 
     def decode(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Activations U W + offset, (..., c), of coefficients (..., k)."""
@@ -160,7 +160,7 @@ class Factorizer(ABC):
         ValueError
             If there are fewer rows than concepts, all are 0, or `check` refuses them.
         """
-        k = check_positive_int("number_of_concepts", number_of_concepts)
+        k = check_int("number_of_concepts", number_of_concepts)
         rows = check_rows(rows, k)
         self.check(rows)
         factorized = self._fit(rows, k, seed)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from sklearn.decomposition import NMF as SklearnNMF
 from sklearn.exceptions import ConvergenceWarning
 
-from .._checks import check_non_negative_number, check_positive_int
+from .._checks import check_int, check_number
 from .base import Factorized, Factorizer
 from .hals import hals, svd_start
 from .implicit import encode
@@ -52,8 +52,8 @@ class NMF(Factorizer):
     requires_non_negative: ClassVar[bool] = True
 
     def __init__(self, max_iter: int = 1000, tolerance: float = 1e-6, solver: str = "auto") -> None:
-        self.max_iter = check_positive_int("max_iter", max_iter)
-        self.tolerance = check_non_negative_number("tolerance", tolerance)
+        self.max_iter = check_int("max_iter", max_iter)
+        self.tolerance = check_number("tolerance", tolerance)
         if solver not in ("auto", "sklearn", "hals"):
             raise ValueError(f"solver must be 'auto', 'sklearn' or 'hals', received {solver!r}.")
         self.solver = solver
@@ -80,7 +80,7 @@ class NMF(Factorizer):
         u, bank, iterations, converged = solve(rows, *start, self.max_iter, self.tolerance)
         return Factorized(
             factorizer=self,
-            components_=(scale * bank).astype(np.float32),
+            bank=(scale * bank).astype(np.float32),
             offset=np.zeros(rows.shape[1], np.float32),
             converged=converged,
             iterations=iterations,

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.cluster import KMeans as SklearnKMeans
 
-from .._checks import check_non_negative_number, check_positive_int
+from .._checks import check_int, check_number
 from .base import Factorized, Factorizer
 from .implicit import encode
 
@@ -38,8 +38,8 @@ class SemiNMF(Factorizer):
     name: ClassVar[str] = "semi-nmf"
 
     def __init__(self, max_iter: int = 300, tolerance: float = 1e-5) -> None:
-        self.max_iter = check_positive_int("max_iter", max_iter)
-        self.tolerance = check_non_negative_number("tolerance", tolerance)
+        self.max_iter = check_int("max_iter", max_iter)
+        self.tolerance = check_number("tolerance", tolerance)
 
     def __repr__(self) -> str:
         return f"SemiNMF(max_iter={self.max_iter}, tolerance={self.tolerance:g})"
@@ -61,7 +61,7 @@ class SemiNMF(Factorizer):
                 bank = _unit_rows(_least_squares(u, rows, bank))
         return Factorized(
             factorizer=self,
-            components_=bank,
+            bank=bank,
             offset=np.zeros(rows.shape[1], np.float32),
             converged=converged,
             iterations=iterations,

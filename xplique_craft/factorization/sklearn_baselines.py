@@ -10,7 +10,7 @@ import tensorflow as tf
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.decomposition import PCA as SklearnPCA
 
-from .._checks import check_positive_int
+from .._checks import check_int
 from .base import Factorized, Factorizer
 
 __all__ = ["PCA", "KMeans"]
@@ -35,8 +35,8 @@ class KMeans(Factorizer):
     differentiable: ClassVar[bool] = False
 
     def __init__(self, max_iter: int = 300, restarts: int = 4) -> None:
-        self.max_iter = check_positive_int("max_iter", max_iter)
-        self.restarts = check_positive_int("restarts", restarts)
+        self.max_iter = check_int("max_iter", max_iter)
+        self.restarts = check_int("restarts", restarts)
 
     def __repr__(self) -> str:
         return f"KMeans(max_iter={self.max_iter}, restarts={self.restarts})"
@@ -46,7 +46,7 @@ class KMeans(Factorizer):
         solver.fit(rows)
         return Factorized(
             factorizer=self,
-            components_=solver.cluster_centers_.astype(np.float32),
+            bank=solver.cluster_centers_.astype(np.float32),
             offset=np.zeros(rows.shape[1], np.float32),
             converged=bool(solver.n_iter_ < self.max_iter),
             iterations=int(solver.n_iter_),
@@ -91,7 +91,7 @@ class PCA(Factorizer):
         rebuilt = solver.inverse_transform(solver.transform(rows))
         return Factorized(
             factorizer=self,
-            components_=solver.components_.astype(np.float32),
+            bank=solver.components_.astype(np.float32),
             offset=solver.mean_.astype(np.float32),
             converged=True,
             iterations=1,

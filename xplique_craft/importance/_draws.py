@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..gates import Coded
+from ..gates.coded import Coded
 from .base import Values
 from .designs import group_sizes
 

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import t as student
 
-from .._checks import check_positive_int, one_hot
+from .._checks import check_int
 from .._intervals import LEVEL, bootstrap_mean
-from ..contributions import concatenate_contributions, contributions
 from ..explainer import ConceptExplainer
-from ..gates import Coded, GatedHead
+from ..gates.coded import Coded
+from ..gates.contributions import concatenate_contributions, contributions
+from ..gates.head import GatedHead
 from ..results import Contributions, Importance
-from ..streams import Stream
+from ..sampling.stream import Stream
+from ..targets import one_hot
 
 if TYPE_CHECKING:
     from ..concept_model import ConceptModel
@@ -101,7 +103,7 @@ class ImportanceMethod(ConceptExplainer):
         seed: int = 0,
     ) -> None:
         super().__init__(craft, batch_size, operator, keep_residual)
-        self.seed = check_positive_int("seed", seed, minimum=0)
+        self.seed = check_int("seed", seed, minimum=0)
 
     @abstractmethod
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:

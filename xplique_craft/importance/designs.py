@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.stats import qmc
 
-from .._random import keyed_bits
+from .._random import Draw, generator, keyed_bits
 
 __all__ = ["GROUPS", "SAMPLERS", "group_sizes", "keyed_uniform", "points_of", "star"]
 
@@ -90,7 +90,7 @@ def points_of(
 @lru_cache(maxsize=64)  # batches of one call, and calls of one explainer, share them
 def _base(sampler: str, dimension: int, number: int, seed: int, group: int) -> np.ndarray:
     """Points (N, d) of a group, before the images' own shifts."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, group, 0x50B01]))
+    rng = generator(seed, group, Draw.SOBOL_POINTS)
     if sampler == "sobol":
         sobol = qmc.Sobol(dimension, scramble=True, bits=_BITS, seed=rng)
         base = sobol.random_base2(int(np.ceil(np.log2(max(number, 1)))))[:number]

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._checks import check_positive_int
+from .._checks import check_int
 from .._random import keyed_bits
-from ..gates import Coded, GatedHead
+from ..gates.coded import Coded
+from ..gates.head import GatedHead
 from ._draws import all_subsets, in_chunks
 from .base import ImportanceMethod, Values
 from .designs import group_sizes
@@ -145,7 +146,7 @@ class HsicImportance(ImportanceMethod):
         super().__init__(
             craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
         )
-        self.nb_design = check_positive_int("nb_design", nb_design, minimum=2)
+        self.nb_design = check_int("nb_design", nb_design, minimum=2)
         if bandwidth not in BANDWIDTHS:
             raise ValueError(f"bandwidth must be one of {BANDWIDTHS}, received {bandwidth!r}.")
         self.bandwidth = bandwidth

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._checks import check_positive_int
-from ..contributions import FIRST_POINTS, contributions
-from ..gates import Coded, GatedHead
+from .._checks import check_int
+from ..gates.coded import Coded
+from ..gates.contributions import FIRST_POINTS, contributions
+from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class IntegratedGradientsImportance(ImportanceMethod):
         super().__init__(
             craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
         )
-        self.steps = None if steps is None else check_positive_int("steps", steps, minimum=2)
+        self.steps = None if steps is None else check_int("steps", steps, minimum=2)
 
     def plain_evaluations(self, number_of_concepts: int) -> float:
         """Gradients of all points, or of the first with the ends and h(0): the least there are."""

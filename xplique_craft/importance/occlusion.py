@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ..contributions import ablation_effects
-from ..gates import Coded, GatedHead
+from ..gates.coded import Coded
+from ..gates.contributions import ablation_effects
+from ..gates.head import GatedHead
 from ._draws import in_chunks
 from .base import ImportanceMethod, Values
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._checks import check_non_negative_number, check_positive_int
+from .._checks import check_int, check_number
 from .._random import keyed_bits
-from ..gates import Coded, GatedHead
+from ..gates.coded import Coded
+from ..gates.head import GatedHead
 from ._draws import all_subsets, in_chunks, sums_of_groups
 from .base import ImportanceMethod, Values
 
@@ -60,9 +61,9 @@ class RiseImportance(ImportanceMethod):
         super().__init__(
             craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
         )
-        self.nb_samples = check_positive_int("nb_samples", nb_samples)
+        self.nb_samples = check_int("nb_samples", nb_samples)
         name = "preservation_probability"
-        self.preservation_probability = check_non_negative_number(name, preservation_probability)
+        self.preservation_probability = check_number(name, preservation_probability)
         if not 0.0 < self.preservation_probability < 1.0:
             raise ValueError(
                 f"{name} must be above 0 and below 1, received {preservation_probability!r}."

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from ..gates import Coded, GatedHead
+from ..gates.coded import Coded
+from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values
 
 __all__ = ["SaliencyImportance", "derivatives"]

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._checks import check_positive_int
+from .._checks import check_int
 from .._random import keyed_bits
-from ..gates import Coded, GatedHead
+from ..gates.coded import Coded
+from ..gates.head import GatedHead
 from ._draws import all_subsets, in_chunks, mean_of_draws
 from .base import ImportanceMethod, Values
 
@@ -75,7 +76,7 @@ class ShapleyImportance(ImportanceMethod):
         super().__init__(
             craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
         )
-        self.nb_permutations = check_positive_int("nb_permutations", nb_permutations)
+        self.nb_permutations = check_int("nb_permutations", nb_permutations)
 
     def plain_evaluations(self, number_of_concepts: int) -> float:
         """Subsets, or what stands between the ends on every permutation, and the ends."""

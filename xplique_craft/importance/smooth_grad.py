@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtri
 
-from .._checks import check_non_negative_number, check_positive_int
-from ..gates import Coded, GatedHead
+from .._checks import check_int, check_number
+from ..gates.coded import Coded
+from ..gates.head import GatedHead
 from ._draws import mean_of_draws
 from .base import ImportanceMethod, Values
 from .designs import keyed_uniform
@@ -59,8 +60,8 @@ class SmoothGradImportance(ImportanceMethod):
         super().__init__(
             craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
         )
-        self.nb_samples = check_positive_int("nb_samples", nb_samples)
-        self.noise = check_non_negative_number("noise", noise)
+        self.nb_samples = check_int("nb_samples", nb_samples)
+        self.noise = check_number("noise", noise)
         if np.isinf(self.noise):
             raise ValueError(f"noise must be finite, received {noise!r}.")
 

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from xplique.attributions.global_sensitivity_analysis.sobol_estimators import SobolEstimator
 
-from .._checks import check_non_negative_number, check_positive_int
+from .._checks import check_int, check_number
 from .._seeding import seeded
-from ..gates import Coded, GatedHead
+from ..gates.coded import Coded
+from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values, jackknife_interval
 from .designs import GROUPS, SAMPLERS, group_sizes, points_of, star
 from .sobol_estimators import Sample, divide, interactions, variances
@@ -125,7 +126,7 @@ class SobolImportance(ImportanceMethod):
             operator=operator,
             seed=seed,
         )
-        self.nb_design = check_positive_int("nb_design", nb_design, minimum=2)
+        self.nb_design = check_int("nb_design", nb_design, minimum=2)
         self.sampler: Any = "sobol" if sampler is None else sampler
         own = isinstance(self.sampler, str) and self.sampler in SAMPLERS
         if isinstance(self.sampler, type) or not (own or callable(self.sampler)):
@@ -148,10 +149,10 @@ class SobolImportance(ImportanceMethod):
             raise ValueError(
                 "index='first' needs our points and our estimator: leave sampler and estimator out."
             )
-        self.max_design = check_positive_int("max_design", max_design, minimum=2)
+        self.max_design = check_int("max_design", max_design, minimum=2)
         self.tolerance = tolerance
         if tolerance is not None:
-            self.tolerance = check_non_negative_number("tolerance", tolerance)
+            self.tolerance = check_number("tolerance", tolerance)
             if foreign or self.sampler == "latin hypercube":
                 raise ValueError(
                     "tolerance needs points that can be extended: sampler must be 'sobol', "

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..gates import Coded, GatedHead
+from ..gates.coded import Coded
+from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values
 from .saliency import derivatives
 

@@ -1,6 +1,6 @@
 """How good concepts are, measured."""
 
-from .intruder import CropCluster, Trials, binary_choice, difference, embed_crops, intruder_test
+from .purity import CropCluster, Trials, binary_choice, difference, embed_crops, intruder_test
 
 __all__ = [
     "CropCluster",

@@ -10,15 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..results import ConceptCard, Contributions, ImageView, Importance
 from .steps import Step, decimals_for, displayed_steps, waterfall_steps_of
-from .style import (
-    INK,
-    MUTED,
-    RESIDUAL_COLOR,
-    axes_or_new,
-    concept_label,
-    histogram_bins,
-    style_of,
-)
+from .style import INK, MUTED, RESIDUAL_COLOR, axes_or_new, concept_label, histogram_bins, style_of
 
 __all__ = ["activation_histogram", "importance_bars", "waterfall"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..image_explanation import ImageExplanation
+from ..results.of_image import ImageExplanation
 from .bars import waterfall
 from .compare import blend, full_strength, shrunk
 from .pictures import concept_overlay

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..tree import TreeBranch, TreeView
+from ..results.tree import TreeBranch, TreeView
 from .style import INK, MUTED, RESIDUAL_COLOR, ConceptStyle, axes_or_new, concept_style
 
 __all__ = ["TreeRow", "concept_tree", "tree_rows"]

@@ -6,10 +6,10 @@ Recursion: concepts taken apart at earlier layers. Fel et al., CRAFT (CVPR 2023)
 """
 
 from .child import Child
+from .crops import Ground
 from .growth import ConceptTree, GrowthSettings, grow
-from .levels import Ground
 from .node import ConceptNode
-from .planning import plan_for
+from .plan import plan_for
 from .shares import NodeShares
 
 __all__ = [

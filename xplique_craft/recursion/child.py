@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from ..factorization import Factorizer
-from ..representatives import best_crops
-from ..sampling import Crops
+from ..sampling.crops import Crops
+from ..sampling.representatives import best_crops
 
 if TYPE_CHECKING:
     from .node import ConceptNode

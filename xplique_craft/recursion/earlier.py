@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from .._checks import listing
-from ..graph import steps_of
-from ..splitting import Candidate, Split, candidate_layers, split_model
+from ..splitting.graph import calls_of
+from ..splitting.split import Candidate, Split, candidate_layers, split_model
 
 __all__ = ["CannotDecompose", "default_layer", "earlier_layer", "earlier_layers"]
 
@@ -41,7 +41,7 @@ class CannotDecompose(ValueError):
 
 
 def _order(split: Split) -> dict[str, int]:
-    return {step.name: place for place, step in enumerate(steps_of(split.model))}
+    return {step.name: place for place, step in enumerate(calls_of(split.model))}
 
 
 def earlier_layers(split: Split) -> list[Candidate]:
@@ -129,7 +129,7 @@ def _weights_between(split: Split) -> dict[str, int]:
     """Layers of weights on the longest way from the output of each layer to that of the split."""
     depths: dict[int, int] = {}
     by_name: dict[str, int] = {}
-    for step in steps_of(split.model):
+    for step in calls_of(split.model):
         weights = getattr(step.operation, "weights", [])
         own = int(any(len(weight.shape) > 1 for weight in weights))
         depth = own + max((depths[id(tensor)] for tensor in step.inputs), default=0)
@@ -142,7 +142,7 @@ def _positions(
     model: keras.Model, names: list[str], image_shape: tuple[int, ...]
 ) -> dict[str, int]:
     """How many positions the activations of some layers have, for images of that shape."""
-    outputs = {step.name: step.outputs[0] for step in steps_of(model)}
+    outputs = {step.name: step.outputs[0] for step in calls_of(model)}
     tensors = [outputs[name] for name in names]
     shapes = [tuple(tensor.shape) for tensor in tensors]
     if any(None in shape[1:] for shape in shapes):

@@ -18,16 +18,16 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check_non_negative_number, check_positive_int
+from .._checks import check_int, check_number
 from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
-from ..representatives import best_crops, cut_picture
 from ..results import Estimate
-from ..tree import TreeBranch, TreeView
+from ..results.tree import TreeBranch, TreeView
+from ..sampling.representatives import best_crops, cut_picture
+from .crops import Ground, Level
 from .earlier import CannotDecompose
-from .levels import Ground, Level
 from .node import ConceptNode
-from .planning import plan_for
+from .plan import plan_for
 
 if TYPE_CHECKING:
     from ..craft import Craft
@@ -78,11 +78,11 @@ class GrowthSettings:
     completeness: float
 
     def __post_init__(self) -> None:
-        check_positive_int("depth", self.depth)
-        check_non_negative_number("min_share", self.min_share)
-        check_non_negative_number("min_mixedness", self.min_mixedness)
-        check_non_negative_number("max_unexplained", self.max_unexplained)
-        check_positive_int("max_images", self.max_images)
+        check_int("depth", self.depth)
+        check_number("min_share", self.min_share)
+        check_number("min_mixedness", self.min_mixedness)
+        check_number("max_unexplained", self.max_unexplained)
+        check_int("max_images", self.max_images)
         if self.layers is not None and (
             isinstance(self.layers, str) or len(self.layers) != self.depth
         ):
@@ -147,7 +147,7 @@ class ConceptTree:
         ValueError
             If the pictures are not uint8 (m, H', W', 3).
         """
-        number = check_positive_int("number_of_crops", number_of_crops)
+        number = check_int("number_of_crops", number_of_crops)
         if photographs is None:
             return self._view
         boxes = self._boxes(number)

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from ..extraction import measure_extent
+from ..attributions.maps import activation_maps, has_places
 from ..factorization import Factorizer
-from ..maps import activation_maps, has_places
 from ..results import Contributions, Quality
-from ..sampling import Crops
+from ..sampling.crops import Crops
+from ..sampling.rows import measure_extent
 from .child import Child
-from .levels import GivenBank, Ground, Level
-from .planning import Plan, check_concept, plan_for
+from .crops import GivenBank, Ground, Level
+from .plan import Plan, check_concept, plan_for
 from .shares import NodeShares, measure_shares, split_contribution
 
 if TYPE_CHECKING:

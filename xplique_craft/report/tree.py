@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..plots import ConceptStyle
 from ..results import Estimate
-from ..tree import TreeBranch, TreeView
+from ..results.tree import TreeBranch, TreeView
 from .numbers import interval, number, percent
 from .pictures import jpeg_uri
 

@@ -1,0 +1,1 @@
+"""The console, `xplique-craft`: one command a file."""

@@ -1,0 +1,174 @@
+"""
+The console's `xplique-craft compare`: concept maps against heatmaps, on a folder of pictures.
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from .._random import Draw, generator
+from .options import (
+    Baseline,
+    BatchSizeOption,
+    ClassOption,
+    ConceptsOption,
+    FactorizerName,
+    FolderArgument,
+    LabelsOption,
+    LayerOption,
+    ModelArgument,
+    QuietOption,
+    Resize,
+    ResizeOption,
+    SeedOption,
+    SizeOption,
+)
+from .task import chosen_layer, read_task
+
+__all__ = ["compare"]
+
+FEWEST = 2
+"""Pictures that are predicted as the class, to find concepts in and to compare on, each."""
+
+
+def compare(
+    model: ModelArgument,
+    folder: FolderArgument,
+    class_word: ClassOption,
+    output: Annotated[Path, typer.Option(help="Folder to write compare.html into.")],
+    methods: Annotated[
+        str,
+        typer.Option(help="Methods, as GradCAM,Occlusion,ConceptActivation; or all (see above)."),
+    ] = "all",
+    images: Annotated[
+        int, typer.Option(help="Pictures to compare on at most; more take longer.", min=1)
+    ] = 16,
+    layer: LayerOption = None,
+    concepts: ConceptsOption = 10,
+    factorizer: Annotated[
+        FactorizerName, typer.Option(help="How concepts are found, as in `explain`.")
+    ] = FactorizerName.nmf,
+    baseline: Annotated[
+        Baseline,
+        typer.Option(help="What takes a concept's place where it is taken out, as in `explain`."),
+    ] = Baseline.zero,
+    preprocess: Annotated[
+        str,
+        typer.Option(help="What the model was trained on, as in `explain`.", metavar="SPEC"),
+    ] = "none",
+    resize: ResizeOption = Resize.crop,
+    size: SizeOption = None,
+    labels: LabelsOption = None,
+    held_out: Annotated[
+        float,
+        typer.Option(help="Share of the pictures to compare on; the rest finds concepts.", max=0.9),
+    ] = 0.3,
+    batch_size: BatchSizeOption = 64,
+    seed: SeedOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """
+    Compare concept maps with heatmaps, on a folder of pictures of one class.
+
+    Every method explains the same pictures, none of which the concepts were
+    found in, and is measured by what the model makes of them: Deletion,
+    Insertion and MuFidelity on its probabilities, how stable maps are, and
+    whether they change when the model does. The page has the table, with
+    intervals and what each method costs, the curves, and all maps.
+
+    [bold]--methods[/bold] are, separated by commas:
+
+    \b
+      Saliency GradientInput IntegratedGradients SmoothGrad GradCAM GradCAMPP
+      Occlusion Rise SobolAttributionMethod HsicAttributionMethod    Xplique's
+      ConceptActivation   contributions, laid out where concepts are
+      ConceptRelevance    what concepts do to the score, place by place
+      ConceptDetailed     the first, with the pixels that matter most standing out
+      random              the floor
+
+    Examples:
+
+    \b
+      xplique-craft compare model.keras tench/ --class 0 --preprocess tf \\
+          --output tench-compare
+      xplique-craft compare model.keras tench/ --class 0 --preprocess tf \\
+          --methods GradCAM,Occlusion,ConceptActivation --output page
+    """
+    task = read_task(
+        model,
+        folder,
+        class_word,
+        labels,
+        preprocess=preprocess,
+        resize=resize,
+        size=size,
+        verbose=not quiet,
+    )
+    loaded, class_id, inputs = task.model, task.class_id, task.inputs
+    output.mkdir(parents=True, exist_ok=True)
+
+    from ..comparison import compare as compare_methods
+    from ..comparison.methods import check_names
+    from ..craft import Craft
+    from ..report import write_comparison
+
+    craft = Craft.from_model(
+        loaded,
+        layer or chosen_layer(loaded, factorizer),
+        concepts,
+        batch_size,
+        factorizer=factorizer.value,
+        baseline=baseline.value,
+        seed=seed,
+        verbose=not quiet,
+    )
+    wanted = _methods(methods)
+    if wanted is not None:
+        check_names(wanted, craft)
+    logits = loaded.predict(inputs, batch_size=batch_size, verbose=0)
+    rows = np.flatnonzero(logits.argmax(axis=1) == class_id)
+    fitted, measured = _divided(rows, held_out, images, seed, len(inputs))
+    craft.fit(inputs[fitted], class_id)
+    comparison = compare_methods(
+        craft,
+        inputs[measured],
+        methods=wanted,
+        photographs=task.pictures[measured],
+        titles=[task.names[row] for row in measured],
+        class_name=task.class_name,
+        model_name=model.stem,
+        batch_size=batch_size,
+        seed=seed,
+        verbose=not quiet,
+    )
+    page = write_comparison(comparison, output / "compare.html")
+    typer.echo(
+        f"{len(rows)} of {len(inputs)} pictures are predicted as the class; concepts were found in "
+        f"{len(fitted)}, and methods compared on {len(measured)} others."
+    )
+    typer.echo(comparison.table())
+    typer.echo(f"Page: {page.resolve()}")
+
+
+def _methods(words: str) -> list[str] | None:
+    """Names between commas; None for all."""
+    return None if words == "all" else [word.strip() for word in words.split(",") if word.strip()]
+
+
+def _divided(
+    rows: Any, share: float, most: int, seed: int, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures to find the concepts in, and others to compare on; drawn by the seed."""
+    if not 0.0 < share < 1.0 or math.isnan(share):
+        raise ValueError(f"held-out must be a share between 0 and 1, not {share}.")
+    held = min(len(rows) - FEWEST, max(1, round(share * len(rows))))
+    if held < 1:
+        raise ValueError(
+            f"Only {len(rows)} of {number} pictures are predicted as the class, and at least "
+            f"{FEWEST + 1} are needed. Check --class and --preprocess, or give more pictures."
+        )
+    order = generator(seed, Draw.HELD_OUT).permutation(rows)
+    return np.sort(order[held:]), np.sort(order[: min(held, most)])

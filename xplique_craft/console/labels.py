@@ -1,0 +1,120 @@
+"""
+Names of classes, read from a file of labels, and the class that a word means.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .._checks import nearest
+
+__all__ = ["find_class", "read_labels"]
+
+_FORMS = (
+    "a text file with one name a line, or JSON: a list of names, a list of [id, names], "
+    "{index: name} or {name: index}"
+)
+
+
+def read_labels(path: Path) -> dict[int, list[str]]:
+    """
+    Read the names of a model's classes.
+
+    Parameters
+    ----------
+    path
+        A text file with one name a line, the first being that of class 0; or, where the name ends
+        in ".json", a list of names, a list of [id, names] as ImageNet's, {index: name},
+        {index: [id, name]} or {name: index}. Synonyms are separated by commas.
+
+    Returns
+    -------
+    labels
+        Index -> its names: the one to show first, then synonyms, then the id.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or has another form.
+    """
+    if not path.is_file():
+        raise ValueError(f"labels must be a file, and there is none at {path}.")
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix.lower() != ".json":
+        lines = text.rstrip().splitlines()
+        return {index: _names(line) for index, line in enumerate(lines)}
+    try:
+        return _from_json(json.loads(text))
+    except ValueError as error:
+        raise ValueError(f"labels must be {_FORMS}; {path} is not: {error}.") from None
+
+
+def find_class(word: str, labels: dict[int, list[str]] | None) -> tuple[int, str | None]:
+    """
+    The class that a word means.
+
+    Parameters
+    ----------
+    word
+        An index, or one of the names in `labels`, in small or capital letters.
+    labels
+        Index -> names, as `read_labels` returns; None where there are none.
+
+    Returns
+    -------
+    class_id, class_name
+        The index, and the name to show; None without labels, or for an index they lack.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels to look the name up in, no such name, or several classes have it.
+    """
+    if word.isdecimal():
+        class_id = int(word)
+        return class_id, (labels or {}).get(class_id, [""])[0] or None
+    if labels is None:
+        raise ValueError(
+            f"class must be an index where there are no labels, not {word!r}; give the names with "
+            "--labels FILE."
+        )
+    known: dict[str, list[int]] = {}
+    for class_id, names in labels.items():
+        for name in {name.casefold() for name in names}:
+            known.setdefault(name, []).append(class_id)
+    found = known.get(word.casefold(), [])
+    if len(found) == 1:
+        return found[0], labels[found[0]][0]
+    if found:
+        which = " or ".join(f"{index} ({', '.join(labels[index])})" for index in found)
+        raise ValueError(f"class {word!r} is the name of several: give the index, {which}.")
+    hint = nearest(word.casefold(), known) or "None of them is near."
+    raise ValueError(f"class must be an index or one of the labels, not {word!r}. {hint}")
+
+
+def _names(text: str) -> list[str]:
+    """The whole text, for names that have commas, after the parts between its commas."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return parts if len(parts) == 1 else [*parts, text.strip()]
+
+
+def _from_json(content: Any) -> dict[int, list[str]]:
+    """Labels from any of the forms of JSON; a ValueError says which entry has none."""
+    if isinstance(content, list):
+        return {index: _entry(value) for index, value in enumerate(content)}
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds {type(content).__name__}")
+    if content and all(isinstance(value, int) for value in content.values()):
+        return {index: _names(name) for name, index in content.items()}
+    if not all(key.isdecimal() for key in content):
+        raise ValueError("its keys are not indices, nor all its values")
+    return {int(key): _entry(value) for key, value in content.items()}
+
+
+def _entry(value: Any) -> list[str]:
+    """Names of one entry, "names" or [id, names]."""
+    if isinstance(value, str):
+        return _names(value)
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value):
+        return [*_names(value[1]), value[0]]
+    raise ValueError(f"it holds the entry {json.dumps(value)[:60]}")

@@ -1,0 +1,197 @@
+"""
+A fitted craft as Keras models: images -> concept scores, and concept coefficients -> logits.
+
+Banks are constants in the configuration of a layer, not weights: models save and reload, and
+randomising their weights randomises the network, not the concepts. What is done to coefficients is
+done in float32 whatever Keras' policy: concepts of a network of mixed precision are float32 scores.
+"""
+
+import base64
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .factorization import Factorized, Factorizer, get_factorizer, type_of_factorizer
+from .splitting.split import Split, join_models
+
+__all__ = ["ConceptDecoding", "ConceptEncoding", "KerasModels", "load_model"]
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """
+    Load a saved `craft.encoder`, `craft.decoder` or flat model, in any process.
+
+    It is `keras.models.load_model` with the layers of this package known to Keras.
+
+    Parameters
+    ----------
+    path
+        A file that `model.save(path)` wrote.
+    """
+    return keras.models.load_model(path)
+
+
+def _pack(array: np.ndarray) -> dict[str, Any]:
+    """An array as JSON can hold it: float32, exactly."""
+    array = np.ascontiguousarray(array, np.float32)
+    return {"shape": list(array.shape), "data": base64.b64encode(array.tobytes()).decode("ascii")}
+
+
+def _unpack(packed: np.ndarray | dict[str, Any]) -> np.ndarray:
+    if not isinstance(packed, dict):
+        return np.asarray(packed, np.float32)
+    array = np.frombuffer(base64.b64decode(packed["data"]), np.float32)
+    return array.reshape(packed["shape"])
+
+
+@keras.saving.register_keras_serializable(package="xplique_craft")
+class ConceptEncoding(keras.layers.Layer):
+    """
+    Activations (n, ..., c) -> concept coefficients (n, ..., k), exact and differentiable.
+
+    Parameters
+    ----------
+    factorizer
+        The factorizer whose encoding this is, or the name of one of the package's own.
+    bank
+        W, (k, c).
+    offset
+        (c,).
+    """
+
+    def __init__(self, factorizer: str | Factorizer, bank: Any, offset: Any, **kwargs: Any) -> None:
+        super().__init__(trainable=False, **kwargs)
+        self.factorizer = get_factorizer(factorizer)
+        self.bank, self.offset = _unpack(bank), _unpack(offset)
+        self.supports_jit = False  # supports differ in size from row to row
+
+    def call(self, activations: tf.Tensor) -> tf.Tensor:
+        """Encode."""
+        u, _ = self.factorizer.encode(activations, self.bank, self.offset)
+        return tf.ensure_shape(u, self.compute_output_shape(activations.shape))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(n, ..., k)."""
+        return (*input_shape[:-1], len(self.bank))
+
+    def get_config(self) -> dict[str, Any]:
+        """The bank is part of it; a TypeError for factorizers of other packages."""
+        if type(self.factorizer) is not type_of_factorizer(self.factorizer.name):
+            raise TypeError(
+                f"A model with the encoding of {self.factorizer!r} cannot be saved: only those of "
+                "xplique_craft's own factorizers can be made again from a file."
+            )
+        return {
+            **super().get_config(),
+            "factorizer": self.factorizer.name,
+            "bank": _pack(self.bank),
+            "offset": _pack(self.offset),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ConceptEncoding":
+        """A layer of that configuration."""
+        return cls(**{key: value for key, value in config.items() if key != "trainable"})
+
+
+@keras.saving.register_keras_serializable(package="xplique_craft")
+class ConceptDecoding(keras.layers.Layer):
+    """
+    Concept coefficients (n, ..., k) -> activations U W + C, (n, ..., c).
+
+    Parameters
+    ----------
+    bank
+        W, (k, c).
+    constant
+        C: (c,) for all images, (1, ..., c) of one image, whose coefficients may come in any number,
+        or (n, ..., c), one for each image of a batch of exactly n.
+    """
+
+    def __init__(self, bank: Any, constant: Any, **kwargs: Any) -> None:
+        super().__init__(trainable=False, **kwargs)
+        self.bank, self.constant = _unpack(bank), _unpack(constant)
+
+    def call(self, u: tf.Tensor) -> tf.Tensor:
+        """Decode."""
+        if self.constant.ndim > 1 and len(self.constant) > 1:
+            u = tf.ensure_shape(u, [len(self.constant), *u.shape[1:]])
+        return tf.tensordot(u, tf.cast(self.bank, u.dtype), 1) + tf.cast(self.constant, u.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(n, ..., c)."""
+        return (*input_shape[:-1], self.bank.shape[1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Bank and constant are part of it."""
+        packed = {"bank": _pack(self.bank), "constant": _pack(self.constant)}
+        return {**super().get_config(), **packed}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ConceptDecoding":
+        """A layer of that configuration."""
+        return cls(**{key: value for key, value in config.items() if key != "trainable"})
+
+
+class KerasModels:
+    """
+    The Keras models of a fit, each made once: others cache what they compile by its identity.
+
+    Parameters
+    ----------
+    split
+        The model and where it is cut; the models share its layers.
+    factorized
+        The bank with its encoding.
+    """
+
+    def __init__(self, split: Split, factorized: Factorized) -> None:
+        self._split = split
+        self._factorized = factorized
+
+    @cached_property
+    def position_encoder(self) -> keras.Model:
+        """Images (n, H, W, channels) -> coefficients at every position, (n, ..., k)."""
+        latent = self._split.input_to_latent
+        encoding = ConceptEncoding(
+            self._factorized.factorizer,
+            self._factorized.bank,
+            self._factorized.offset,
+            name="concept_coefficients",
+            dtype="float32",
+        )
+        return keras.Model(
+            latent.inputs[0], encoding(latent.outputs[0]), name="concept_position_encoder"
+        )
+
+    @cached_property
+    def encoder(self) -> keras.Model:
+        """Images (n, H, W, channels) -> mean coefficients (n, k)."""
+        coded = self.position_encoder
+        u = coded.outputs[0]
+        pooling = {
+            3: keras.layers.GlobalAveragePooling1D,
+            4: keras.layers.GlobalAveragePooling2D,
+        }.get(len(u.shape), keras.layers.Identity)
+        scores = pooling(name="concept_scores", dtype="float32")(u)
+        return keras.Model(coded.inputs[0], scores, name="concepts")
+
+    @cached_property
+    def decoder(self) -> keras.Model:
+        """Coefficients (n, ..., k) -> logits h(U W + offset), (n, classes)."""
+        return self._decoder(self._factorized.offset)
+
+    def bound_decoder(self, residual: np.ndarray) -> keras.Model:
+        """Coefficients (n, ..., k) -> logits h(U W + E), E of shape (n, ..., c)."""
+        return self._decoder(residual)
+
+    def _decoder(self, constant: np.ndarray) -> keras.Model:
+        head = self._split.latent_to_logit
+        bank = self._factorized.bank
+        u = keras.Input((*head.input_shape[1:-1], len(bank)), name="coefficients")
+        decoding = ConceptDecoding(bank, constant, name="concept_activations", dtype="float32")
+        return join_models(keras.Model(u, decoding(u)), head).model

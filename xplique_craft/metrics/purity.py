@@ -1,0 +1,380 @@
+"""
+Are concepts of one kind? The intruder test and the binary choice, answered by a machine.
+
+Both come from the human study of CRAFT (Fel et al., CVPR 2023, section 4.2), with a judge in place
+of people: any Keras model, independent of the explained one, that embeds pictures.
+
+*Intruder*: of five crops four show a concept and one, the intruder, another of the same class. The
+judge names the one whose mean cosine distance to the other four is largest: 20% by chance. *Binary
+choice*: a crop of a sub-concept, some crops of the sub-concept and as many of its parent; the judge
+chooses the side with the smaller mean distance: 50% by chance. The crops of one trial all come from
+different photographs, or the judge could go by the photograph.
+
+Trials share photographs, so they are not independent. With p the share of trials won and v its
+variance by the jackknife over photographs (all trials with a photograph are left out at once), T
+trials are worth p (1 - p) / v independent ones, T at most; intervals are Wilson's for that number.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.stats import norm
+
+from .._checks import check_int
+from .._intervals import LEVEL
+from .._random import Draw, generator
+from ..results import Estimate
+from ..sampling.crops import Crops
+
+__all__ = [
+    "BINARY_CHANCE",
+    "INTRUDER_CHANCE",
+    "CropCluster",
+    "Trials",
+    "binary_choice",
+    "difference",
+    "embed_crops",
+    "intruder_test",
+]
+
+SHOWN = 4  # crops of the concept beside the intruder
+INTRUDER_CHANCE, BINARY_CHANCE = 0.2, 0.5
+
+
+@dataclass(frozen=True)
+class CropCluster:
+    """
+    Crops that are said to show one concept, as the judge sees them.
+
+    Parameters
+    ----------
+    embeddings
+        (m, d), see `embed_crops`.
+    photographs
+        (m,): number of the photograph that each crop was cut from.
+    """
+
+    embeddings: np.ndarray
+    photographs: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.embeddings)
+        if len(shape) != 2 or np.shape(self.photographs) != shape[:1]:
+            raise ValueError(
+                "embeddings must have shape (m, d) and photographs (m,), received "
+                f"{shape} and {np.shape(self.photographs)}."
+            )
+
+
+@dataclass(frozen=True)
+class Trials:
+    """
+    Trials of a test.
+
+    Parameters
+    ----------
+    won
+        (T,) bool: whether the judge found the intruder, or chose the sub-concept.
+    photographs
+        (T, s): the photographs of each trial.
+    clusters
+        (T,): which concept it was about.
+    chance
+        Share of the trials that a guess wins.
+    """
+
+    won: np.ndarray
+    photographs: np.ndarray
+    clusters: np.ndarray
+    chance: float
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Share of the trials won, with its 90% interval over photographs."""
+        share, left = float(self.won.mean()), _without_each(self)
+        trials = len(self.won)
+        variance = _jackknife(left)
+        if variance > 0.0:
+            worth = min(float(trials), share * (1.0 - share) / variance)
+        else:  # all won or all lost: as many trials as share no photograph
+            worth = max(1.0, min(trials, len(left) / self.photographs.shape[1]))
+        return _wilson(share, worth)
+
+    def __str__(self) -> str:
+        return f"{self.accuracy} of {len(self.won)} trials, chance {self.chance:.2f}"
+
+
+def _without_each(trials: Trials) -> np.ndarray:
+    """(p,): share won without the trials of each photograph, in the photographs' order."""
+    unique, places = np.unique(trials.photographs, return_inverse=True)
+    places = places.reshape(trials.photographs.shape)
+    count, won = np.zeros(len(unique)), np.zeros(len(unique))
+    for column in places.T:  # a photograph is in a trial once
+        np.add.at(count, column, 1.0)
+        np.add.at(won, column, trials.won.astype(np.float64))
+    rest = len(trials.won) - count
+    share = trials.won.mean()
+    return np.divide(trials.won.sum() - won, rest, out=np.full(len(unique), share), where=rest > 0)
+
+
+def _jackknife(left: np.ndarray) -> float:
+    """Variance of an estimate by its versions (p,) without each photograph."""
+    return float((len(left) - 1) / len(left) * np.square(left - left.mean()).sum())
+
+
+def _wilson(share: float, worth: float) -> Estimate:
+    """Wilson's interval for a share of `worth` independent trials, not always a whole number."""
+    z = float(norm.ppf(0.5 + LEVEL / 2.0))
+    centre = (share + z**2 / (2.0 * worth)) / (1.0 + z**2 / worth)
+    half = z / (1.0 + z**2 / worth)
+    half *= float(np.sqrt(share * (1.0 - share) / worth + z**2 / (4.0 * worth**2)))
+    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def difference(first: Trials, second: Trials) -> Estimate:
+    """
+    Difference of two accuracies on the same photographs, with its 90% interval.
+
+    Parameters
+    ----------
+    first, second
+        Trials whose photographs are numbered alike: what is left out in the jackknife is left out
+        of both.
+
+    Returns
+    -------
+    difference
+        Accuracy of `first` minus that of `second`.
+    """
+    unique = np.union1d(first.photographs, second.photographs)
+    left = []
+    for trials in (first, second):
+        values = np.full(len(unique), trials.won.mean())
+        values[np.isin(unique, trials.photographs)] = _without_each(trials)
+        left.append(values)
+    value = float(first.won.mean() - second.won.mean())
+    half = float(norm.ppf(0.5 + LEVEL / 2.0)) * _jackknife(left[0] - left[1]) ** 0.5
+    return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
+
+
+# --------------------------------------------------------------------------------- the judge
+def embed_crops(
+    judge: keras.Model,
+    crops: Crops | Sequence[np.ndarray],
+    photographs: Sequence[int] | np.ndarray | None = None,
+    *,
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None,
+    batch_size: int = 64,
+) -> CropCluster:
+    """
+    Crops as the judge sees them.
+
+    Parameters
+    ----------
+    judge
+        A Keras model from images (n, H, W, channels) to (n, d) or maps (n, ..., d), whose mean over
+        positions is taken.
+    crops
+        m pictures (height, width, channels), of any sizes; they are resized to the judge's
+        (bilinear, antialiased). Or the crops of a craft, a node or a child.
+    photographs
+        (m,): number of the photograph that each was cut from; None for what `Crops` know.
+    prepare
+        What makes what the judge takes of pictures (n, H, W, channels) float32; None for nothing.
+    batch_size
+        Crops at a time.
+
+    Returns
+    -------
+    cluster
+        Embeddings (m, d) with their photographs.
+
+    Raises
+    ------
+    TypeError
+        If the photographs are not known.
+    ValueError
+        If the judge takes images of no fixed size, or there are no crops.
+    """
+    size = tuple(judge.input_shape[1:3])
+    if len(judge.input_shape) != 4 or None in size:
+        raise ValueError(
+            f"judge must take images of one size, (n, H, W, channels), and takes "
+            f"{judge.input_shape}. Give it an Input of that size first."
+        )
+    if photographs is None:
+        if not isinstance(crops, Crops):
+            raise TypeError(
+                "photographs must be given, one number for each crop: only the crops of a Craft "
+                "know where they come from."
+            )
+        photographs = crops.boxes[:, 0]
+    if len(crops) == 0:
+        raise ValueError("crops must hold at least one crop, received none.")
+    batch_size = check_int("batch_size", batch_size)
+    parts = []
+    for start in range(0, len(crops), batch_size):
+        some = range(start, min(start + batch_size, len(crops)))
+        cut = crops.cut(some) if isinstance(crops, Crops) else [crops[i] for i in some]
+        pictures = np.stack(
+            [
+                tf.image.resize(np.asarray(crop, np.float32), size, antialias=True).numpy()
+                for crop in cut
+            ]
+        )
+        found = judge(pictures if prepare is None else prepare(pictures), training=False)
+        positions = list(range(1, len(found.shape) - 1))
+        parts.append(np.asarray(tf.reduce_mean(tf.cast(found, tf.float32), positions)))
+    return CropCluster(np.concatenate(parts), np.asarray(photographs))
+
+
+def _unit(embeddings: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    return embeddings / np.where(norms > 0.0, norms, 1.0)
+
+
+# --------------------------------------------------------------------------------- the tests
+def intruder_test(
+    clusters: Sequence[CropCluster],
+    intruders: Sequence[CropCluster] | None = None,
+    *,
+    trials: int = 1000,
+    seed: int = 0,
+) -> Trials:
+    """
+    How often the judge finds the odd crop among five.
+
+    Parameters
+    ----------
+    clusters
+        One for each concept; each needs crops of at least four photographs.
+    intruders
+        For each concept the crops that intruders are drawn from; None for those of all other
+        clusters.
+    trials
+        How many; the concepts take turns.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    trials
+        Which were won; `.accuracy` with its interval. Chance is 20%.
+
+    Raises
+    ------
+    ValueError
+        If the crops come from too few photographs.
+    """
+    trials = check_int("trials", trials)
+    if intruders is None:
+        if len(clusters) < 2:
+            raise ValueError(
+                "clusters must be of at least two concepts, or there are no intruders, received "
+                f"{len(clusters)}."
+            )
+        intruders = [_joined([*clusters[:i], *clusters[i + 1 :]]) for i in range(len(clusters))]
+    elif len(intruders) != len(clusters):
+        raise ValueError(
+            f"intruders must hold one cluster for each of the {len(clusters)} concepts, received "
+            f"{len(intruders)}."
+        )
+    won, photographs, about = [], [], []
+    for trial in range(trials):
+        place = trial % len(clusters)
+        rng = _generator(seed, trial)
+        shown = _draw(rng, clusters[place], SHOWN, np.zeros(0, int), f"clusters[{place}]")
+        seen = clusters[place].photographs[shown]
+        odd = _draw(rng, intruders[place], 1, seen, f"intruders[{place}]")
+        vectors = _unit(
+            np.concatenate([clusters[place].embeddings[shown], intruders[place].embeddings[odd]])
+        )
+        order = rng.permutation(SHOWN + 1)  # so that ties are guesses
+        distances = (1.0 - vectors @ vectors.T).sum(axis=1)[order]
+        won.append(order[int(np.argmax(distances))] == SHOWN)
+        photographs.append([*seen, intruders[place].photographs[odd][0]])
+        about.append(place)
+    return Trials(np.array(won), np.array(photographs), np.array(about), INTRUDER_CHANCE)
+
+
+def binary_choice(
+    pairs: Sequence[tuple[CropCluster, CropCluster]],
+    *,
+    shown: int = 5,
+    trials: int = 1000,
+    seed: int = 0,
+) -> Trials:
+    """
+    How often a crop of a sub-concept fits the sub-concept better than its parent.
+
+    Parameters
+    ----------
+    pairs
+        (child, parent) for each sub-concept.
+    shown
+        Crops of either side.
+    trials
+        How many; the sub-concepts take turns.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    trials
+        In which of them the sub-concept was chosen. Chance is 50%.
+
+    Raises
+    ------
+    ValueError
+        If the crops come from too few photographs.
+    """
+    trials, shown = check_int("trials", trials), check_int("shown", shown)
+    if len(pairs) == 0:
+        raise ValueError("pairs must hold at least one sub-concept with its parent, received none.")
+    won, photographs, about = [], [], []
+    for trial in range(trials):
+        place = trial % len(pairs)
+        child, parent = pairs[place]
+        rng = _generator(seed, trial)
+        own = _draw(rng, child, shown + 1, np.zeros(0, int), f"pairs[{place}][0]")
+        seen = child.photographs[own]
+        others = _draw(rng, parent, shown, seen, f"pairs[{place}][1]")
+        probe = _unit(child.embeddings[own[:1]])[0]
+        near = (_unit(child.embeddings[own[1:]]) @ probe).mean()
+        far = (_unit(parent.embeddings[others]) @ probe).mean()
+        won.append(near > far if near != far else bool(rng.random() < BINARY_CHANCE))
+        photographs.append([*seen, *parent.photographs[others]])
+        about.append(place)
+    return Trials(np.array(won), np.array(photographs), np.array(about), BINARY_CHANCE)
+
+
+def _joined(clusters: Sequence[CropCluster]) -> CropCluster:
+    return CropCluster(
+        np.concatenate([cluster.embeddings for cluster in clusters]),
+        np.concatenate([cluster.photographs for cluster in clusters]),
+    )
+
+
+def _generator(seed: int, trial: int) -> np.random.Generator:
+    return generator(seed, Draw.INTRUDER, trial)
+
+
+def _draw(
+    rng: np.random.Generator, cluster: CropCluster, number: int, seen: Any, name: str
+) -> np.ndarray:
+    """Indices of that many crops of different photographs, none of which was seen."""
+    free = np.flatnonzero(~np.isin(cluster.photographs, seen))
+    order = rng.permutation(free)
+    _, first = np.unique(cluster.photographs[order], return_index=True)
+    found = order[np.sort(first)[:number]]
+    if len(found) < number:
+        raise ValueError(
+            f"{name} must hold crops of at least {number} photographs that are not in the trial "
+            f"already, and it holds {len(found)}. Give more crops, at most one of each photograph "
+            "being enough."
+        )
+    return found

@@ -1,0 +1,91 @@
+"""
+Quality: three numbers that say whether the concepts explain the user's model.
+
+agreement             share of images with argmax h(UW) = argmax h(A)
+reconstruction share  sum(h(UW) - h(0)) / sum(h(A) - h(0)) of the class score
+explained share       sum(f_x(1) - f_x(0)) / sum(score - h(0)), residual kept
+
+Ratios of sums over images, not means of ratios. None depends on whether the residual is kept.
+"""
+
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from .._intervals import bootstrap_ratio, proportion
+from ..factorization import Factorized
+from ..gates.coded import Coded
+from ..gates.head import GatedHead
+from ..results import Estimate, Quality
+
+__all__ = ["measure_quality"]
+
+SMALLEST_DENOMINATOR = 1e-3  # of the mean |score|
+
+
+def measure_quality(
+    batches: Iterable[Coded], factorized: Factorized, head: GatedHead, seed: int
+) -> Quality:
+    """
+    The three numbers with their intervals, and the relative error, sparsity and KKT residual.
+
+    Parameters
+    ----------
+    batches
+        Images in terms of concepts, batch by batch, the residual kept.
+    factorized
+        The bank with its decoding.
+    head
+        The gated head.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    quality
+        A share is NaN, with a warning, where the mean of its denominator, score - h(0), is below
+        1e-3 of the mean |score|.
+    """
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("same", "rebuilt", "left", "full")}
+    scores: list[np.ndarray] = []
+    error = norm = zeros = size = 0.0
+    kkt = 0.0
+    for coded in batches:
+        rebuilt = factorized.decode(coded.u)
+        original = head.network.logits(coded.activations).numpy()
+        same = head.network.logits(rebuilt).numpy().argmax(1) == original.argmax(1)
+        base = head.baseline(coded).astype(np.float64)
+        score = head.scores(coded.activations, coded.targets).astype(np.float64)
+        rows["same"].append(same.astype(np.float64))
+        rows["rebuilt"].append(head.scores(rebuilt, coded.targets) - base)
+        rows["left"].append(score - head.scores(coded.constant, coded.targets))
+        rows["full"].append(score - base)
+        scores.append(score)
+        error += float(tf.reduce_sum(tf.square(coded.activations - rebuilt)))
+        norm += float(tf.reduce_sum(tf.square(coded.activations)))
+        zeros += float(tf.reduce_sum(tf.cast(coded.u == 0, tf.float32)))
+        size += float(tf.size(coded.u))
+        kkt = float(np.maximum(kkt, np.max(coded.kkt)))  # NaN stays
+    same, rebuilt, left, full = (np.concatenate(part) for part in rows.values())
+    scale = np.abs(np.concatenate(scores)).mean()
+    if abs(full.mean()) <= SMALLEST_DENOMINATOR * scale:
+        warnings.warn(
+            f"The mean of score - h(0) is {full.mean():.3g}, below 1e-3 of the mean |score|, "
+            f"{scale:.3g}: shares of it are not defined and are NaN.",
+            stacklevel=3,
+        )
+        undefined = Estimate(np.nan, np.nan, np.nan)
+        shares = (undefined, undefined)
+    else:
+        shares = (bootstrap_ratio(rebuilt, full, seed), bootstrap_ratio(left, full, seed))
+    return Quality(
+        agreement=proportion(same),
+        reconstruction_share=shares[0],
+        explained_share=shares[1],
+        relative_error=float(np.sqrt(error / norm)) if norm > 0.0 else float("nan"),
+        sparsity=zeros / size,
+        kkt_residual=kkt,
+        number_of_images=len(same),
+    )

@@ -1,0 +1,110 @@
+"""
+Sanity checks: what the numbers of quality come to where there is nothing to find.
+
+A number says little without its floor. Two banks give it, on the user's own network and images: one
+found in the same way in the network with its weights shuffled (Adebayo et al., Sanity Checks for
+Saliency Maps, NeurIPS 2018), and one of random directions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from .._checks import check_int
+from .._random import Draw, generator
+from ..factorization import Factorized
+from ..results import SanityCheck
+
+if TYPE_CHECKING:
+    from ..craft import Craft
+
+__all__ = ["random_bank", "sanity_check", "shuffled_weights"]
+
+
+def shuffled_weights(model: keras.Model, seed: int = 0) -> keras.Model:
+    """
+    A copy of a model whose weights are the same numbers in another order.
+
+    Within a layer, weights of one shape are shuffled alike, so that normalisations keep a mean and
+    a variance that belong together.
+
+    Parameters
+    ----------
+    model
+        Any Keras model that can be cloned.
+    seed
+        Of the order.
+    """
+    copy = keras.models.clone_model(model)
+    for number, (layer, original) in enumerate(zip(copy.layers, model.layers, strict=True)):
+        orders: dict[tuple[int, ...], np.ndarray] = {}
+        for weight, value in zip(layer.weights, original.get_weights(), strict=True):
+            rng = generator(seed, number, value.size, Draw.SHUFFLED_WEIGHTS)
+            order = orders.setdefault(value.shape, rng.permutation(value.size))
+            weight.assign(value.reshape(-1)[order].reshape(value.shape))
+    return copy
+
+
+def random_bank(factorized: Factorized, seed: int = 0) -> Factorized:
+    """
+    The same factorisation with random rows of the same norms: |normal|, or normal where a bank has
+    negative entries; orthogonal to each other where its rows are.
+    """
+    bank = factorized.components_
+    rows = generator(seed, Draw.RANDOM_BANK).normal(size=bank.shape)
+    rows = rows if (bank < 0.0).any() else np.abs(rows)
+    norms = np.linalg.norm(bank, axis=1, keepdims=True)
+    products = np.abs(bank @ bank.T - np.diag(norms[:, 0] ** 2))
+    if len(bank) > 1 and products.max() < 1e-4 * norms.max() ** 2:  # as PCA's, encoded by products
+        rows = np.linalg.qr(rows.T)[0].T
+    rows *= norms / np.linalg.norm(rows, axis=1, keepdims=True)
+    return replace(factorized, bank=rows.astype(bank.dtype))
+
+
+def sanity_check(craft: Craft, inputs: Any, targets: Any = None, seed: int = 0) -> SanityCheck:
+    """
+    Quality of the concepts beside its floor.
+
+    Parameters
+    ----------
+    craft
+        A fitted `Craft`. Its images of `fit` are factorised once more, in the shuffled network.
+    inputs
+        Images that quality is measured on, better held-out ones.
+    targets
+        As in `Craft.quality`.
+    seed
+        Of the shuffled weights and of the random bank.
+
+    Returns
+    -------
+    check
+        The quality of the craft's own bank and of the two others, all on the craft's own network.
+    """
+    craft.check_if_fitted()
+    seed = check_int("seed", seed, minimum=0)
+    other = type(craft).from_model(
+        shuffled_weights(craft.model, seed),
+        craft.layer,
+        craft.number_of_concepts,
+        craft.batch_size,
+        craft.patch_size,
+        factorizer=craft.factorizer,
+        baseline=craft.baseline,
+        max_crops=craft.max_crops,
+        seed=craft.seed,
+        verbose=craft.verbose,
+    )
+    with warnings.catch_warnings():  # that the shuffled network predicts something else, and such
+        warnings.simplefilter("ignore", UserWarning)
+        other.fit(craft.concepts.inputs, craft.class_id)
+        floors = [
+            craft.quality_of(factorized, inputs, targets)
+            for factorized in (other.factorized, random_bank(craft.factorized, seed))
+        ]
+    return SanityCheck(craft.quality(inputs, targets), *floors)

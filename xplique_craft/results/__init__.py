@@ -1,0 +1,46 @@
+"""
+Results: frozen records of what was computed. They know nothing of drawing and nothing of models.
+
+Notation (the same in every docstring of the package):
+
+| symbol | shape        | meaning                                                    |
+|--------|--------------|------------------------------------------------------------|
+| x      |              | images                                                     |
+| g, h   |              | the model is h after g, cut at one layer                   |
+| A      | (n, h, w, c) | activations g(x); also tokens (n, t, c) and pooled (n, c)  |
+| W      | (k, c)       | concept bank                                               |
+| U      | (n, h, w, k) | concept coefficients, A ~ U W, U >= 0                      |
+| E      | as A         | residual A - U W: what the concepts do not explain         |
+| m      | (k,)         | gates on the concepts, in [0, 1]                           |
+| f_x(m) | scalar       | score of the model with gated concepts                     |
+"""
+
+from .comparison import RANDOM, Comparison, Measure, MethodScores
+from .contributions import Contributions
+from .estimate import Estimate
+from .importance import EvaluationPath, Importance
+from .of_class import ClassExplanation, ConceptCard, ImageView
+from .of_image import ImageExplanation
+from .prevalence import Prevalence
+from .quality import Quality, SanityCheck
+from .tree import TreeBranch, TreeView
+
+__all__ = [
+    "RANDOM",
+    "ClassExplanation",
+    "Comparison",
+    "ConceptCard",
+    "Contributions",
+    "Estimate",
+    "EvaluationPath",
+    "ImageExplanation",
+    "ImageView",
+    "Importance",
+    "Measure",
+    "MethodScores",
+    "Prevalence",
+    "Quality",
+    "SanityCheck",
+    "TreeBranch",
+    "TreeView",
+]

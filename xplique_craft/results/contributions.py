@@ -1,0 +1,53 @@
+"""Signed contributions of the concepts to a score, image by image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Contributions"]
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """
+    Signed contributions that add up: score = base + residual + sum_j phi_j + gap, image by image.
+
+    Parameters
+    ----------
+    phi
+        (n, k): Aumann-Shapley contributions of the concepts, integrated gradients on the gates.
+    base
+        (n,): h(0), the score of no activation at all.
+    residual
+        (n,): f_x(0) - h(0), the part of the score that the concepts do not explain.
+    score
+        (n,): f_x(1); with the residual kept it is the model's own score.
+    gap
+        (n,): what is missing for the sum to be exact (0 but for rounding where h is affine).
+    points
+        Points of the quadrature on [0, 1]; 0 where the closed form was used.
+    exact
+        True where the head is affine and nothing was approximated.
+    """
+
+    phi: np.ndarray
+    base: np.ndarray
+    residual: np.ndarray
+    score: np.ndarray
+    gap: np.ndarray
+    points: int
+    exact: bool
+
+    @property
+    def share(self) -> np.ndarray:
+        """(k,): signed share of each concept in sum(score - h(0)), a ratio of sums."""
+        return self.phi.sum(axis=0) / self._total()
+
+    @property
+    def residual_share(self) -> float:
+        """Share of sum(score - h(0)) that the concepts do not explain."""
+        return float(self.residual.sum() / self._total())
+
+    def _total(self) -> float:
+        total = float((self.score - self.base).sum())
+        return total if total != 0.0 else float("nan")

@@ -1,0 +1,120 @@
+"""
+One image explained: a frozen record, which knows nothing of drawing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .contributions import Contributions
+from .of_class import ImageView
+
+__all__ = ["ImageExplanation"]
+
+
+@dataclass(frozen=True)
+class ImageExplanation:
+    """
+    Why a model says what it says of one image, right or wrong.
+
+    Parameters
+    ----------
+    prediction
+        The class with the largest score.
+    probability
+        Its softmax probability.
+    target
+        The true class; None where it was not given.
+    names
+        Of prediction and target.
+    coefficients
+        (k,): mean coefficient of each concept in the image.
+    contributions
+        Of this image to the score of the prediction: phi (1, k) with base, residual and score.
+    against
+        As `contributions`, to the score of the prediction less that of the target: what speaks for
+        the one *instead of* the other. None where there is no target, or it is the prediction.
+    maps
+        (H, W, k) in [0, 1]: where each concept is (activation); None where activations have no
+        places.
+    class_map
+        (H, W), signed: the contributions laid out there, of `against` where there is one; None
+        as above.
+    photograph
+        uint8 (H', W', 3): the picture as people look at it; None where it was not given.
+    crops
+        For each concept, uint8 crops of the images that the concepts were found in, best first;
+        empty where these cannot be shown.
+    """
+
+    prediction: int
+    probability: float
+    target: int | None
+    names: tuple[str, str | None]
+    coefficients: np.ndarray
+    contributions: Contributions
+    against: Contributions | None
+    maps: np.ndarray | None
+    class_map: np.ndarray | None
+    photograph: np.ndarray | None
+    crops: list[list[np.ndarray]]
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the prediction is the true class; None where that was not given."""
+        return None if self.target is None else self.target == self.prediction
+
+    @property
+    def explained(self) -> Contributions:
+        """What is drawn: `against` of a wrong prediction, else `contributions`."""
+        return self.contributions if self.against is None else self.against
+
+    @property
+    def order(self) -> list[int]:
+        """Concepts, the one that contributes most to what is explained first."""
+        return np.argsort(-self.explained.phi[0], kind="stable").tolist()
+
+    @property
+    def misleading(self) -> list[int]:
+        """
+        Concepts that misled the model, worst first: that raise the score of a wrong prediction
+        above that of the true class. Empty where the prediction is right, or nothing is known.
+        """
+        if self.against is None:
+            return []
+        return [concept for concept in self.order if self.against.phi[0, concept] > 0.0]
+
+    def view(self, title: str = "the image") -> ImageView:
+        """The image as the plots take it, with what is explained as contributions."""
+        if self.photograph is None:
+            raise ValueError(
+                "The photograph is not known: give it to explain_image(..., photograph=...), uint8 "
+                "(H, W, 3), for the model's input is preprocessed."
+            )
+        found = self.explained
+        return ImageView(
+            photograph=self.photograph,
+            maps=self.maps,
+            phi=found.phi[0],
+            base=float(found.base[0]),
+            residual=float(found.residual[0]),
+            score=float(found.score[0]),
+            gap=float(found.gap[0]),
+            title=title,
+            prediction=self.names[0],
+        )
+
+    def summary(self) -> str:
+        """In a few lines of text: the prediction, and the concepts that contribute most."""
+        predicted, true = self.names
+        lines = [f"Predicted as {predicted} with probability {self.probability:.3f}."]
+        score = "its score"
+        if self.right:
+            lines.append("That is right.")
+        elif true is not None:
+            score = f"its score above that of {true}"
+            lines.append(f"It is {true}; the concepts that misled the model:")
+        for concept in (self.misleading or self.order)[:3]:
+            phi = self.explained.phi[0, concept]
+            lines.append(f"  concept {concept}: {phi:+.3f} of {score}")
+        return "\n".join(lines)

@@ -1,0 +1,81 @@
+"""How faithful concepts are to a model, and what concepts of no meaning would reach."""
+
+from dataclasses import dataclass
+
+from .estimate import Estimate
+
+__all__ = ["Quality", "SanityCheck"]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """
+    How faithful the concepts are to the model, on one set of images.
+
+    The first three never depend on whether the residual is kept; their intervals are 90%
+    bootstrap intervals over images.
+
+    Parameters
+    ----------
+    agreement
+        Share of images with argmax h(UW) = argmax h(A).
+    reconstruction_share
+        sum(h(UW) - h(0)) / sum(h(A) - h(0)) of the class score; 1 is perfect.
+    explained_share
+        sum(f_x(1) - f_x(0)) / sum(score - h(0)), residual kept; 1 is perfect.
+    relative_error
+        ||A - UW|| / ||A|| over all rows.
+    sparsity
+        Share of the coefficients U that are exactly zero.
+    kkt_residual
+        Largest relative KKT residual of the encoding, max |min(u, uG - b)| / max |b|; NaN for
+        factorizers whose encoding solves no such problem.
+    number_of_images
+        How many images the numbers come from.
+    """
+
+    agreement: Estimate
+    reconstruction_share: Estimate
+    explained_share: Estimate
+    relative_error: float
+    sparsity: float
+    kkt_residual: float
+    number_of_images: int
+
+
+@dataclass(frozen=True)
+class SanityCheck:
+    """
+    Quality of the concepts beside what concepts of no meaning reach: the floor for every number.
+
+    Parameters
+    ----------
+    own
+        Of the bank that was fitted.
+    random_weights
+        Of a bank found in the same way in the same network with shuffled weights.
+    random_bank
+        Of a bank of random directions.
+    """
+
+    own: Quality
+    random_weights: Quality
+    random_bank: Quality
+
+    def table(self) -> str:
+        """The three as a Markdown table."""
+        lines = [
+            "| bank | agreement | reconstruction share | explained share | relative error |",
+            "| --- | --- | --- | --- | ---: |",
+        ]
+        rows = {
+            "fitted": self.own,
+            "of shuffled weights": self.random_weights,
+            "random": self.random_bank,
+        }
+        for name, q in rows.items():
+            lines.append(
+                f"| {name} | {q.agreement} | {q.reconstruction_share} | {q.explained_share} | "
+                f"{q.relative_error:.3f} |"
+            )
+        return "\n".join(lines)

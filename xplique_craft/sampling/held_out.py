@@ -1,0 +1,35 @@
+"""Images held out: what is found on some of them is checked on the others."""
+
+import numpy as np
+
+from .._random import Draw, generator
+
+__all__ = ["hold_out"]
+
+
+def hold_out(
+    rows: np.ndarray, share: float, seed: int, fewest: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Divide rows at random into those to fit on and those held out.
+
+    Parameters
+    ----------
+    rows
+        (n,): numbers of images.
+    share
+        How much of them is held out: at least one image, unless it is 0.
+    seed
+        Of the draw.
+    fewest
+        So many stay to fit on in any case.
+
+    Returns
+    -------
+    fitted, held_out
+        Both in increasing order; nothing is held out where that would leave fewer than `fewest`.
+    """
+    number = min(len(rows) - fewest, max(1, round(share * len(rows)))) if share else 0
+    order = generator(seed, Draw.HELD_OUT).permutation(rows)
+    number = max(number, 0)
+    return np.sort(order[number:]), np.sort(order[:number])

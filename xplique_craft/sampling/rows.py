@@ -1,0 +1,145 @@
+"""
+From images to the rows that a bank is fitted on: crops -> g -> mean over positions.
+
+One pass over the stream. Crops, activations and images are held a batch at a time; of the pooled
+rows a seeded reservoir sample of stated size is kept: every crop has a random key of its own, by
+seed, image and crop, and the smallest keys stay. The sample does not depend on the batches.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from .._random import keyed_bits
+from ..factorization import Factorized, Factorizer
+from ..splitting.network import Network
+from .crops import crop_boxes
+from .stream import Stream
+
+__all__ = ["CropRows", "Extent", "extract_rows", "measure_extent"]
+
+
+@dataclass(frozen=True)
+class CropRows:
+    """
+    Pooled activations of crops.
+
+    Parameters
+    ----------
+    boxes
+        (m, 5) int: image, top, left, height, width; in the order of images and crops.
+    rows
+        (m, c) float32.
+    images
+        How many images there were.
+    predicted
+        How many of them the model predicts as the class.
+    channels
+        Of the images.
+    """
+
+    boxes: np.ndarray
+    rows: np.ndarray
+    images: int
+    predicted: int
+    channels: int
+
+
+def extract_rows(
+    stream: Stream,
+    network: Network,
+    factorizer: Factorizer,
+    *,
+    class_id: int,
+    patch_size: tuple[int, ...] | None,
+    max_crops: int,
+    seed: int,
+    verbose: bool,
+) -> CropRows:
+    """
+    Pooled activations of at most `max_crops` crops of the images.
+
+    Parameters
+    ----------
+    stream
+        The images.
+    network
+        g and h.
+    factorizer
+        What checks that it can take the activations.
+    class_id
+        The class whose predictions are counted.
+    patch_size
+        See `crop_boxes`.
+    max_crops
+        Size of the reservoir.
+    seed
+        Of the reservoir.
+    verbose
+        Whether to show a progress bar.
+    """
+    boxes = np.empty((0, 5), int)
+    rows = np.empty((0, network.channels), np.float32)
+    keys = np.empty(0, np.uint64)
+    predicted = total = channels = 0
+    for batch in stream.progress("crops", verbose):
+        if batch.images.ndim != 4:
+            raise ValueError(
+                f"Crops need images (n, H, W, channels), received shape {batch.images.shape}."
+            )
+        n = len(batch.images)
+        height, width = batch.images.shape[1:3]
+        places = crop_boxes(height, width, patch_size)
+        images = tf.convert_to_tensor(batch.images)
+        found = [network.crop_latents(images, place) for place in places]
+        pooled = tf.stack([f[0] for f in found], axis=1).numpy()
+        lowest = tf.reduce_min(tf.stack([f[1] for f in found]), axis=0).numpy()
+        factorizer.check(np.minimum(lowest, pooled.mean(axis=1)))  # a mean is NaN where any is
+        image = np.repeat(batch.indices, len(places))
+        key = keyed_bits(seed, batch.indices[:, None], np.arange(len(places))).reshape(-1)
+        keys = np.concatenate([keys, key])
+        boxes = np.concatenate([boxes, np.column_stack([image, np.tile(places, (n, 1))])])
+        rows = np.concatenate([rows, pooled.reshape(-1, network.channels)])
+        if len(keys) > max_crops:
+            # In their order, so that the same crops stay in the same places.
+            kept = np.sort(np.argpartition(keys, max_crops)[:max_crops])
+            keys, boxes, rows = keys[kept], boxes[kept], rows[kept]
+        logits = network.logits(network.latents(images)).numpy()
+        predicted += int((logits.argmax(axis=1) == class_id).sum())
+        total += n
+        channels = batch.images.shape[-1]
+    return CropRows(boxes, rows, total, predicted, channels)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """
+    Coefficients over all positions of all images.
+
+    Parameters
+    ----------
+    largest
+        (k,): largest magnitude of each coefficient.
+    mean
+        (k,): mean of each.
+    """
+
+    largest: np.ndarray
+    mean: np.ndarray
+
+
+def measure_extent(
+    stream: Stream, network: Network, factorized: Factorized, verbose: bool
+) -> Extent:
+    """One pass over the images: how large coefficients get, and what they are on average."""
+    k = len(factorized.bank)
+    largest = np.zeros(k, np.float32)
+    total, rows = np.zeros(k), 0
+    for batch in stream.progress("scale", verbose):
+        u, _ = factorized.encode(network.latents(batch.images))
+        places = list(range(u.shape.rank - 1))
+        largest = np.maximum(largest, tf.reduce_max(tf.abs(u), places).numpy())
+        total += tf.reduce_sum(u, places).numpy()
+        rows += int(tf.size(u)) // k
+    return Extent(largest, (total / rows).astype(np.float32))

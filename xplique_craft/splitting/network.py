@@ -1,0 +1,153 @@
+"""
+The two halves of a model as compiled functions: g (images to activations), h (activations to
+logits) and g on crops. One `Network` serves any number of banks, so nothing is traced twice.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .._compiled import compile_function
+from .graph import calls_of
+from .structure import begins_with_normalisation, is_affine_model
+
+__all__ = ["Network"]
+
+
+MOST_SHARED = 16  # operators whose compiled functions are kept
+
+
+class Network:
+    """
+    The parts of a split model, compiled.
+
+    Parameters
+    ----------
+    input_to_latent, latent_to_logit
+        g and h.
+
+    Raises
+    ------
+    ValueError
+        If the model's output is not (n, classes).
+    """
+
+    def __init__(self, input_to_latent: keras.Model, latent_to_logit: keras.Model) -> None:
+        self.input_to_latent = input_to_latent
+        self.latent_to_logit = latent_to_logit
+        self.input_shape: tuple[int | None, ...] = tuple(input_to_latent.input_shape[1:])
+        output_shape = tuple(latent_to_logit.output_shape)
+        if len(output_shape) != 2 or output_shape[1] is None:
+            raise ValueError(
+                f"The model's output must have the shape (n, classes), received {output_shape}. "
+                "Models with other outputs need a head that reduces them to scores."
+            )
+        self.number_of_classes: int = output_shape[1]
+        self.dtype = input_to_latent.inputs[0].dtype
+        self.channels: int = input_to_latent.output_shape[-1]
+        self._crop_functions: dict[tuple[int, ...], Any] = {}
+        self._shared: dict[Any, Any] = {}
+        self._warn_softmax()
+
+    def _warn_softmax(self) -> None:
+        last = calls_of(self.latent_to_logit)[-1].operation
+        activation = getattr(last, "activation", None)
+        if type(last).__name__ == "Softmax" or getattr(activation, "__name__", "") == "softmax":
+            warnings.warn(
+                f"The model ends in a softmax ({last.name!r}): its scores are probabilities, which "
+                "saturate and make every class depend on all others. Explain its logits instead: "
+                "the same model without the softmax.",
+                stacklevel=4,
+            )
+
+    def shared(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What was made for this key, or is made now: functions that many explainers share."""
+        value = self._shared.pop(key) if key in self._shared else make()
+        self._shared[key] = value  # the last used is the last to go
+        if len(self._shared) > MOST_SHARED:
+            del self._shared[next(iter(self._shared))]
+        return value
+
+    def share(self, key: Any, value: Any) -> None:
+        """Put something else in the place of what was made for this key."""
+        self._shared[key] = value
+
+    @cached_property
+    def affine_head(self) -> bool:
+        """Whether the logits are an affine function of the activations."""
+        return is_affine_model(self.latent_to_logit)
+
+    @cached_property
+    def normalised_head(self) -> bool:
+        """Whether what reads the activations first is a normalisation of each input by itself."""
+        return begins_with_normalisation(self.latent_to_logit)
+
+    @cached_property
+    def latents(self) -> Any:
+        """g: images (n, ...) -> activations (n, ..., c), compiled for any n."""
+        model = self.input_to_latent
+
+        def latents(images: tf.Tensor) -> tf.Tensor:
+            return tf.cast(model(tf.cast(images, self.dtype), training=False), tf.float32)
+
+        return compile_function(latents, [tf.TensorSpec([None, *self.input_shape], tf.float32)])
+
+    @cached_property
+    def logits(self) -> Any:
+        """h: activations (n, ..., c) -> logits (n, classes), compiled for any n."""
+        model = self.latent_to_logit
+
+        def logits(activations: tf.Tensor) -> tf.Tensor:
+            activations = tf.cast(activations, model.inputs[0].dtype)
+            return tf.cast(model(activations, training=False), tf.float32)
+
+        shape = [None, *model.input_shape[1:]]
+        return compile_function(logits, [tf.TensorSpec(shape, tf.float32)])
+
+    def crop_latents(self, images: tf.Tensor, box: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+        """
+        Pooled activations of one crop of every image, resized to the size of the image.
+
+        Parameters
+        ----------
+        images
+            (n, H, W, channels).
+        box
+            (4,): top, left, height, width.
+
+        Returns
+        -------
+        pooled
+            (n, c): mean over positions.
+        lowest
+            (n, c): minimum over positions.
+        """
+        top, left, height, width = (int(b) for b in box)
+        key = (*images.shape[1:], height, width)
+        if key not in self._crop_functions:
+            self._crop_functions[key] = self._make_crop_function(images.shape[1:], height, width)
+        return self._crop_functions[key](images, top, left)
+
+    def _make_crop_function(self, shape: tuple[int, ...], height: int, width: int) -> Any:
+        model = self.input_to_latent
+        whole = (height, width) == tuple(shape[:2])
+
+        def pooled(images: tf.Tensor, top: Any, left: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            if not whole:
+                crops = images[:, top : top + height, left : left + width]
+                images = tf.image.resize(crops, shape[:2])
+                images = tf.ensure_shape(images, [None, *shape])
+            activations = tf.cast(model(tf.cast(images, self.dtype), training=False), tf.float32)
+            positions = list(range(1, activations.shape.rank - 1))
+            return (
+                tf.reduce_mean(activations, positions),
+                tf.reduce_min(activations, positions),
+            )
+
+        scalar = tf.TensorSpec([], tf.int32)
+        return compile_function(pooled, [tf.TensorSpec([None, *shape], tf.float32), scalar, scalar])
