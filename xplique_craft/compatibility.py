@@ -2,12 +2,15 @@
 What Xplique's CraftTf keeps after `fit` and `estimate_importance`, under the same names.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .factorization import Factorized
+from .concept_model import Concepts
+from .factorization.base import Factorized
 from .sampling.crops import Crops
 
 __all__ = ["Factorization", "MovedPlot", "Sensitivity"]
@@ -66,6 +69,22 @@ class Factorization:
     crops_u: np.ndarray
     concept_bank_w: np.ndarray
     coeffs_u: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, concepts: Concepts) -> Factorization:
+        """What a fit left behind, under CraftTf's names."""
+        if concepts.crops is None or concepts.crops_u is None:
+            raise ValueError(
+                "concepts must have been found by fit, and these were found elsewhere."
+            )
+        return cls(
+            inputs=concepts.inputs,
+            class_id=concepts.class_id,
+            crops=concepts.crops,
+            reducer=concepts.factorized,
+            crops_u=concepts.crops_u,
+            concept_bank_w=concepts.factorized.components_,
+        )
 
 
 @dataclass(frozen=True)

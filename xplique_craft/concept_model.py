@@ -1,38 +1,73 @@
 """
-A concept bank on a split model, and the questions one asks of it.
+A split model with a concept bank: the state that every question reads.
 
-Orchestration only: images -> coefficients -> importance, contributions, quality, Keras models. How
-the bank is found is the business of `Craft`.
+What one asks of concepts (contributions, importance, quality, maps, ...) are stages of their own,
+which read a `ConceptModel` through `batches`, the images in terms of concepts, and `head`, the
+score of gated concepts. How a bank is found is the business of `extraction`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.exceptions import NotFittedError
-from xplique.concepts.base import BaseConceptExtractor
 
-from ._checks import check_int
-from .compatibility import Sensitivity
-from .factorization import Factorized
-from .gates.coded import Coded
-from .gates.coding import coded_batches, concatenate_known, encode_batch
-from .gates.contributions import ablation_effects, concatenate_contributions, contributions
-from .gates.head import GatedHead
-from .importance import SobolImportance
-from .keras_models import KerasModels
-from .metrics.quality import measure_quality
-from .results import Contributions, Quality
-from .results.of_image import ImageExplanation
+from ._checks import check_choice, check_int
+from .factorization import get_factorizer
+from .factorization.base import Factorized, Factorizer
+from .gates import Coded, GatedHead
+from .gates.coded import encode_batch
+from .sampling import Crops, Stream
+from .sampling.crops import check_patch_size
 from .sampling.rows import Extent
-from .sampling.stream import Stream
+from .sampling.stream import concatenate_known
+from .splitting import Split
 from .splitting.network import Network
-from .splitting.split import Split
+from .targets import Targets
 
-__all__ = ["ConceptModel", "Concepts"]
+__all__ = ["ConceptModel", "Concepts", "ExtractionSettings"]
+
+BASELINES = ("zero", "mean")
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """
+    How concepts are looked for.
+
+    Parameters
+    ----------
+    factorizer
+        What turns rows of activations into a bank.
+    number_of_concepts
+        k.
+    patch_size
+        Sides of the crops in pixels; None for several scales up to the whole image.
+    max_crops
+        The bank is fitted on at most so many crops.
+    """
+
+    factorizer: Factorizer
+    number_of_concepts: int
+    patch_size: tuple[int, ...] | None
+    max_crops: int
+
+    @classmethod
+    def checked(
+        cls, factorizer: Any, number_of_concepts: Any, patch_size: Any, max_crops: Any
+    ) -> ExtractionSettings:
+        """Settings of what a user gave, or an error that says what is wrong with it."""
+        return cls(
+            number_of_concepts=check_int("number_of_concepts", number_of_concepts),
+            patch_size=check_patch_size(patch_size),
+            factorizer=get_factorizer(factorizer),
+            max_crops=check_int("max_crops", max_crops),
+        )
 
 
 @dataclass(frozen=True)
@@ -47,21 +82,34 @@ class Concepts:
     class_id
         The class that the concepts are of.
     inputs
-        The images they were found in.
+        The images that they were found in.
     extent
         How large coefficients get in these images, and what they are on average.
-    models
-        The concepts as Keras models.
+    crops
+        The crops that the bank was fitted on; None where it was found elsewhere.
+    crops_u
+        (m, k): coefficients of the crops' pooled activations; None as above.
+    settings
+        How the bank was looked for; None as above.
     """
 
     factorized: Factorized
     class_id: int
     inputs: Any
     extent: Extent
-    models: KerasModels
+    crops: Crops | None = None
+    crops_u: np.ndarray | None = None
+    settings: ExtractionSettings | None = None
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What was made of these concepts under this key, or is made now; gone with a new fit."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
-class ConceptModel(BaseConceptExtractor):
+class ConceptModel:
     """
     A split model whose concepts are, or will be, known.
 
@@ -69,47 +117,73 @@ class ConceptModel(BaseConceptExtractor):
     ----------
     split
         The model and where it is cut.
-    number_of_concepts
-        k.
+    concepts
+        The concepts; None until they are found.
     batch_size
-        Images, or images times gates, at a time; it bounds the memory.
+        How many images, or images times gates, are run at a time; it bounds the memory.
     keep_residual
-        Whether gates leave what the concepts do not explain in place.
+        True leaves what the concepts do not explain in place when gates close, so that what is
+        explained is the model itself; False takes it away, as the paper does.
     baseline
-        What gates lead towards when they close, "zero" or "mean".
+        What gates lead towards when they close: "zero", no activation, or "mean", the mean
+        activation of the images that the concepts were found in.
     seed
-        Of everything random.
+        Everything random follows from it.
     verbose
-        Whether long work shows a progress bar.
+        True shows a progress bar for long work.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is none or out of range, or there is no such baseline.
     """
 
     def __init__(
         self,
         split: Split,
-        number_of_concepts: int,
-        batch_size: int,
+        concepts: Concepts | None = None,
         *,
-        keep_residual: bool,
-        baseline: str,
-        seed: int,
-        verbose: bool,
+        batch_size: int = 64,
+        keep_residual: bool = True,
+        baseline: str = "zero",
+        seed: int = 0,
+        verbose: bool = False,
     ) -> None:
-        super().__init__(
-            check_int("number_of_concepts", number_of_concepts),
-            check_int("batch_size", batch_size),
-        )
-        if baseline not in ("zero", "mean"):
-            raise ValueError(f"baseline must be 'zero' or 'mean', received {baseline!r}.")
         self.split = split
-        self.network: Network = split.network
+        self.batch_size = check_int("batch_size", batch_size)
         self.keep_residual = bool(keep_residual)
-        self.baseline = baseline
+        self.baseline: str = check_choice("baseline", baseline, BASELINES)
         self.seed = check_int("seed", seed, minimum=0)
         self.verbose = bool(verbose)
-        self.sensitivity: Sensitivity | None = None
-        self._concepts: Concepts | None = None
+        self._concepts = concepts
+
+    def variant(
+        self,
+        *,
+        split: Split | None = None,
+        factorized: Factorized | None = None,
+        batch_size: int | None = None,
+        keep_residual: bool | None = None,
+        baseline: str | None = None,
+    ) -> ConceptModel:
+        """The same concepts on another model, with another bank or settings; None keeps each."""
+        concepts = self.concepts
+        return ConceptModel(
+            self.split if split is None else split,
+            concepts if factorized is None else replace(concepts, factorized=factorized),
+            batch_size=self.batch_size if batch_size is None else batch_size,
+            keep_residual=self.keep_residual if keep_residual is None else keep_residual,
+            baseline=self.baseline if baseline is None else baseline,
+            seed=self.seed,
+            verbose=self.verbose,
+        )
 
     # --------------------------------------------------------------- the model
+    @property
+    def network(self) -> Network:
+        """g and h, compiled."""
+        return self.split.network
+
     @property
     def model(self) -> keras.Model:
         """The flat graph from images to logits."""
@@ -130,7 +204,7 @@ class ConceptModel(BaseConceptExtractor):
         """h."""
         return self.split.latent_to_logit
 
-    # ---------------------------------------------------------------- the concepts
+    # ------------------------------------------------------------ the concepts
     def check_if_fitted(self) -> None:
         """
         Raise scikit-learn's NotFittedError if there are no concepts yet.
@@ -155,6 +229,11 @@ class ConceptModel(BaseConceptExtractor):
         return self.concepts.factorized
 
     @property
+    def bank(self) -> np.ndarray:
+        """W, (k, c)."""
+        return self.factorized.bank
+
+    @property
     def coefficient_scale(self) -> np.ndarray:
         """(k,): largest magnitude of each coefficient at any place of the images of `fit`."""
         return self.concepts.extent.largest
@@ -167,7 +246,61 @@ class ConceptModel(BaseConceptExtractor):
         """
         return self.concepts.extent.mean if self.baseline == "mean" else None
 
-    # --------------------------------------------------------- encode and decode
+    # --------------------------------------------------- what every stage reads
+    def stream(self, inputs: Any) -> Stream:
+        """Images in batches, from an array, a tensor or a tf.data.Dataset; a stream as it is."""
+        if isinstance(inputs, Stream):
+            return inputs
+        return Stream(inputs, self.network.input_shape, self.batch_size)
+
+    def batches(
+        self,
+        inputs: Any,
+        targets: Any = None,
+        *,
+        use_labels: bool = False,
+        description: str = "encode",
+    ) -> Iterator[Coded]:
+        """
+        The images in terms of concepts, batch by batch.
+
+        Parameters
+        ----------
+        inputs
+            Images, as `stream` takes them.
+        targets
+            What their scores are, see `targets.Targets`; None for the class of the concepts.
+        use_labels
+            Whether a dataset's labels are its targets where none are given.
+        description
+            What the progress bar calls it.
+        """
+        stream, factorized, network = self.stream(inputs), self.factorized, self.network
+        weights = Targets(
+            targets,
+            stream.length,
+            network.number_of_classes,
+            self.class_id,
+            use_labels=use_labels,
+        )
+        seen = 0
+        for batch in stream.progress(description, self.verbose):
+            start, seen = seen, seen + len(batch.images)
+            yield Coded.of(
+                batch,
+                weights.batch(start, len(batch.images), batch.targets),
+                network.latents(batch.images),
+                factorized,
+                reference=self.reference,
+                keep_residual=self.keep_residual,
+            )
+        weights.check_number(seen)
+
+    def head(self, operator: Callable[..., Any] | str | None = None) -> GatedHead:
+        """The score of gated concepts, f_x(m); `operator` is Xplique's."""
+        return GatedHead(self.network, operator, self.batch_size)
+
+    # ------------------------------------------------------- encode and decode
     def transform(self, inputs: Any, activations: Any = None) -> np.ndarray:
         """
         Concept coefficients of images, exactly, at every position.
@@ -190,7 +323,7 @@ class ConceptModel(BaseConceptExtractor):
             starts = range(0, max(1, len(activations)), self.batch_size)
             batches = (activations[i : i + self.batch_size] for i in starts)
         else:
-            stream = Stream(inputs, self.network.input_shape, self.batch_size)
+            stream = self.stream(inputs)
             number = stream.length
             batches = (
                 self.network.latents(batch.images)
@@ -210,211 +343,9 @@ class ConceptModel(BaseConceptExtractor):
         ValueError
             If the last axis is not the concepts'.
         """
-        factorized = self.factorized
-        u = np.asarray(u, np.float32)
-        k = len(factorized.bank)
+        u, k = np.asarray(u, np.float32), len(self.bank)
         if u.ndim < 2 or u.shape[-1] != k:
             raise ValueError(
                 f"u must have the {k} concepts in its last axis, received shape {u.shape}."
             )
-        return factorized.decode(u).numpy()
-
-    # ------------------------------------------------------------ as Keras models
-    @property
-    def encoder(self) -> keras.Model:
-        """
-        Images (n, H, W, channels) -> concept scores (n, k), the mean coefficients; differentiable
-        to the pixels, so every Xplique explainer makes concept maps of it.
-        """
-        return self.concepts.models.encoder
-
-    @property
-    def position_encoder(self) -> keras.Model:
-        """Images (n, H, W, channels) -> concept coefficients at every position, (n, ..., k)."""
-        return self.concepts.models.position_encoder
-
-    @property
-    def decoder(self) -> keras.Model:
-        """Concept coefficients (n, ..., k) -> logits h(U W), (n, classes): no residual, ever."""
-        return self.concepts.models.decoder
-
-    def bound_decoder(self, inputs: Any) -> keras.Model:
-        """
-        As `decoder`, with the residual of given images: h(U W + E).
-
-        Parameters
-        ----------
-        inputs
-            n images. With one, the decoder takes its coefficients in any number, gated or
-            perturbed; with several, batches of exactly n, in their order. Their residuals are held.
-
-        Returns
-        -------
-        decoder
-            (n, ..., k) -> (n, classes).
-        """
-        stream = Stream(inputs, self.network.input_shape, self.batch_size)
-        residuals = []
-        for batch in stream.progress("residuals", self.verbose):
-            activations = self.network.latents(batch.images)
-            u, _ = encode_batch(activations, self.factorized)
-            residuals.append((activations - self.factorized.explained(u)).numpy())
-        return self.concepts.models.bound_decoder(np.concatenate(residuals))
-
-    # ------------------------------------------------------------------ questions
-    def estimate_importance(
-        self, inputs: Any = None, nb_design: int = 32, targets: Any = None
-    ) -> np.ndarray:
-        """
-        Sobol total indices of the concepts, the mean over images (section 3.2).
-
-        Parameters
-        ----------
-        inputs
-            Images; None for those of `fit`, whose result is kept in `sensitivity`.
-        nb_design
-            Points of the design, see `SobolImportance`; not used where the head is affine, for
-            then the indices are exact.
-        targets
-            Another class, or weights of the logits (n, classes); None for the class of `fit`.
-
-        Returns
-        -------
-        importances
-            (k,).
-        """
-        own = inputs is None and targets is None
-        explainer = SobolImportance(
-            self, nb_design=nb_design, batch_size=self.batch_size, seed=self.seed
-        )
-        targets = self.class_id if targets is None else targets
-        inputs = self.concepts.inputs if inputs is None else inputs
-        overall = explainer.explain(inputs, targets).mean(axis=0)
-        if own:
-            self.sensitivity = Sensitivity(overall, np.argsort(-overall, kind="stable"))
-        return overall
-
-    def _coded(
-        self,
-        inputs: Any,
-        targets: Any,
-        description: str,
-        *,
-        keep_residual: bool,
-        reference: np.ndarray | None,
-        factorized: Factorized | None = None,
-    ) -> Iterator[Coded]:
-        return coded_batches(
-            Stream(inputs, self.network.input_shape, self.batch_size),
-            self.network,
-            self.factorized if factorized is None else factorized,
-            reference,
-            targets=targets,
-            class_id=self.class_id,
-            keep_residual=keep_residual,
-            description=description,
-            verbose=self.verbose,
-        )
-
-    def _over_images(
-        self, function: Callable[[Coded, np.ndarray, GatedHead], Any], inputs: Any, targets: Any
-    ) -> list[Any]:
-        bank = self.factorized.bank
-        head = GatedHead(self.network, None, self.batch_size)
-        name = function.__name__.replace("_", " ")
-        batches = self._coded(
-            inputs,
-            targets,
-            name,
-            keep_residual=self.keep_residual,
-            reference=self.reference,
-        )
-        return [function(coded, bank, head) for coded in batches]
-
-    def contributions(self, inputs: Any, targets: Any = None) -> Contributions:
-        """
-        Signed contributions that add up: score = h(0) + residual part + sum_j phi_j + gap.
-
-        Parameters
-        ----------
-        inputs
-            Images.
-        targets
-            A class index, (n,) of them, or weights of the logits (n, classes); None for the class
-            of `fit`.
-
-        Returns
-        -------
-        contributions
-            phi (n, k) with base, residual part, score and gap, (n,) each.
-        """
-        return concatenate_contributions(self._over_images(contributions, inputs, targets))
-
-    def ablation_effects(self, inputs: Any, targets: Any = None) -> np.ndarray:
-        """
-        f_x(1) - f_x(1 with m_j = 0), (n, k): signed, and they do not add up (see `contributions`).
-        """
-        return np.concatenate(self._over_images(ablation_effects, inputs, targets))
-
-    def explain_image(
-        self,
-        image: Any,
-        target: int | None = None,
-        *,
-        photograph: Any = None,
-        restore: Callable[[np.ndarray], Any] | None = None,
-        class_names: Sequence[str] | None = None,
-        number_of_crops: int = 4,
-    ) -> ImageExplanation:
-        """
-        Explain one image that is predicted as the class of `fit`, right or wrong.
-
-        Parameters
-        ----------
-        image, target, photograph, restore, class_names, number_of_crops
-            See `one_image.explain_image`; `target` is the true class, if known.
-
-        Returns
-        -------
-        explanation
-            Prediction, concepts, places and contributions; of a wrong prediction, those to its
-            score above the true class's: which concepts misled the model.
-        """
-        from .one_image import explain_image  # it stands above this module
-
-        return explain_image(
-            self,
-            image,
-            target,
-            photograph=photograph,
-            restore=restore,
-            class_names=class_names,
-            number_of_crops=number_of_crops,
-        )
-
-    def quality(self, inputs: Any, targets: Any = None) -> Quality:
-        """
-        How faithful the concepts are to the model on these images, better held-out ones.
-
-        Parameters
-        ----------
-        inputs
-            Images.
-        targets
-            As in `contributions`.
-
-        Returns
-        -------
-        quality
-            Agreement, reconstruction share and explained share with intervals; relative error,
-            sparsity and KKT residual.
-        """
-        return self.quality_of(self.factorized, inputs, targets)
-
-    def quality_of(self, factorized: Factorized, inputs: Any, targets: Any = None) -> Quality:
-        """The same for another bank on the same network, with which to compare."""
-        head = GatedHead(self.network, None, self.batch_size)
-        batches = self._coded(
-            inputs, targets, "quality", keep_residual=True, reference=None, factorized=factorized
-        )
-        return measure_quality(batches, factorized, head, self.seed)
+        return self.factorized.decode(u).numpy()

@@ -1,37 +1,38 @@
 """
 CRAFT: concepts of a class, found where the model looks, faithful to the model.
 
-Orchestration only: images -> crops -> rows -> bank. What one asks of a fitted bank is the business
-of `ConceptModel`.
+`Craft` finds a bank and keeps it; each of its questions is answered by a stage of its own.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from xplique.concepts.base import BaseConceptExtractor
 
-from ._checks import check_int
-from .compatibility import Factorization, MovedPlot
-from .concept_model import ConceptModel, Concepts
-from .factorization import Factorizer, get_factorizer
-from .keras_models import KerasModels
+from .compatibility import Factorization, MovedPlot, Sensitivity
+from .concept_model import ConceptModel, ExtractionSettings
+from .extraction import find_concepts
+from .factorization.base import Factorizer
+from .importance import SobolImportance
+from .importance.contributions import ablation_effects_of, contributions_of
+from .keras_models import KerasModels, bound_decoder
+from .metrics.quality import measure_quality
+from .one_image import explain_image
 from .recursion import ConceptNode, ConceptTree, Ground, GrowthSettings, grow, plan_for
-from .sampling.crops import Crops, check_patch_size
-from .sampling.rows import CropRows, extract_rows, measure_extent
-from .sampling.stream import Stream
-from .splitting.split import Split, join_models, split_model
-from .targets import check_class_id
+from .results import Contributions, ImageExplanation, Quality
+from .sampling import Crops
+from .splitting import Split, join_models, split_model
 
 __all__ = ["Craft"]
 
 MAX_CROPS = 20_000
 
 
-class Craft(ConceptModel):
+class Craft(ConceptModel, BaseConceptExtractor):
     """
     Concept extractor, Fel et al., CRAFT (CVPR 2023).
 
@@ -45,27 +46,28 @@ class Craft(ConceptModel):
     latent_to_logit_model
         h: activations -> logits (n, classes); a Keras model.
     number_of_concepts
-        k, the number of concepts.
+        k, how many concepts are looked for. More of them explain more of the score, and are harder
+        to tell apart.
     batch_size
-        Images, or images times gates, at a time; it bounds the memory.
+        How many images, or images times gates, are run at a time; it bounds the memory.
     patch_size
-        None for crops at several scales up to the whole image; a size in pixels, or several, for
-        the paper's.
+        None cuts crops at several scales up to the whole image; one side in pixels, or several,
+        cuts the paper's.
     factorizer
-        "nmf"; "semi-nmf" for signed activations; "kmeans" or "pca" to compare with; or a
-        factorizer with settings of its own.
+        "nmf" finds parts that add up; "semi-nmf" does so where activations are signed; "kmeans" and
+        "pca" are there to compare with. A factorizer object brings settings of its own.
     keep_residual
-        Whether gates leave what the concepts do not explain in place, so that what is explained is
-        the model itself; False for the paper's.
+        True leaves what the concepts do not explain in place when gates close, so that what is
+        explained is the model itself; False takes it away, as the paper does.
     baseline
         What gates lead towards when they close: "zero", or "mean", the mean activation of the
         images of `fit`, for heads that begin with a normalisation.
     max_crops
-        Crops that the bank is fitted on at most: a seeded sample where there are more.
+        The bank is fitted on at most so many crops, a seeded sample where there are more.
     seed
-        Of everything random.
+        Everything random follows from it.
     verbose
-        Whether long work shows a progress bar.
+        True shows a progress bar for long work.
 
     Raises
     ------
@@ -92,15 +94,12 @@ class Craft(ConceptModel):
     ) -> None:
         self._set_up(
             join_models(input_to_latent_model, latent_to_logit_model),
-            number_of_concepts,
-            batch_size,
-            patch_size,
-            factorizer,
-            keep_residual,
-            baseline,
-            max_crops,
-            seed,
-            verbose,
+            ExtractionSettings.checked(factorizer, number_of_concepts, patch_size, max_crops),
+            batch_size=batch_size,
+            keep_residual=keep_residual,
+            baseline=baseline,
+            seed=seed,
+            verbose=verbose,
         )
 
     @classmethod
@@ -138,62 +137,68 @@ class Craft(ConceptModel):
         TypeError, ValueError
             If the model cannot be cut there; the message says what can be done.
         """
-        if isinstance(model, Split):
-            if layer is not None:
-                raise ValueError(
-                    f"layer must be left out where the model is split already (at {model.layer!r}),"
-                    f" received {layer!r}."
-                )
-            split = model
-        else:
+        if not isinstance(model, Split):
             if layer is None:
                 raise TypeError(
                     "layer must be given: a name, index or layer object. "
                     "xplique_craft.candidate_layers(model) lists where the model can be cut."
                 )
-            split = split_model(model, layer)
+            model = split_model(model, layer)
+        elif layer is not None:
+            raise ValueError(
+                f"layer must be left out where the model is split already (at {model.layer!r}),"
+                f" received {layer!r}."
+            )
         craft = cls.__new__(cls)
         craft._set_up(
-            split,
-            number_of_concepts,
-            batch_size,
-            patch_size,
-            factorizer,
-            keep_residual,
-            baseline,
-            max_crops,
-            seed,
-            verbose,
+            model,
+            ExtractionSettings.checked(factorizer, number_of_concepts, patch_size, max_crops),
+            batch_size=batch_size,
+            keep_residual=keep_residual,
+            baseline=baseline,
+            seed=seed,
+            verbose=verbose,
         )
         return craft
 
     def _set_up(
         self,
         split: Split,
-        number_of_concepts: int,
+        settings: ExtractionSettings,
+        *,
         batch_size: int,
-        patch_size: int | Sequence[int] | None,
-        factorizer: str | Factorizer,
         keep_residual: bool,
         baseline: str,
-        max_crops: int,
         seed: int,
         verbose: bool,
     ) -> None:
-        super().__init__(
+        ConceptModel.__init__(
+            self,
             split,
-            number_of_concepts,
-            batch_size,
+            batch_size=batch_size,
             keep_residual=keep_residual,
             baseline=baseline,
             seed=seed,
             verbose=verbose,
         )
-        self.patch_size = check_patch_size(patch_size)
-        self.factorizer = get_factorizer(factorizer)
-        self.max_crops = check_int("max_crops", max_crops)
-        self.factorization: Factorization | None = None
+        self.settings = settings
+        self.sensitivity: Sensitivity | None = None
         self._ground: Ground | None = None
+
+    @property
+    def number_of_concepts(self) -> int:
+        """k."""
+        return self.settings.number_of_concepts
+
+    @property
+    def factorizer(self) -> Factorizer:
+        """What turns rows of activations into a bank."""
+        return self.settings.factorizer
+
+    @property
+    def patch_size(self) -> tuple[int, ...] | None:
+        """Sides of the crops in pixels; None for several scales."""
+        return self.settings.patch_size
 
     # --------------------------------------------------------------------- fit
     def fit(self, inputs: Any, class_id: int = 0) -> tuple[Crops, np.ndarray, np.ndarray]:
@@ -223,51 +228,161 @@ class Craft(ConceptModel):
             If the images do not fit the model, are too few, or give activations that the factorizer
             cannot take.
         """
-        class_id = check_class_id(class_id, self.network.number_of_classes)
-        stream = Stream(inputs, self.network.input_shape, self.batch_size)
-        crops = extract_rows(
-            stream,
-            self.network,
-            self.factorizer,
-            class_id=class_id,
-            patch_size=self.patch_size,
-            max_crops=self.max_crops,
-            seed=self.seed,
-            verbose=self.verbose,
-        )
-        self._warn(crops, class_id)
-        factorized = self.factorizer.fit(crops.rows, self.number_of_concepts, self.seed)
-        crops_u = factorized.transform(crops.rows)
-        extent = measure_extent(stream, self.network, factorized, self.verbose)
         # Nothing of an earlier fit is lost before all of this one is there.
-        models = KerasModels(self.split, factorized)
-        self._concepts = Concepts(factorized, class_id, inputs, extent, models)
+        self._concepts = find_concepts(self, self.settings, inputs, class_id)
         self.sensitivity = None
-        self.factorization = Factorization(
-            inputs=inputs,
-            class_id=class_id,
-            crops=Crops(crops.boxes, stream.images, crops.channels),
-            reducer=factorized,
-            crops_u=crops_u,
-            concept_bank_w=factorized.components_,
-        )
-        return self.factorization.crops, crops_u, factorized.components_
+        found = Factorization.of(self._concepts)
+        return found.crops, found.crops_u, found.concept_bank_w
 
-    def _warn(self, crops: CropRows, class_id: int) -> None:
-        if self.network.number_of_classes > 1 and crops.predicted < crops.images / 2:
-            warnings.warn(
-                f"Only {crops.predicted} of {crops.images} images are predicted as class "
-                f"{class_id}: the concepts of other classes will be among those found. Give images "
-                "that the model predicts as the class.",
-                stacklevel=3,
-            )
-        if self.network.normalised_head and self.baseline == "zero":
-            warnings.warn(
-                f"What follows {self.layer!r} begins with a normalisation, which blows up what "
-                "is left when all gates are closed: f_x(0) is no neutral baseline there. Use "
-                "Craft(..., baseline='mean'), which gates towards the mean activation.",
-                stacklevel=3,
-            )
+    @property
+    def factorization(self) -> Factorization | None:
+        """What `fit` made, under CraftTf's names; None before."""
+        return None if self._concepts is None else Factorization.of(self._concepts)
+
+    # --------------------------------------------------------------- questions
+    @property
+    def encoder(self) -> keras.Model:
+        """
+        Images (n, H, W, channels) -> concept scores (n, k), the mean coefficients; differentiable
+        to the pixels, so every Xplique explainer makes concept maps of it.
+        """
+        return KerasModels.of(self).encoder
+
+    @property
+    def position_encoder(self) -> keras.Model:
+        """Images (n, H, W, channels) -> concept coefficients at every position, (n, ..., k)."""
+        return KerasModels.of(self).position_encoder
+
+    @property
+    def decoder(self) -> keras.Model:
+        """Concept coefficients (n, ..., k) -> logits h(U W), (n, classes): no residual, ever."""
+        return KerasModels.of(self).decoder
+
+    def bound_decoder(self, inputs: Any) -> keras.Model:
+        """
+        As `decoder`, with the residual of given images: h(U W + E).
+
+        Parameters
+        ----------
+        inputs
+            n images. With one, the decoder takes its coefficients in any number, gated or
+            perturbed; with several, batches of exactly n, in their order. Their residuals are held.
+
+        Returns
+        -------
+        decoder
+            (n, ..., k) -> (n, classes).
+        """
+        return bound_decoder(self, inputs)
+
+    def estimate_importance(
+        self, inputs: Any = None, nb_design: int = 32, targets: Any = None
+    ) -> np.ndarray:
+        """
+        Sobol total indices of the concepts, the mean over images (section 3.2).
+
+        Parameters
+        ----------
+        inputs
+            Images; None for those of `fit`, whose result is kept in `sensitivity`.
+        nb_design
+            Points of the design, see `SobolImportance`; not used where the head is affine, for
+            then the indices are exact.
+        targets
+            Another class, or weights of the logits (n, classes); None for the class of `fit`.
+
+        Returns
+        -------
+        importances
+            (k,).
+        """
+        given = self.concepts.inputs if inputs is None else inputs
+        explainer = SobolImportance(
+            self, nb_design=nb_design, batch_size=self.batch_size, seed=self.seed
+        )
+        per_image = explainer.explain(given, self.class_id if targets is None else targets)
+        overall = per_image.mean(axis=0)
+        if inputs is None and targets is None:
+            self.sensitivity = Sensitivity(overall, np.argsort(-overall, kind="stable"))
+        return overall
+
+    def contributions(self, inputs: Any, targets: Any = None) -> Contributions:
+        """
+        Signed contributions that add up: score = h(0) + residual part + sum_j phi_j + gap.
+
+        Parameters
+        ----------
+        inputs
+            Images.
+        targets
+            A class index, (n,) of them, or weights of the logits (n, classes); None for the class
+            of `fit`.
+
+        Returns
+        -------
+        contributions
+            phi (n, k) with base, residual part, score and gap, (n,) each.
+        """
+        return contributions_of(self, inputs, targets)
+
+    def ablation_effects(self, inputs: Any, targets: Any = None) -> np.ndarray:
+        """
+        f_x(1) - f_x(1 with m_j = 0), (n, k): signed, and they do not add up (see `contributions`).
+        """
+        return ablation_effects_of(self, inputs, targets)
+
+    def quality(self, inputs: Any, targets: Any = None) -> Quality:
+        """
+        How faithful the concepts are to the model on these images, better held-out ones.
+
+        Parameters
+        ----------
+        inputs
+            Images.
+        targets
+            As in `contributions`.
+
+        Returns
+        -------
+        quality
+            Agreement, reconstruction share and explained share with intervals; relative error,
+            sparsity and KKT residual.
+        """
+        return measure_quality(self, inputs, targets)
+
+    def explain_image(
+        self,
+        image: Any,
+        target: int | None = None,
+        *,
+        photograph: Any = None,
+        restore: Callable[[np.ndarray], Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        number_of_crops: int = 4,
+    ) -> ImageExplanation:
+        """
+        Explain one image that is predicted as the class of `fit`, right or wrong.
+
+        Parameters
+        ----------
+        image, target, photograph, restore, class_names, number_of_crops
+            See `one_image.explain_image`; `target` is the true class, if known.
+
+        Returns
+        -------
+        explanation
+            Prediction, concepts, places and contributions; of a wrong prediction, those to its
+            score above the true class's: which concepts misled the model.
+        """
+        return explain_image(
+            self,
+            image,
+            target,
+            photograph=photograph,
+            restore=restore,
+            class_names=class_names,
+            number_of_crops=number_of_crops,
+        )
 
     # --------------------------------------------------------------- recursion
     def decompose(
@@ -371,7 +486,7 @@ class Craft(ConceptModel):
             max_unexplained,
             completeness,
         )
-        return grow(self, self._shared_ground(), settings, inputs)
+        return grow(self, self._shared_ground(), settings, self.factorizer, inputs)
 
     def _shared_ground(self) -> Ground:
         """What all nodes of this fit share."""

@@ -9,21 +9,16 @@ that what it explains is always the model that it holds. The bank is no weight o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from xplique.attributions.base import BlackBoxExplainer
 
 from ._checks import check_int
-from .gates.coded import Coded
-from .gates.coding import coded_batches
-from .gates.head import GatedHead, known_operator
-from .sampling.stream import Stream
-from .splitting.network import Network
-from .splitting.split import split_model
-
-if TYPE_CHECKING:
-    from .craft import Craft
+from .concept_model import ConceptModel
+from .gates import Coded, GatedHead
+from .gates.compiled import known_operator
+from .splitting import Split, split_model
 
 __all__ = ["ConceptExplainer"]
 
@@ -37,7 +32,7 @@ class ConceptExplainer(BlackBoxExplainer):
     craft
         A fitted `Craft`.
     batch_size
-        Images, or images times gates, evaluated at once.
+        How many images, or images times gates, are evaluated at once.
     operator
         Xplique's operator (model, inputs, targets) -> (n,), a Tasks or its string; it is called
         with the head h as the model and gated activations as inputs. None: sum(logits * targets).
@@ -52,12 +47,12 @@ class ConceptExplainer(BlackBoxExplainer):
 
     def __init__(
         self,
-        craft: Craft,
+        craft: ConceptModel,
         batch_size: int = 64,
         operator: Callable[..., Any] | str | None = None,
         keep_residual: bool | None = None,
     ) -> None:
-        if not hasattr(craft, "check_if_fitted"):
+        if not isinstance(craft, ConceptModel):
             raise TypeError(
                 f"craft must be a fitted Craft, received {craft!r} of type {type(craft).__name__}."
             )
@@ -72,38 +67,31 @@ class ConceptExplainer(BlackBoxExplainer):
         self.model = craft.model
         self.craft = craft
         self.operator = operator
-        self.keep_residual = craft.keep_residual if keep_residual is None else keep_residual
-        self._replaced: tuple[Any, Network] | None = None
+        self.keep_residual: bool | None = (
+            craft.keep_residual if keep_residual is None else keep_residual
+        )
+        self._replaced: tuple[Any, Split] | None = None
 
-    def _network(self) -> Network:
-        """The network of `self.model`, which others may have replaced."""
-        if self.model is self.craft.model:
-            return self.craft.network
-        if self._replaced is None or self._replaced[0] is not self.model:
-            self._replaced = (self.model, split_model(self.model, self.craft.layer).network)
-        return self._replaced[1]
+    @property
+    def concept_model(self) -> ConceptModel:
+        """The craft's concepts on `self.model`, which others may have replaced."""
+        split = self.craft.split
+        if self.model is not split.model:
+            if self._replaced is None or self._replaced[0] is not self.model:
+                self._replaced = (self.model, split_model(self.model, self.craft.layer))
+            split = self._replaced[1]
+        return self.craft.variant(
+            split=split, batch_size=self.batch_size, keep_residual=self.keep_residual
+        )
 
-    def _gated_head(self) -> GatedHead:
-        """A gated head of `self.model`, that has counted nothing; its functions are shared."""
-        return GatedHead(self._network(), self.operator, self.batch_size)
+    def _head(self) -> GatedHead:
+        """The score of gated concepts, of which nothing was evaluated yet."""
+        return self.concept_model.head(self.operator)
 
-    def _stream(self, inputs: Any) -> Stream:
-        """The inputs, batch by batch."""
-        return Stream(inputs, self._network().input_shape, self.batch_size)
-
-    def _coded(
+    def _batches(
         self, inputs: Any, targets: Any, description: str, *, use_labels: bool = True
     ) -> Iterator[Coded]:
-        """The inputs, or a stream of them, in terms of concepts, batch by batch."""
-        return coded_batches(
-            inputs if isinstance(inputs, Stream) else self._stream(inputs),
-            self._network(),
-            self.craft.factorized,
-            self.craft.reference,
-            targets=targets,
-            class_id=self.craft.class_id,
-            keep_residual=self.keep_residual,
-            use_labels=use_labels,
-            description=description,
-            verbose=self.craft.verbose,
+        """The inputs, or a stream of them, in terms of concepts."""
+        return self.concept_model.batches(
+            inputs, targets, use_labels=use_labels, description=description
         )

@@ -1,5 +1,5 @@
 """
-A fitted craft as Keras models: images -> concept scores, and concept coefficients -> logits.
+Concepts as Keras models: images -> concept scores, and concept coefficients -> logits.
 
 Banks are constants in the configuration of a layer, not weights: models save and reload, and
 randomising their weights randomises the network, not the concepts. What is done to coefficients is
@@ -15,10 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from .concept_model import ConceptModel
 from .factorization import Factorized, Factorizer, get_factorizer, type_of_factorizer
-from .splitting.split import Split, join_models
+from .gates.coded import encode_batch
+from .splitting import Split, join_models
 
-__all__ = ["ConceptDecoding", "ConceptEncoding", "KerasModels", "load_model"]
+__all__ = ["ConceptDecoding", "ConceptEncoding", "KerasModels", "bound_decoder", "load_model"]
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -139,7 +141,8 @@ class ConceptDecoding(keras.layers.Layer):
 
 class KerasModels:
     """
-    The Keras models of a fit, each made once: others cache what they compile by its identity.
+    The Keras models of a concept bank, each made once: others cache what they compile by its
+    identity. `of` gives those of a concept model.
 
     Parameters
     ----------
@@ -152,6 +155,13 @@ class KerasModels:
     def __init__(self, split: Split, factorized: Factorized) -> None:
         self._split = split
         self._factorized = factorized
+
+    @classmethod
+    def of(cls, concept_model: ConceptModel) -> "KerasModels":
+        """Those of a concept model, the same ones for as long as its concepts are the same."""
+        split, factorized = concept_model.split, concept_model.factorized
+        # The models hold the split, so its id stays its own.
+        return concept_model.concepts.once((cls, id(split)), lambda: cls(split, factorized))
 
     @cached_property
     def position_encoder(self) -> keras.Model:
@@ -183,15 +193,32 @@ class KerasModels:
     @cached_property
     def decoder(self) -> keras.Model:
         """Coefficients (n, ..., k) -> logits h(U W + offset), (n, classes)."""
-        return self._decoder(self._factorized.offset)
+        return self.decoder_with(self._factorized.offset)
 
-    def bound_decoder(self, residual: np.ndarray) -> keras.Model:
-        """Coefficients (n, ..., k) -> logits h(U W + E), E of shape (n, ..., c)."""
-        return self._decoder(residual)
-
-    def _decoder(self, constant: np.ndarray) -> keras.Model:
+    def decoder_with(self, constant: np.ndarray) -> keras.Model:
+        """Coefficients (n, ..., k) -> logits h(U W + C), see `ConceptDecoding` for C."""
         head = self._split.latent_to_logit
         bank = self._factorized.bank
         u = keras.Input((*head.input_shape[1:-1], len(bank)), name="coefficients")
         decoding = ConceptDecoding(bank, constant, name="concept_activations", dtype="float32")
         return join_models(keras.Model(u, decoding(u)), head).model
+
+
+def bound_decoder(concept_model: ConceptModel, inputs: Any) -> keras.Model:
+    """
+    A decoder with the residuals of given images: coefficients (n, ..., k) -> logits h(U W + E).
+
+    Parameters
+    ----------
+    concept_model
+        With concepts.
+    inputs
+        The images, see `Craft.bound_decoder`.
+    """
+    network, factorized = concept_model.network, concept_model.factorized
+    residuals = []
+    for batch in concept_model.stream(inputs).progress("residuals", concept_model.verbose):
+        activations = network.latents(batch.images)
+        u, _ = encode_batch(activations, factorized)
+        residuals.append((activations - factorized.explained(u)).numpy())
+    return KerasModels.of(concept_model).decoder_with(np.concatenate(residuals))

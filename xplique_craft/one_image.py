@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,13 +19,12 @@ import tensorflow as tf
 from ._checks import check_int
 from .attributions import ConceptAttribution
 from .attributions.maps import activation_maps, has_places
+from .concept_model import ConceptModel
+from .importance.contributions import contributions_of
 from .results.of_image import ImageExplanation
 from .sampling.representatives import best_crops
 from .sampling.stream import Stream
 from .targets import ClassDifference, check_class_id
-
-if TYPE_CHECKING:
-    from .concept_model import ConceptModel
 
 __all__ = ["explain_image"]
 
@@ -106,7 +105,7 @@ def explain_image(
     explained = np.zeros((1, classes), np.float32)
     explained[0, prediction] = 1.0
     if target is not None and target != prediction:
-        against = craft.contributions(inputs, ClassDifference(prediction, target))
+        against = contributions_of(craft, inputs, ClassDifference(prediction, target))
         explained[0, target] = -1.0
     u = craft.transform(None, latents)
     size = inputs.shape[1:3]
@@ -123,7 +122,7 @@ def explain_image(
             None if target is None else _name(target, class_names),
         ),
         coefficients=u.reshape(1, -1, u.shape[-1]).mean(axis=1)[0],
-        contributions=craft.contributions(inputs, prediction),
+        contributions=contributions_of(craft, inputs, prediction),
         against=against,
         maps=maps,
         class_map=class_map,
@@ -212,11 +211,11 @@ def _crops(
 ) -> list[list[np.ndarray]]:
     """For each concept, its best crops as people look at them."""
     found: list[list[np.ndarray]] = []
-    factorization = getattr(craft, "factorization", None)
-    if factorization is None or number == 0:
-        return [[] for _ in craft.factorized.bank]
-    for best in best_crops(factorization.crops.boxes, factorization.crops_u, number):
-        cut = factorization.crops.cut(best) if len(best) else []
+    crops, crops_u = craft.concepts.crops, craft.concepts.crops_u
+    if crops is None or crops_u is None or number == 0:
+        return [[] for _ in craft.bank]
+    for best in best_crops(crops.boxes, crops_u, number):
+        cut = crops.cut(best) if len(best) else []
         if restore is not None:
             cut = [np.clip(_restored(restore, crop[None]), 0, 255)[0] for crop in cut]
             found.append([_as_uint8(crop) for crop in cut])

@@ -12,7 +12,7 @@ import numpy as np
 
 from ._checks import check_int
 
-__all__ = ["ClassDifference", "check_class_id", "one_hot"]
+__all__ = ["ClassDifference", "Targets", "check_class_id", "one_hot"]
 
 
 @dataclass(frozen=True)
@@ -110,3 +110,72 @@ def one_hot(
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, received NaN or infinite weights.")
     return array.astype(np.float32)
+
+
+class Targets:
+    """
+    The targets of images that come batch by batch.
+
+    Parameters
+    ----------
+    targets
+        As `one_hot` takes them, for all images; None for the labels of a dataset where `use_labels`
+        is True and it has some, else for `class_id`.
+    number_of_images
+        How many images will come, where that is known: what does not fit is then refused before
+        anything is computed.
+    number_of_classes
+        How many outputs the model has.
+    class_id
+        The class whose score counts where there are no targets.
+    use_labels
+        Whether the labels of a dataset are its targets.
+    name
+        What messages call the targets.
+    """
+
+    def __init__(
+        self,
+        targets: Any,
+        number_of_images: int | None,
+        number_of_classes: int,
+        class_id: int | None = None,
+        *,
+        use_labels: bool = False,
+        name: str = "targets",
+    ) -> None:
+        self._each = np.ndim(targets) > 0  # one for each image, not one for all
+        self._classes, self._class_id = number_of_classes, class_id
+        self._use_labels, self._name = use_labels, name
+        if self._each and number_of_images is not None:
+            targets = one_hot(targets, number_of_images, number_of_classes, name)
+        self._targets = targets
+
+    def batch(self, start: int, number: int, labels: np.ndarray | None = None) -> np.ndarray:
+        """
+        Weights (n, classes) float32 of some consecutive images.
+
+        Parameters
+        ----------
+        start, number
+            The first of the images, and how many they are.
+        labels
+            What a dataset gives beside these images; None where it gives nothing.
+        """
+        if self._targets is not None:
+            some = (
+                np.asarray(self._targets)[start : start + number] if self._each else self._targets
+            )
+            return one_hot(some, number, self._classes, self._name)
+        if self._use_labels and labels is not None:
+            if labels.ndim == 2 and labels.shape[1] == 1 and self._classes > 1:
+                labels = labels[:, 0]
+            return one_hot(labels, number, self._classes, name="the dataset's labels")
+        return one_hot(self._class_id, number, self._classes)
+
+    def check_number(self, seen: int) -> None:
+        """Say, once all images have come, if there was not one target for each of them."""
+        if self._each and len(self._targets) != seen:
+            raise ValueError(
+                f"{self._name} must be {seen}, one for each image, received {len(self._targets)}."
+            )

@@ -22,7 +22,7 @@ stays the same by both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,17 +31,13 @@ from xplique.attributions import IntegratedGradients
 from xplique.attributions.base import BlackBoxExplainer
 
 from .._checks import check_number
+from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 from ..gates.coded import Coded
-from ..gates.coding import concatenate_known
 from ..gates.contributions import contributions
-from ..sampling.stream import Stream
-from ..splitting.split import split_model
+from ..sampling.stream import Stream, concatenate_known
 from .maps import activation_maps, class_maps, explained_shares, resize_maps, resize_sums, to_grid
 from .xplique_explainers import ConceptMaps, check_explainer
-
-if TYPE_CHECKING:
-    from ..craft import Craft
 
 __all__ = ["ConceptAttribution"]
 
@@ -99,7 +95,7 @@ class ConceptAttribution(ConceptExplainer):
 
     def __init__(
         self,
-        craft: Craft,
+        craft: ConceptModel,
         explainer: type[BlackBoxExplainer] | Callable[[keras.Model], Any] | None = None,
         explainer_args: dict[str, Any] | None = None,
         *,
@@ -155,7 +151,7 @@ class ConceptAttribution(ConceptExplainer):
             relevance leaves of that is laid out evenly.
         """
         stream = self._start(inputs)
-        coded_batches = self._coded(stream, targets, self._description)
+        coded_batches = self._batches(stream, targets, self._description)
         parts = (self._class_map(coded) for coded in coded_batches)
         return tf.convert_to_tensor(concatenate_known(parts, stream.length))
 
@@ -208,7 +204,7 @@ class ConceptAttribution(ConceptExplainer):
         """A stream of the inputs, to be read once, and explainers that see the model as it is."""
         for *_, of_model in self._explained:
             of_model.forget_copies()
-        return self._stream(inputs)
+        return self.concept_model.stream(inputs)
 
     def _class_map(self, coded: Coded) -> np.ndarray:
         """(n, H, W, 1)."""
@@ -220,7 +216,7 @@ class ConceptAttribution(ConceptExplainer):
 
     def _by_contribution(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """Contributions laid out where concepts are, (n, H, W, 1); and phi, (n, k)."""
-        phi = contributions(coded, self.craft.factorized.bank, self._gated_head()).phi
+        phi = contributions(coded, self._head()).phi
         u = to_grid(coded.u.numpy(), coded.size)
         if self.explainer is None:
             return resize_sums(class_maps(u, phi), coded.size, self.smoothing), phi
@@ -271,7 +267,7 @@ class ConceptAttribution(ConceptExplainer):
                 yield self._of_model().maps(None, batch.images, chosen)
             return
         of_score = self.output == "relevance"
-        for coded in self._coded(
+        for coded in self._batches(
             stream, targets if of_score else None, self._description, use_labels=of_score
         ):
             if not of_score:
@@ -291,13 +287,12 @@ class ConceptAttribution(ConceptExplainer):
         return found
 
     def _relevance(self, coded: Coded) -> np.ndarray:
-        bank = self.craft.factorized.bank
-        gradient = self._gated_head().gradients(coded, bank, np.ones(1), np.ones(1))
+        gradient = self._head().gradients(coded, np.ones(1), np.ones(1))
         return (coded.gated * gradient).numpy()
 
     @property
     def _all(self) -> np.ndarray:
-        return np.arange(len(self.craft.factorized.bank))
+        return np.arange(len(self.craft.bank))
 
     def _of_model(self, *, fine: bool = False) -> ConceptMaps:
         """
@@ -308,17 +303,14 @@ class ConceptAttribution(ConceptExplainer):
         for model, concepts, of_details, found in self._explained:
             if model is self.model and concepts is craft.concepts and of_details == fine:
                 return found
-        split = craft.split
-        if self.model is not craft.model:
-            split = split_model(self.model, craft.layer)
         new = ConceptMaps(
             craft,
-            split,
+            self.concept_model.split,
             IntegratedGradients if fine else self.explainer,
             {"steps": DETAIL_STEPS} if fine else self.explainer_args,
             batch_size=self.batch_size,
             operator=self.operator,
-            keep_residual=self.keep_residual,
+            keep_residual=bool(self.keep_residual),
         )
         kept = [
             one

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,14 +21,12 @@ from xplique.attributions.base import BlackBoxExplainer, WhiteBoxExplainer
 
 from .._compiled import compile_function
 from .._seeding import explain_seeded
+from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 from ..keras_models import KerasModels
 from ..splitting.split import Split
 from .perturbations import SHARED, shared_maps, shares_perturbations
 from .relevance import ConceptRelevance
-
-if TYPE_CHECKING:
-    from ..craft import Craft
 
 __all__ = ["ConceptMaps", "check_explainer"]
 
@@ -57,7 +55,7 @@ class ConceptMaps:
 
     def __init__(
         self,
-        craft: Craft,
+        craft: ConceptModel,
         split: Split,
         make: Any,
         arguments: dict[str, Any],
@@ -174,7 +172,7 @@ class ConceptMaps:
                 self._forget_targets()
                 self._encoders[key] = self._relevance(weights)
             elif self.split is self.craft.split:
-                self._encoders[key] = self.craft.encoder
+                self._encoders[key] = KerasModels.of(self.craft).encoder
             else:
                 self._encoders[key] = KerasModels(self.split, self.craft.factorized).encoder
         return self._encoders[key]

@@ -5,19 +5,17 @@ What `compare` was given: images as one array, photographs to show, what to call
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..concept_model import ConceptModel
 from ..sampling.stream import Stream
-
-if TYPE_CHECKING:
-    from ..craft import Craft
 
 __all__ = ["images_of", "name_of", "pictures_of"]
 
 
-def images_of(craft: Craft, inputs: Any) -> np.ndarray:
+def images_of(craft: ConceptModel, inputs: Any) -> np.ndarray:
     """All images as one array: maps are drawn and measured beside each other."""
     if not hasattr(inputs, "__len__") or hasattr(inputs, "element_spec"):
         raise TypeError(

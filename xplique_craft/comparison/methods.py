@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import xplique.attributions
@@ -19,10 +19,8 @@ from xplique.attributions.base import BlackBoxExplainer
 
 from .._checks import nearest
 from ..attributions import ConceptAttribution
+from ..concept_model import ConceptModel
 from ..results.comparison import RANDOM
-
-if TYPE_CHECKING:
-    from ..craft import Craft
 
 __all__ = ["KNOWN", "Method", "check_names", "methods_of"]
 
@@ -86,7 +84,7 @@ KNOWN = (*_heatmaps(1), RANDOM, *CONCEPT_MAPS)
 """Names of the methods that have settings here."""
 
 
-def check_names(names: Sequence[str], craft: Craft | None = None) -> None:
+def check_names(names: Sequence[str], craft: Any = None) -> None:
     """
     Refuse names that no method has, before anything is computed for the others.
 
@@ -118,7 +116,9 @@ def check_names(names: Sequence[str], craft: Craft | None = None) -> None:
         raise ValueError(f"methods must name at least one of {', '.join(KNOWN)}, received none.")
 
 
-def _known(craft: Craft, size: tuple[int, ...], batch_size: int) -> dict[str, Callable[[], Any]]:
+def _known(
+    craft: ConceptModel, size: tuple[int, ...], batch_size: int
+) -> dict[str, Callable[[], Any]]:
     """Name -> function that makes what `_method` takes, so that only what is wanted is made."""
     mapped = len(craft.network.input_to_latent.output_shape) == 4
     heatmaps = _heatmaps(min(size), craft.layer if mapped else None)
@@ -144,7 +144,7 @@ def _all(known: dict[str, Callable[[], Any]]) -> dict[str, Any]:
 
 
 def methods_of(
-    craft: Craft,
+    craft: ConceptModel,
     wanted: Sequence[str] | Mapping[str, Any] | None,
     size: tuple[int, ...],
     batch_size: int,

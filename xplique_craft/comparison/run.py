@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from .._checks import check_int, check_number
 from .._intervals import bootstrap_mean
+from ..concept_model import ConceptModel
 from ..results import Estimate
 from ..results.comparison import MEASURES, Comparison, MethodScores
 from ..targets import one_hot
@@ -29,9 +30,6 @@ from .given import images_of, name_of, pictures_of
 from .methods import Method, methods_of
 from .robustness import Anew
 from .timing import forgetting_models, made, passes, reason_of, seconds_and_maps
-
-if TYPE_CHECKING:
-    from ..craft import Craft
 
 __all__ = ["compare"]
 
@@ -54,7 +52,7 @@ class _Setting:
 
 
 def compare(
-    craft: Craft,
+    craft: ConceptModel,
     inputs: Any,
     targets: Any = None,
     *,

@@ -18,7 +18,10 @@ __all__ = ["ablation_effects", "concatenate_contributions", "contributions"]
 COMPLETENESS = 1e-3  # largest gap, of |f_x(1) - f_x(0)|, at which points stop doubling
 ROUNDING = 1e-6  # of the larger of |f_x(0)| and |f_x(1)|: gaps below are float32's rounding
 FIRST_POINTS, MOST_POINTS = 8, 4096
-PROGRESS, MOST_STALLS = 0.9, 4  # an image is left when so many doublings in a row gain under 10%
+PROGRESS, MOST_STALLS = (
+    0.9,
+    4,
+)  # given up after so many doublings in a row that gain under 10%
 
 
 def quadrature(points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +38,7 @@ def quadrature(points: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def contributions(
-    coded: Coded, bank: np.ndarray, head: GatedHead, completeness: float = COMPLETENESS
+    coded: Coded, head: GatedHead, completeness: float = COMPLETENESS
 ) -> Contributions:
     """
     Contributions of the concepts for a batch of images.
@@ -44,8 +47,6 @@ def contributions(
     ----------
     coded
         n images.
-    bank
-        W, (k, c).
     head
         The gated head.
     completeness
@@ -57,24 +58,24 @@ def contributions(
         phi (n, k) with base, residual part, score and gap, each (n,). Of a batch in which some
         images needed more points than others, `points` is the largest number.
     """
-    n, k = len(coded.targets), len(bank)
+    n, k = len(coded.targets), coded.number_of_concepts
     base = head.baseline(coded).astype(np.float64)
-    ends = np.stack(head.ends(coded, bank), axis=1).astype(np.float64)
+    ends = np.stack(head.ends(coded), axis=1).astype(np.float64)
     start, total = ends[:, 0], ends[:, 1] - ends[:, 0]
     if head.is_affine(coded):
-        phi, points = head.affine_slopes(coded, bank), 0
+        phi, points = head.affine_slopes(coded), 0
     else:
         phi, points = np.zeros((n, k)), FIRST_POINTS
         allowed = np.maximum(completeness * np.abs(total), ROUNDING * np.abs(ends).max(axis=1))
-        left, missing, stalled = np.arange(n), np.full(n, np.inf), np.zeros(n, int)
+        going, missing, stalled = np.arange(n), np.full(n, np.inf), np.zeros(n, int)
         while True:
-            part = coded.rows(left)
-            phi[left] = head.slopes(part, bank, *quadrature(points))
-            gap = np.abs(total[left] - phi[left].sum(axis=1))
-            stalled[left] = np.where(gap > PROGRESS * missing[left], stalled[left] + 1, 0)
-            missing[left] = np.minimum(gap, missing[left])
-            left = left[(gap > allowed[left]) & (stalled[left] < MOST_STALLS)]
-            if len(left) == 0 or 2 * points > MOST_POINTS:
+            part = coded.rows(going)
+            phi[going] = head.slopes(part, *quadrature(points))
+            gap = np.abs(total[going] - phi[going].sum(axis=1))
+            stalled[going] = np.where(gap > PROGRESS * missing[going], stalled[going] + 1, 0)
+            missing[going] = np.minimum(gap, missing[going])
+            going = going[(gap > allowed[going]) & (stalled[going] < MOST_STALLS)]
+            if len(going) == 0 or 2 * points > MOST_POINTS:
                 break
             points *= 2
     return Contributions(
@@ -101,8 +102,8 @@ def concatenate_contributions(parts: list[Contributions]) -> Contributions:
     )
 
 
-def ablation_effects(coded: Coded, bank: np.ndarray, head: GatedHead) -> np.ndarray:
+def ablation_effects(coded: Coded, head: GatedHead) -> np.ndarray:
     """f_x(1) - f_x(1 with m_j = 0), (n, k): what each concept's removal alone would cost."""
-    k = len(bank)
-    values = head.evaluate(coded, bank, np.concatenate([np.ones((1, k)), 1.0 - np.eye(k)]))
+    k = coded.number_of_concepts
+    values = head.evaluate(coded, np.concatenate([np.ones((1, k)), 1.0 - np.eye(k)]))
     return values[:, :1] - values[:, 1:]

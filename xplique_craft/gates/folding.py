@@ -31,13 +31,12 @@ from ..splitting.graph import Call, calls_of
 from ..splitting.structure import (
     affine_outputs,
     is_channelwise_call,
-    is_counted_call,
     is_flattening_call,
     is_mixing_call,
     is_pointwise_call,
 )
 
-__all__ = ["Kernels", "Part", "Plan", "multiply_adds"]
+__all__ = ["Kernels", "Part", "Plan"]
 
 Kernels = dict[int, tuple[tf.Tensor, tf.Tensor | None]]  # of the sliced convolutions, by tensor
 
@@ -184,15 +183,6 @@ class Plan:
         """(n, s): the chosen logits of what the tail gives."""
         return last if id(self._last) in self.sliced else tf.gather(last, channels, axis=-1)
 
-    def multiply_adds(self, part: Part, channels: int) -> float:
-        """Of a part for one image; NaN where the model leaves sizes open."""
-        return float(
-            sum(
-                multiply_adds(step, channels if id(step.outputs[0]) in self.sliced else None)
-                for step in part.steps
-            )
-        )
-
     def entries(self, part: Part, channels: int) -> float:
         """Entries of a part's outputs for one image."""
         return float(
@@ -210,33 +200,6 @@ class Plan:
         if any(None in tensor.shape[1:] for tensor in tensors):
             return math.nan
         return float(max(_size(t, channels if id(t) in self.sliced else None) for t in tensors))
-
-
-def multiply_adds(step: Call, channels: int | None = None) -> float:
-    """
-    Multiply-adds of one convolution or dense layer for one image; layers without matrices of
-    weights count as none, and those with others, as attention, as NaN.
-
-    Parameters
-    ----------
-    step
-        The call.
-    channels
-        How many channels of its output are computed; None for all.
-    """
-    layer, shape = step.operation, step.outputs[0].shape
-    if not is_counted_call(step):
-        matrices = [w for w in getattr(layer, "weights", ()) if len(w.shape) > 1]
-        return math.nan if matrices else 0.0
-    kernels = ("kernel", "depthwise_kernel", "pointwise_kernel")
-    found = [getattr(layer, name) for name in kernels if hasattr(layer, name)]
-    source = step.inputs[0].shape
-    transposed = type(layer).__name__.endswith("Transpose")
-    positions = (source if transposed else shape)[1:-1]
-    if None in positions:
-        return math.nan
-    total = float(sum(math.prod(kernel.shape) for kernel in found) * math.prod(positions))
-    return total if channels is None else total * channels / shape[-1]
 
 
 def _size(tensor: keras.KerasTensor, channels: int | None = None) -> int:

@@ -12,14 +12,14 @@ from ..gates.coded import Coded
 from .base import Values
 from .designs import group_sizes
 
-__all__ = ["all_subsets", "in_chunks", "mean_of_draws", "sums_of_groups"]
+__all__ = ["all_subsets", "chunks", "in_chunks", "mean_of_draws", "sums_of_groups"]
 
 _ENTRIES_AT_ONCE = 8_000_000  # of gates, or of a kernel, that are held for a batch
 
 
-def in_chunks(coded: Coded, entries: int, function: Callable[[Coded], Values]) -> Values:
+def chunks(coded: Coded, entries: int) -> list[Coded]:
     """
-    Importances of a batch, of as many images at a time as the memory for their gates allows.
+    A batch in parts of as many images as the memory for their gates allows.
 
     Parameters
     ----------
@@ -27,23 +27,25 @@ def in_chunks(coded: Coded, entries: int, function: Callable[[Coded], Values]) -
         n images.
     entries
         Numbers held for each image.
-    function
-        What gives the importances of some of them.
     """
-    n, chunk = len(coded.targets), max(1, _ENTRIES_AT_ONCE // entries)
-    if chunk >= n:
-        return function(coded)
-    parts = [
-        function(coded.rows(np.arange(start, min(start + chunk, n))))
-        for start in range(0, n, chunk)
-    ]
+    n, size = len(coded.targets), max(1, _ENTRIES_AT_ONCE // entries)
+    if size >= n:
+        return [coded]
+    return [coded.rows(np.arange(i, min(i + size, n))) for i in range(0, n, size)]
+
+
+def in_chunks(coded: Coded, entries: int, function: Callable[[Coded], Values]) -> Values:
+    """What a function gives of a batch, asked of its `chunks` one after the other."""
+    parts = [function(part) for part in chunks(coded, entries)]
+    if len(parts) == 1:
+        return parts[0]
     without = [part.without for part in parts if part.without is not None]
-    constant = [part.constant for part in parts if part.constant is not None]
+    flat = [part.flat for part in parts if part.flat is not None]
     return Values(
         np.concatenate([part.values for part in parts]),
         np.concatenate(without, axis=1) if without else None,
         exact=all(part.exact for part in parts),
-        constant=np.concatenate(constant) if constant else None,
+        flat=np.concatenate(flat) if flat else None,
     )
 
 

@@ -12,26 +12,22 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
 
 from .._checks import check_int
 from .._intervals import LEVEL, bootstrap_mean
+from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
-from ..gates.coded import Coded
+from ..gates import Coded, GatedHead
 from ..gates.contributions import concatenate_contributions, contributions
-from ..gates.head import GatedHead
 from ..results import Contributions, Importance
-from ..sampling.stream import Stream
-from ..targets import one_hot
+from ..targets import Targets
 
-if TYPE_CHECKING:
-    from ..concept_model import ConceptModel
-
-__all__ = ["METHODS", "ImportanceMethod", "Values", "jackknife_interval"]
+__all__ = ["METHODS", "ImportanceMethod", "Values", "jackknife_interval", "warn_of_flat"]
 
 METHODS: dict[str, type[ImportanceMethod]] = {}
 
@@ -50,9 +46,10 @@ class Values:
         drawn, or the draws make no independent groups.
     exact
         Whether nothing was drawn or approximated.
-    constant
-        (n,): whether the score of an image does not depend on the concepts; None where its values
-        are then, and only then, zeros.
+    flat
+        (n,): True for an image whose score stays the same whatever is done to its concepts, so that
+        its values say nothing and a warning names it. None: these are the images whose values are
+        all 0.
     contributions
         Those of the same images, where the method has computed them; None where it has not.
     """
@@ -60,15 +57,17 @@ class Values:
     values: np.ndarray
     without: np.ndarray | None = None
     exact: bool = False
-    constant: np.ndarray | None = None
+    flat: np.ndarray | None = None
     contributions: Contributions | None = None
 
 
+@dataclass(eq=False, repr=False)
 class ImportanceMethod(ConceptExplainer):
     """
     Base of the importance methods, as Xplique explainers: (n, k) out.
 
-    A method sets `method`, `signed` and `plain_evaluations`, and answers for a batch in `_batch`.
+    A method is a dataclass whose fields are its settings; it sets `method` and `signed`, checks its
+    settings in `__post_init__`, and answers for a batch in `_batch`.
 
     Parameters
     ----------
@@ -77,46 +76,37 @@ class ImportanceMethod(ConceptExplainer):
     keep_residual
         Whether f_x keeps what the concepts do not explain; None for the craft's own setting.
     batch_size
-        Images times gates evaluated at once.
+        How many images times gates are evaluated at once.
     operator
         Xplique's operator (model, inputs, targets) -> (n,), a Tasks or its string, called with the
         head h as the model; None for the sum of logits times targets.
     seed
-        Of everything random: draws are keyed by it and by the number of the image.
+        Everything random follows from it: draws are keyed by it and by the number of the image.
     """
 
-    method: str
-    signed: bool
+    craft: ConceptModel
+    _: KW_ONLY
+    keep_residual: bool | None = None
+    batch_size: int = 64
+    operator: Callable[..., Any] | str | None = None
+    seed: int = 0
+
+    # No fields: they belong to a method, not to one use of it.
+    method = ""
+    signed = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "method" in cls.__dict__:
             METHODS[cls.method] = cls
 
-    def __init__(
-        self,
-        craft: ConceptModel,
-        *,
-        keep_residual: bool | None = None,
-        batch_size: int = 64,
-        operator: Callable[..., Any] | str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(craft, batch_size, operator, keep_residual)
-        self.seed = check_int("seed", seed, minimum=0)
+    def __post_init__(self) -> None:
+        super().__init__(self.craft, self.batch_size, self.operator, self.keep_residual)
+        self.seed = check_int("seed", self.seed, minimum=0)
 
     @abstractmethod
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         """Importances of a batch of images; `without` is left out if no intervals are wanted."""
-
-    @abstractmethod
-    def plain_evaluations(self, number_of_concepts: int) -> float:
-        """Evaluations of the whole head an image would take; a gradient counts as three."""
-
-    @property
-    def bank(self) -> np.ndarray:
-        """W, (k, c)."""
-        return self.craft.factorized.bank
 
     def explain(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """
@@ -136,11 +126,12 @@ class ImportanceMethod(ConceptExplainer):
         importances
             (n, k) float64.
         """
-        head = self._gated_head()
+        head = self._head()
         parts = [
-            self._batch(c, head, intervals=False) for c in self._coded(inputs, targets, self.method)
+            self._batch(coded, head, intervals=False)
+            for coded in self._batches(inputs, targets, self.method)
         ]
-        self._warn_constant(parts)
+        warn_of_flat(parts)
         return np.concatenate([part.values for part in parts])
 
     def summary(self, inputs: Any, targets: Any = None) -> Importance:
@@ -159,7 +150,7 @@ class ImportanceMethod(ConceptExplainer):
             part come: they cost a few gradients an image.
         """
         gathered = _Gathered(self)
-        for coded in self._coded(inputs, targets, self.method):
+        for coded in self._batches(inputs, targets, self.method):
             gathered.add(coded)
         return gathered.importance()
 
@@ -186,43 +177,38 @@ class ImportanceMethod(ConceptExplainer):
             )
         if not targets:
             raise ValueError("targets must name at least one target, received none.")
-        number = Stream(inputs, self._network().input_shape, self.batch_size).length
-        whole = {name: self._whole(name, target, number) for name, target in targets.items()}
+        model = self.concept_model
+        stream, classes = model.stream(inputs), model.network.number_of_classes
+        each = {
+            name: Targets(target, stream.length, classes, model.class_id, name=f"targets[{name!r}]")
+            for name, target in targets.items()
+        }
         gathered = {name: _Gathered(self) for name in targets}
         seen = 0
-        for coded in self._coded(inputs, self.craft.class_id, self.method):
+        for coded in self._batches(stream, model.class_id, self.method):
             start, seen = seen, seen + len(coded.targets)
-            for name, target in whole.items():
-                some = target if np.ndim(target) == 0 else target[start:seen]
-                one = self._whole(name, some, len(coded.targets))
-                gathered[name].add(replace(coded, targets=one))
-        for name, target in whole.items():
-            if np.ndim(target) > 0 and len(target) != seen:
-                raise ValueError(
-                    f"targets[{name!r}] must be {seen}, one for each image, received {len(target)}."
-                )
+            for name, one in gathered.items():
+                one.add(replace(coded, targets=each[name].batch(start, len(coded.targets))))
+        for target in each.values():
+            target.check_number(seen)
         return {name: one.importance() for name, one in gathered.items()}
 
-    def _whole(self, name: str, target: Any, number: int | None) -> Any:
-        """A target as weights of the logits, once the number of images is known."""
-        if number is None:
-            return target
-        return one_hot(target, number, self._network().number_of_classes, f"targets[{name!r}]")
 
-    def _warn_constant(self, parts: list[Values]) -> None:
-        constant = np.concatenate(
-            [
-                np.logical_not(part.values.any(axis=1)) if part.constant is None else part.constant
-                for part in parts
-            ]
+def warn_of_flat(parts: list[Values]) -> None:
+    """Warn of images whose score does not depend on the concepts."""
+    flat = np.concatenate(
+        [
+            np.logical_not(part.values.any(axis=1)) if part.flat is None else part.flat
+            for part in parts
+        ]
+    )
+    if flat.any():
+        warnings.warn(
+            f"The importances of {flat.sum()} of {len(flat)} images are the same for "
+            "all concepts: as far as this method looks, the score does not depend on the "
+            "concepts. Is it the right class, and do they occur in these images?",
+            stacklevel=3,
         )
-        if constant.any():
-            warnings.warn(
-                f"The importances of {constant.sum()} of {len(constant)} images are the same for "
-                "all concepts: as far as this method looks, the score does not depend on the "
-                "concepts. Is it the right class, and do they occur in these images?",
-                stacklevel=3,
-            )
 
 
 class _Gathered:
@@ -230,7 +216,7 @@ class _Gathered:
 
     def __init__(self, explainer: ImportanceMethod) -> None:
         self.explainer = explainer
-        self.head, self.beside = explainer._gated_head(), explainer._gated_head()
+        self.head, self.beside = explainer._head(), explainer._head()
         self.parts: list[Values] = []
         self.contributions: list[Contributions] = []
 
@@ -239,7 +225,7 @@ class _Gathered:
         part = self.explainer._batch(coded, self.head, intervals=True)
         found = part.contributions
         if found is None:
-            found = contributions(coded, self.explainer.bank, self.beside)
+            found = contributions(coded, self.beside)
         self.parts.append(part)
         self.contributions.append(found)
 
@@ -247,20 +233,17 @@ class _Gathered:
         """The result."""
         explainer = self.explainer
         per_image = np.concatenate([part.values for part in self.parts])
-        explainer._warn_constant(self.parts)
+        warn_of_flat(self.parts)
         overall = per_image.mean(axis=0)
         exact = all(part.exact for part in self.parts)
         without = [part.without for part in self.parts if part.without is not None]
         if len(without) == len(self.parts):
-            left = np.concatenate(without, axis=1).mean(axis=1)
-            interval = jackknife_interval(overall, left)
+            each = np.concatenate(without, axis=1).mean(axis=1)
+            interval = jackknife_interval(overall, each)
         elif exact:
             interval = np.stack([overall, overall], axis=1)
         else:
             interval = np.full((len(overall), 2), np.nan)
-        plain = self.head.forward_passes
-        if self.head.affine:  # what the closed form made unnecessary
-            plain = len(per_image) * explainer.plain_evaluations(len(overall))
         return Importance(
             per_image=per_image,
             overall=overall,
@@ -271,11 +254,11 @@ class _Gathered:
             exact=exact,
             signed=explainer.signed,
             contributions=concatenate_contributions(self.contributions),
-            path=self.head.path(plain, len(overall)),
+            path=self.head.path,
         )
 
 
-def jackknife_interval(overall: np.ndarray, left: np.ndarray) -> np.ndarray:
+def jackknife_interval(overall: np.ndarray, without: np.ndarray) -> np.ndarray:
     """
     t-interval of pooled estimates over independent groups of draws.
 
@@ -283,7 +266,7 @@ def jackknife_interval(overall: np.ndarray, left: np.ndarray) -> np.ndarray:
     ----------
     overall
         (k,).
-    left
+    without
         (r, k): the estimate without each group.
 
     Returns
@@ -291,9 +274,9 @@ def jackknife_interval(overall: np.ndarray, left: np.ndarray) -> np.ndarray:
     interval
         (k, 2); NaN where there is one group.
     """
-    r = len(left)
+    r = len(without)
     if r < 2:
         return np.full((len(overall), 2), np.nan)
-    error = np.sqrt((r - 1) / r * np.square(left - left.mean(axis=0)).sum(axis=0))
+    error = np.sqrt((r - 1) / r * np.square(without - without.mean(axis=0)).sum(axis=0))
     half = student.ppf(0.5 + LEVEL / 2.0, r - 1) * error
     return np.stack([overall - half, overall + half], axis=1)

@@ -19,11 +19,7 @@ class GradientInputImportance(ImportanceMethod):
     method = "gradient input"
     signed = True
 
-    def plain_evaluations(self, number_of_concepts: int) -> float:
-        """One gradient."""
-        return 3.0
-
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         if head.is_affine(coded):
-            return Values(head.affine_slopes(coded, self.bank), exact=True)
-        return Values(head.slopes(coded, self.bank, np.ones(1), np.ones(1)), exact=True)
+            return Values(head.affine_slopes(coded), exact=True)
+        return Values(head.slopes(coded, np.ones(1), np.ones(1)), exact=True)

@@ -17,23 +17,17 @@ and in every group each gate is open in half of the masks, and any two gates are
 are, up to a shift, so that the same gates move together in every group.)
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from .._checks import check_int
+from .._checks import check_choice, check_int
 from .._random import keyed_bits
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
 from ._draws import all_subsets, in_chunks
 from .base import ImportanceMethod, Values
 from .designs import group_sizes
-
-if TYPE_CHECKING:
-    from ..concept_model import ConceptModel
 
 __all__ = ["HsicImportance", "balanced_masks", "binary_hsic"]
 
@@ -107,6 +101,7 @@ def binary_hsic(masks: np.ndarray, values: np.ndarray, bandwidth: str = "deviati
     return np.where(constant[:, None], 0.0, hsic)
 
 
+@dataclass(eq=False, repr=False)
 class HsicImportance(ImportanceMethod):
     """
     HSIC between each gate and the score, over binary masks; Xplique's BinaryEstimator, vectorised.
@@ -117,46 +112,29 @@ class HsicImportance(ImportanceMethod):
 
     Parameters
     ----------
-    craft
-        A fitted `Craft`.
+    craft, keep_residual, batch_size, operator, seed
+        See `ImportanceMethod`.
     nb_design
         Masks for each image, at least 2; best 8 times a power of 2.
     bandwidth
         Of the Gaussian kernel on the scores: "deviation", their standard deviation, so that affine
         changes of the score change nothing; or Xplique's "median", the median score, which is not
         defined where that is 0: equal scores are then told from different ones.
-    keep_residual, batch_size, operator, seed
-        See `ImportanceMethod`.
     """
+
+    nb_design: int = 256
+    bandwidth: str = "deviation"
 
     method = "hsic"
     signed = False
 
-    def __init__(
-        self,
-        craft: ConceptModel,
-        nb_design: int = 256,
-        bandwidth: str = "deviation",
-        *,
-        keep_residual: bool | None = None,
-        batch_size: int = 64,
-        operator: Callable[..., Any] | str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
-        )
-        self.nb_design = check_int("nb_design", nb_design, minimum=2)
-        if bandwidth not in BANDWIDTHS:
-            raise ValueError(f"bandwidth must be one of {BANDWIDTHS}, received {bandwidth!r}.")
-        self.bandwidth = bandwidth
-
-    def plain_evaluations(self, number_of_concepts: int) -> float:
-        """One for each mask."""
-        return float(min(self.nb_design, 2**number_of_concepts))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.nb_design = check_int("nb_design", self.nb_design, minimum=2)
+        check_choice("bandwidth", self.bandwidth, BANDWIDTHS)
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
-        k = len(self.bank)
+        k = coded.number_of_concepts
         number = min(self.nb_design, 2**k)
         if 2**k <= self.nb_design:
             return in_chunks(coded, number * number, lambda part: self._enumerated(part, head))
@@ -165,18 +143,18 @@ class HsicImportance(ImportanceMethod):
         )
 
     def _enumerated(self, coded: Coded, head: GatedHead) -> Values:
-        masks = all_subsets(len(self.bank))
-        values = head.evaluate(coded, self.bank, masks)
+        masks = all_subsets(coded.number_of_concepts)
+        values = head.evaluate(coded, masks)
         return Values(self._scaled(masks, values), exact=True)
 
     def _sampled(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
-        k, sizes = len(self.bank), group_sizes(self.nb_design)
+        k, sizes = coded.number_of_concepts, group_sizes(self.nb_design)
         groups = [
             balanced_masks(k, size, coded.indices, seed=self.seed, group=g)
             for g, size in enumerate(sizes.tolist())
         ]
         masks = np.concatenate(groups, axis=1)
-        values = head.evaluate(coded, self.bank, masks)
+        values = head.evaluate(coded, masks)
         if not intervals or len(sizes) == 1:
             return Values(self._scaled(masks, values))
         group = np.repeat(np.arange(len(sizes)), sizes)

@@ -22,16 +22,12 @@ class OcclusionImportance(ImportanceMethod):
     method = "occlusion"
     signed = True
 
-    def plain_evaluations(self, number_of_concepts: int) -> float:
-        """All gates open, and each closed alone."""
-        return number_of_concepts + 1.0
-
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         if head.is_affine(coded):
-            return Values(head.affine_slopes(coded, self.bank), exact=True)
-        k = len(self.bank)
+            return Values(head.affine_slopes(coded), exact=True)
+        k = coded.number_of_concepts
         return in_chunks(coded, (k + 1) * k, lambda part: self._closed(part, head))
 
     def _closed(self, coded: Coded, head: GatedHead) -> Values:
-        effects = ablation_effects(coded, self.bank, head)
+        effects = ablation_effects(coded, head)
         return Values(effects.astype(np.float64), exact=True)

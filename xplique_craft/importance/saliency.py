@@ -10,7 +10,7 @@ from .base import ImportanceMethod, Values
 __all__ = ["SaliencyImportance", "derivatives"]
 
 
-def derivatives(coded: Coded, bank: np.ndarray, head: GatedHead) -> np.ndarray:
+def derivatives(coded: Coded, head: GatedHead) -> np.ndarray:
     """
     Derivatives of the score along each row of the bank, added to every position alike.
 
@@ -18,8 +18,6 @@ def derivatives(coded: Coded, bank: np.ndarray, head: GatedHead) -> np.ndarray:
     ----------
     coded
         n images.
-    bank
-        W, (k, c).
     head
         The gated head.
 
@@ -28,7 +26,7 @@ def derivatives(coded: Coded, bank: np.ndarray, head: GatedHead) -> np.ndarray:
     derivatives
         sum_p df/du_j(p), (n, k) float64, also where u_j = 0.
     """
-    gradients = head.gradients(coded, bank, np.ones(1), np.ones(1))
+    gradients = head.gradients(coded, np.ones(1), np.ones(1))
     places = list(range(1, gradients.shape.rank - 1))
     return tf.reduce_sum(tf.cast(gradients, tf.float64), places).numpy()
 
@@ -44,9 +42,5 @@ class SaliencyImportance(ImportanceMethod):
     method = "saliency"
     signed = False
 
-    def plain_evaluations(self, number_of_concepts: int) -> float:
-        """One gradient."""
-        return 3.0
-
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
-        return Values(np.abs(derivatives(coded, self.bank, head)), exact=True)
+        return Values(np.abs(derivatives(coded, head)), exact=True)

@@ -10,11 +10,8 @@ reverse, for which the errors of pairwise interactions cancel (antithetic sampli
 JMLR 2022).
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,9 +21,6 @@ from ..gates.coded import Coded
 from ..gates.head import GatedHead
 from ._draws import all_subsets, in_chunks, mean_of_draws
 from .base import ImportanceMethod, Values
-
-if TYPE_CHECKING:
-    from ..concept_model import ConceptModel
 
 __all__ = ["ShapleyImportance", "subset_weights"]
 
@@ -42,6 +36,7 @@ def subset_weights(number_of_concepts: int) -> np.ndarray:
     return np.where(subsets, without[np.maximum(sizes - 1, 0)], -without[np.minimum(sizes, k - 1)])
 
 
+@dataclass(eq=False, repr=False)
 class ShapleyImportance(ImportanceMethod):
     """
     Shapley values: the mean of what a concept adds to the score over all orders of the concepts.
@@ -51,54 +46,39 @@ class ShapleyImportance(ImportanceMethod):
 
     Parameters
     ----------
-    craft
-        A fitted `Craft`.
+    craft, keep_residual, batch_size, operator, seed
+        See `ImportanceMethod`.
     nb_permutations
         Pairs of a permutation and its reverse for each image: 2 nb_permutations (k - 1) + 2
         evaluations. Not used where the values are exact.
-    keep_residual, batch_size, operator, seed
-        See `ImportanceMethod`.
     """
+
+    nb_permutations: int = 64
 
     method = "shapley"
     signed = True
 
-    def __init__(
-        self,
-        craft: ConceptModel,
-        nb_permutations: int = 64,
-        *,
-        keep_residual: bool | None = None,
-        batch_size: int = 64,
-        operator: Callable[..., Any] | str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
-        )
-        self.nb_permutations = check_int("nb_permutations", nb_permutations)
-
-    def plain_evaluations(self, number_of_concepts: int) -> float:
-        """Subsets, or what stands between the ends on every permutation, and the ends."""
-        k = number_of_concepts
-        return float(2**k if k <= MOST_ENUMERATED else 2 * self.nb_permutations * (k - 1) + 2)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.nb_permutations = check_int("nb_permutations", self.nb_permutations)
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
-        k = len(self.bank)
+        k = coded.number_of_concepts
         if head.is_affine(coded):
-            return Values(head.affine_slopes(coded, self.bank), exact=True)
-        function = self._enumerated if k <= MOST_ENUMERATED else self._sampled
-        entries = int(self.plain_evaluations(k)) * k
-        return in_chunks(coded, entries, lambda part: function(part, head))
+            return Values(head.affine_slopes(coded), exact=True)
+        if k <= MOST_ENUMERATED:
+            return in_chunks(coded, 2**k * k, lambda part: self._enumerated(part, head))
+        masks = 2 * self.nb_permutations * (k - 1) + 2
+        return in_chunks(coded, masks * k, lambda part: self._sampled(part, head))
 
     def _enumerated(self, coded: Coded, head: GatedHead) -> Values:
-        k = len(self.bank)
-        values = head.evaluate(coded, self.bank, all_subsets(k)).astype(np.float64)
+        k = coded.number_of_concepts
+        values = head.evaluate(coded, all_subsets(k)).astype(np.float64)
         # Differences from f_x(0), so that what does not depend on the gates does not round.
         return Values((values - values[:, :1]) @ subset_weights(k), exact=True)
 
     def _sampled(self, coded: Coded, head: GatedHead) -> Values:
-        n, k, pairs = len(coded.targets), len(self.bank), self.nb_permutations
+        n, k, pairs = len(coded.targets), coded.number_of_concepts, self.nb_permutations
         image = coded.indices[:, None, None]
         keys = keyed_bits(self.seed, image, np.arange(pairs)[:, None], np.arange(k))
         place = keys.argsort(axis=-1).argsort(axis=-1)  # (n, pairs, k): of each concept
@@ -106,7 +86,7 @@ class ShapleyImportance(ImportanceMethod):
         between = place[..., None, :] < np.arange(1, k)[:, None]  # (n, pairs, 2, k - 1, k)
         ends = np.broadcast_to(np.array([[False], [True]]), (n, 2, k))
         gates = np.concatenate([ends, between.reshape(n, -1, k)], axis=1)
-        values = head.evaluate(coded, self.bank, gates).astype(np.float64)
+        values = head.evaluate(coded, gates).astype(np.float64)
         path = np.empty((n, pairs, 2, k + 1))
         path[..., 0], path[..., -1] = values[:, :1, None], values[:, 1:2, None]
         path[..., 1:-1] = values[:, 2:].reshape(n, pairs, 2, k - 1)

@@ -1,10 +1,6 @@
 """SmoothGrad of coefficients: E[sum_p df/du_j(p)] around u (Smilkov et al., 2017)."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -17,12 +13,10 @@ from .base import ImportanceMethod, Values
 from .designs import keyed_uniform
 from .saliency import derivatives
 
-if TYPE_CHECKING:
-    from ..concept_model import ConceptModel
-
 __all__ = ["SmoothGradImportance"]
 
 
+@dataclass(eq=False, repr=False)
 class SmoothGradImportance(ImportanceMethod):
     """
     SmoothGrad: mean over noisy coefficients of sum over positions of df/du_j(p).
@@ -31,47 +25,30 @@ class SmoothGradImportance(ImportanceMethod):
 
     Parameters
     ----------
-    craft
-        A fitted `Craft`.
+    craft, keep_residual, batch_size, operator, seed
+        See `ImportanceMethod`.
     nb_samples
         Noisy copies of each image's coefficients.
     noise
         Standard deviation of the noise at every position, as a share of the concept's largest
         coefficient in the images of `fit` (`craft.coefficient_scale`). As in Xplique, noisy
         coefficients may be negative.
-    keep_residual, batch_size, operator, seed
-        See `ImportanceMethod`.
     """
+
+    nb_samples: int = 50
+    noise: float = 0.2
 
     method = "smooth grad"
     signed = True
 
-    def __init__(
-        self,
-        craft: ConceptModel,
-        nb_samples: int = 50,
-        noise: float = 0.2,
-        *,
-        keep_residual: bool | None = None,
-        batch_size: int = 64,
-        operator: Callable[..., Any] | str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            craft, keep_residual=keep_residual, batch_size=batch_size, operator=operator, seed=seed
-        )
-        self.nb_samples = check_int("nb_samples", nb_samples)
-        self.noise = check_number("noise", noise)
-        if np.isinf(self.noise):
-            raise ValueError(f"noise must be finite, received {noise!r}.")
-
-    def plain_evaluations(self, number_of_concepts: int) -> float:
-        """A gradient at each sample."""
-        return 3.0 * self.nb_samples
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.nb_samples = check_int("nb_samples", self.nb_samples)
+        self.noise = check_number("noise", self.noise, finite=True)
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         if head.is_affine(coded) or self.noise == 0.0:
-            return Values(derivatives(coded, self.bank, head), exact=True)
+            return Values(derivatives(coded, head), exact=True)
         n, size = len(coded.targets), self.batch_size
         image = np.repeat(np.arange(n), self.nb_samples)
         sample = np.tile(np.arange(self.nb_samples), n)
@@ -80,7 +57,7 @@ class SmoothGradImportance(ImportanceMethod):
             rows, draws = image[start : start + size], sample[start : start + size]
             part = coded.rows(rows)
             noisy = part.gated + self._noise(part.indices, draws, tuple(part.gated.shape))
-            parts.append(derivatives(replace(part, gated=noisy), self.bank, head))
+            parts.append(derivatives(replace(part, gated=noisy), head))
         return mean_of_draws(np.concatenate(parts).reshape(n, self.nb_samples, -1))
 
     def _noise(self, images: np.ndarray, samples: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

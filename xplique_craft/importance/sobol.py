@@ -10,30 +10,25 @@ Otherwise they are estimated on stars of gates (see `designs`, `sobol_estimators
 CRAFT (CVPR 2023), section 3.2.
 """
 
-from __future__ import annotations
-
 import warnings
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from xplique.attributions.global_sensitivity_analysis.sobol_estimators import SobolEstimator
 
-from .._checks import check_int, check_number
+from .._checks import check_choice, check_int, check_number
 from .._seeding import seeded
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
-from .base import ImportanceMethod, Values, jackknife_interval
+from ._draws import chunks, in_chunks
+from .base import ImportanceMethod, Values, jackknife_interval, warn_of_flat
 from .designs import GROUPS, SAMPLERS, group_sizes, points_of, star
 from .sobol_estimators import Sample, divide, interactions, variances
 
-if TYPE_CHECKING:
-    from ..concept_model import ConceptModel
-
 __all__ = ["SobolImportance", "affine_indices"]
 
-_GATES_AT_ONCE = 8_000_000  # entries of gates that are held for a batch
 _LARGEST_DESIGN = 4096
 
 
@@ -55,14 +50,15 @@ def affine_indices(slopes: np.ndarray) -> np.ndarray:
     return divide(squares, squares.sum(axis=1), np.zeros(len(slopes)))
 
 
+@dataclass(eq=False, repr=False)
 class SobolImportance(ImportanceMethod):
     """
     Sobol indices of the concepts, as a Xplique explainer.
 
     Parameters
     ----------
-    craft
-        A fitted `Craft`.
+    craft, keep_residual, batch_size, operator, seed
+        See `ImportanceMethod`.
     nb_design
         Points N of the design; a head that is not affine is evaluated N (k + 2) times an image.
         They are shared among 8 independent groups.
@@ -73,14 +69,6 @@ class SobolImportance(ImportanceMethod):
         seed from anywhere).
     estimator
         None for ours, see `sobol_estimators`; or an estimator of Xplique, called image by image.
-    keep_residual
-        Whether f_x keeps what the concepts do not explain; None for the craft's own setting.
-    batch_size
-        Images times gates evaluated at once.
-    operator
-        Xplique's operator; None for the sum of logits times targets.
-    seed
-        Of the points and the bootstrap.
     index
         "total" or "first".
     tolerance
@@ -101,76 +89,68 @@ class SobolImportance(ImportanceMethod):
         those of a Latin hypercube, or of Xplique.
     """
 
+    nb_design: int = 32
+    sampler: Any = None
+    estimator: SobolEstimator | None = None
+    index: str = field(default="total", kw_only=True)
+    tolerance: float | None = field(default=None, kw_only=True)
+    max_design: int = field(default=_LARGEST_DESIGN, kw_only=True)
+
     method = "sobol total"
     signed = False
 
-    def __init__(
-        self,
-        craft: ConceptModel,
-        nb_design: int = 32,
-        sampler: str | Callable[[int, int], Any] | None = None,
-        estimator: SobolEstimator | None = None,
-        *,
-        keep_residual: bool | None = None,
-        batch_size: int = 64,
-        operator: Callable[..., Any] | str | None = None,
-        seed: int = 0,
-        index: str = "total",
-        tolerance: float | None = None,
-        max_design: int = _LARGEST_DESIGN,
-    ) -> None:
-        super().__init__(
-            craft,
-            keep_residual=keep_residual,
-            batch_size=batch_size,
-            operator=operator,
-            seed=seed,
-        )
-        self.nb_design = check_int("nb_design", nb_design, minimum=2)
-        self.sampler: Any = "sobol" if sampler is None else sampler
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.nb_design = check_int("nb_design", self.nb_design, minimum=2)
+        self.max_design = check_int("max_design", self.max_design, minimum=2)
+        given = self.sampler
+        self.sampler = "sobol" if given is None else given
         own = isinstance(self.sampler, str) and self.sampler in SAMPLERS
         if isinstance(self.sampler, type) or not (own or callable(self.sampler)):
             raise ValueError(
                 f"sampler must be one of {', '.join(map(repr, SAMPLERS))}, or a replicated sampler "
-                f"of Xplique, an instance as HaltonSequenceRS(), received {sampler!r}."
+                f"of Xplique, an instance as HaltonSequenceRS(), received {given!r}."
             )
-        if isinstance(estimator, type) or not (estimator is None or callable(estimator)):
+        if isinstance(self.estimator, type) or not (
+            self.estimator is None or callable(self.estimator)
+        ):
             raise ValueError(
                 "estimator must be None or an estimator of Xplique, an instance as "
-                f"JansenEstimator(), received {estimator!r}."
+                f"JansenEstimator(), received {self.estimator!r}."
             )
-        if index not in ("total", "first"):
-            raise ValueError(f"index must be 'total' or 'first', received {index!r}.")
-        self.index = index
-        self.method = "sobol total" if index == "total" else "sobol first-order"
-        self.estimator = estimator
-        foreign = estimator is not None or callable(self.sampler)
-        if foreign and index == "first":
-            raise ValueError(
-                "index='first' needs our points and our estimator: leave sampler and estimator out."
-            )
-        self.max_design = check_int("max_design", max_design, minimum=2)
-        self.tolerance = tolerance
-        if tolerance is not None:
-            self.tolerance = check_number("tolerance", tolerance)
-            if foreign or self.sampler == "latin hypercube":
+        if check_choice("index", self.index, ("total", "first")) == "first":
+            self.method = "sobol first-order"
+            if self._is_foreign:
                 raise ValueError(
-                    "tolerance needs points that can be extended: sampler must be 'sobol', "
-                    "'halton' or 'monte carlo', and estimator None."
+                    "index='first' needs our points and our estimator: leave sampler and estimator "
+                    "out."
                 )
-            if self.max_design < nb_design:
-                raise ValueError(
-                    f"max_design must be at least nb_design, {nb_design}, received {max_design}."
-                )
-            if nb_design < 2 * GROUPS:
-                raise ValueError(
-                    f"tolerance needs nb_design of at least {2 * GROUPS}, two points for each of "
-                    f"{GROUPS} groups, received {nb_design}."
-                )
+        if self.tolerance is not None:
+            self.tolerance = check_number("tolerance", self.tolerance)
+            self._check_doubling()
 
-    def plain_evaluations(self, number_of_concepts: int) -> float:
-        """N (k + 2)."""
-        return self.nb_design * (number_of_concepts + 2.0)
+    def _check_doubling(self) -> None:
+        """Refuse points that cannot be doubled until an interval is narrow enough."""
+        if self._is_foreign or self.sampler == "latin hypercube":
+            raise ValueError(
+                "tolerance needs points that can be extended: sampler must be 'sobol', "
+                "'halton' or 'monte carlo', and estimator None."
+            )
+        if self.max_design < self.nb_design:
+            raise ValueError(
+                f"max_design must be at least nb_design, {self.nb_design}, received "
+                f"{self.max_design}."
+            )
+        if self.nb_design < 2 * GROUPS:
+            raise ValueError(
+                f"tolerance needs nb_design of at least {2 * GROUPS}, two points for each of "
+                f"{GROUPS} groups, received {self.nb_design}."
+            )
+
+    @property
+    def _is_foreign(self) -> bool:
+        """Whether points or estimator are Xplique's."""
+        return callable(self.sampler) or self.estimator is not None
 
     def interactions(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """
@@ -188,52 +168,45 @@ class SobolImportance(ImportanceMethod):
         indices
             (n, k, k), symmetric: S_ij, and S_j on the diagonal.
         """
-        if callable(self.sampler) or self.estimator is not None:
+        if self._is_foreign:
             raise ValueError("interactions need our points: leave sampler and estimator out.")
-        head = self._gated_head()
+        head = self._head()
         parts = []
-        for coded in self._coded(inputs, targets, "interactions"):
+        for coded in self._batches(inputs, targets, "interactions"):
+            k = coded.number_of_concepts
             if head.is_affine(coded):
-                indices = self._affine(coded, head)
-                parts.append(indices[:, None] * np.eye(indices.shape[1]))
+                parts.append(self._affine(coded, head)[:, None] * np.eye(k))
                 continue
-            for some in self._chunks(coded, 2 * len(self.bank) + 2):
+            for some in chunks(coded, self._entries(2 * k + 2, k)):
                 parts.append(interactions(self._sample(some, head, self.nb_design, True)))
         found = np.concatenate(parts)
-        self._warn_constant([Values(found.reshape(len(found), -1))])
+        warn_of_flat([Values(found.reshape(len(found), -1))])
         return found
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         if head.is_affine(coded):
             return Values(self._affine(coded, head), exact=True)
-        if callable(self.sampler) or self.estimator is not None:
-            chunks = self._chunks(coded, len(self.bank) + 2)
-            return Values(np.concatenate([self._foreign(some, head) for some in chunks]))
-        parts = [
-            self._estimate(some, head, intervals)
-            for some in self._chunks(coded, len(self.bank) + 2)
-        ]
-        values = np.concatenate([part[0] for part in parts])
-        without = [part[1] for part in parts if part[1] is not None]
-        return Values(values, np.concatenate(without, axis=1) if without else None)
+        k = coded.number_of_concepts
+
+        def estimated(part: Coded) -> Values:
+            if self._is_foreign:
+                return Values(self._foreign(part, head))
+            return Values(*self._estimate(part, head, intervals))
+
+        return in_chunks(coded, self._entries(k + 2, k), estimated)
 
     def _affine(self, coded: Coded, head: GatedHead) -> np.ndarray:
-        return affine_indices(head.affine_slopes(coded, self.bank))
+        return affine_indices(head.affine_slopes(coded))
 
-    def _chunks(self, coded: Coded, gates: int) -> list[Coded]:
-        """So many images at a time that the gates of their designs fit into memory."""
-        largest = self.nb_design if self.tolerance is None else self.max_design
-        size = max(1, _GATES_AT_ONCE // (largest * gates * len(self.bank)))
-        n = len(coded.targets)
-        if size >= n:
-            return [coded]
-        return [coded.rows(np.arange(i, min(i + size, n))) for i in range(0, n, size)]
+    def _entries(self, gates: int, k: int) -> int:
+        """Entries of the gates of an image's design, `gates` of them at each point."""
+        return (self.nb_design if self.tolerance is None else self.max_design) * gates * k
 
     def _sample(
         self, coded: Coded, head: GatedHead, number: int, both_ways: bool = False, known: int = 0
     ) -> Sample:
         """Scores on the stars of `number` points, of which the first `known` are left out."""
-        k = len(self.bank)
+        k = coded.number_of_concepts
         sizes = group_sizes(number)
         starts = group_sizes(known) if known else np.zeros_like(sizes)
         points = [
@@ -250,7 +223,7 @@ class SobolImportance(ImportanceMethod):
         ]
         gates = star(np.concatenate(points, axis=1), both_ways)
         n, total, m = gates.shape[:3]
-        values = head.evaluate(coded, self.bank, gates.reshape(n, total * m, k))
+        values = head.evaluate(coded, gates.reshape(n, total * m, k))
         groups = np.repeat(np.arange(len(sizes)), sizes - starts)
         return Sample(gates, values.reshape(n, total, m), groups)
 
@@ -264,38 +237,38 @@ class SobolImportance(ImportanceMethod):
         values, without = variances(sample, self.index, intervals)
         if self.tolerance is None or without is None:
             return values, without
-        left = np.arange(len(values))
+        wide_ones = np.arange(len(values))
         while True:
             half = [
                 np.ptp(jackknife_interval(values[i], without[:, i]), axis=1).max() / 2.0
-                for i in left
+                for i in wide_ones
             ]
             wide = np.array(half) > self.tolerance
-            left = left[wide]
-            if len(left) == 0:
+            wide_ones = wide_ones[wide]
+            if len(wide_ones) == 0:
                 break
             if 2 * number > self.max_design:
                 warnings.warn(
-                    f"The intervals of {len(left)} of {len(values)} images are wider than "
+                    f"The intervals of {len(wide_ones)} of {len(values)} images are wider than "
                     f"+-{self.tolerance:g} with {number} points: raise max_design "
                     f"({self.max_design}) or tolerance.",
                     stacklevel=2,
                 )
                 break
             known, number = number, 2 * number
-            more = self._sample(coded.rows(left), head, number, known=known)
+            more = self._sample(coded.rows(wide_ones), head, number, known=known)
             sample = Sample(
                 np.concatenate([sample.gates[wide], more.gates], axis=1),
                 np.concatenate([sample.values[wide], more.values], axis=1),
                 np.concatenate([sample.groups, more.groups]),
             )
-            values[left], without[:, left] = variances(sample, self.index)
+            values[wide_ones], without[:, wide_ones] = variances(sample, self.index)
         return values, without
 
     @cached_property
     def _design(self) -> np.ndarray:
         """Gates (N (k + 2), k) of a sampler of Xplique, drawn once, for all images."""
-        k = len(self.bank)
+        k = len(self.craft.bank)
         with seeded(self.seed, self.sampler):
             gates = np.asarray(self.sampler(k, self.nb_design), np.float32)
         if gates.shape != (self.nb_design * (k + 2), k):
@@ -308,13 +281,13 @@ class SobolImportance(ImportanceMethod):
 
     def _foreign(self, coded: Coded, head: GatedHead) -> np.ndarray:
         """Indices (n, k) with points or estimator of Xplique's."""
-        k = len(self.bank)
+        k = coded.number_of_concepts
         if callable(self.sampler):
             gates = np.broadcast_to(self._design, (len(coded.targets), self.nb_design * (k + 2), k))
         else:
             points = points_of(self.sampler, 2 * k, self.nb_design, coded.indices, seed=self.seed)
             gates = star(points).swapaxes(1, 2).reshape(len(points), -1, k)  # A, B, C_1, ...
-        values = head.evaluate(coded, self.bank, gates)
+        values = head.evaluate(coded, gates)
         scale = np.square(values, dtype=np.float64).mean(axis=1)
         if self.estimator is None:
             shape = (len(gates), k + 2, self.nb_design)

@@ -24,12 +24,8 @@ class TcavImportance(ImportanceMethod):
     method = "tcav"
     signed = False
 
-    def plain_evaluations(self, number_of_concepts: int) -> float:
-        """One gradient."""
-        return 3.0
-
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
-        found = derivatives(coded, self.bank, head)
+        found = derivatives(coded, head)
         found = np.where(np.abs(found) > ROUNDING * np.abs(found).max(axis=1)[:, None], found, 0.0)
-        constant = np.logical_not(found.any(axis=1))
-        return Values((found > 0.0).astype(np.float64), exact=True, constant=constant)
+        flat = np.logical_not(found.any(axis=1))
+        return Values((found > 0.0).astype(np.float64), exact=True, flat=flat)

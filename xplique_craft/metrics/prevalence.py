@@ -10,20 +10,16 @@ A concept with a high prevalence is a strategy that the model uses often; one wi
 is a strategy that fails.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._intervals import proportion
+from ..concept_model import ConceptModel
 from ..importance import IntegratedGradientsImportance
 from ..importance.base import ImportanceMethod
 from ..results import Prevalence
 from ..targets import ClassDifference
-
-if TYPE_CHECKING:
-    from ..concept_model import ConceptModel
 
 __all__ = ["measure_prevalence"]
 
@@ -73,9 +69,9 @@ def measure_prevalence(
         )
     if explainer is None:
         explainer = IntegratedGradientsImportance(craft, batch_size=craft.batch_size)
-    head = explainer._gated_head()
+    head = explainer._head()
     found, right = [], []
-    for coded in explainer._coded(inputs, labels, "prevalence"):
+    for coded in explainer._batches(inputs, labels, "prevalence"):
         found.append(explainer._batch(coded, head, intervals=False).values)
         predicted = head.network.logits(coded.activations).numpy().argmax(axis=1)
         right.append(coded.targets[np.arange(len(predicted)), predicted] == 1.0)

@@ -9,15 +9,13 @@ Ratios of sums over images, not means of ratios. None depends on whether the res
 """
 
 import warnings
-from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from .._intervals import bootstrap_ratio, proportion
-from ..factorization import Factorized
-from ..gates.coded import Coded
-from ..gates.head import GatedHead
+from ..concept_model import ConceptModel
 from ..results import Estimate, Quality
 
 __all__ = ["measure_quality"]
@@ -25,22 +23,16 @@ __all__ = ["measure_quality"]
 SMALLEST_DENOMINATOR = 1e-3  # of the mean |score|
 
 
-def measure_quality(
-    batches: Iterable[Coded], factorized: Factorized, head: GatedHead, seed: int
-) -> Quality:
+def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = None) -> Quality:
     """
     The three numbers with their intervals, and the relative error, sparsity and KKT residual.
 
     Parameters
     ----------
-    batches
-        Images in terms of concepts, batch by batch, the residual kept.
-    factorized
-        The bank with its decoding.
-    head
-        The gated head.
-    seed
-        Of the bootstrap.
+    concept_model
+        With concepts, as a fitted `Craft`. Its own choice of residual and baseline does not matter.
+    inputs, targets
+        As in `Craft.quality`.
 
     Returns
     -------
@@ -48,19 +40,23 @@ def measure_quality(
         A share is NaN, with a warning, where the mean of its denominator, score - h(0), is below
         1e-3 of the mean |score|.
     """
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("same", "rebuilt", "left", "full")}
+    model = concept_model.variant(keep_residual=True, baseline="zero")
+    head, factorized = model.head(), model.factorized
+    rows: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("same", "rebuilt", "explained", "full")
+    }
     scores: list[np.ndarray] = []
     error = norm = zeros = size = 0.0
     kkt = 0.0
-    for coded in batches:
+    for coded in model.batches(inputs, targets, description="quality"):
         rebuilt = factorized.decode(coded.u)
-        original = head.network.logits(coded.activations).numpy()
-        same = head.network.logits(rebuilt).numpy().argmax(1) == original.argmax(1)
+        original = model.network.logits(coded.activations).numpy()
+        same = model.network.logits(rebuilt).numpy().argmax(1) == original.argmax(1)
         base = head.baseline(coded).astype(np.float64)
         score = head.scores(coded.activations, coded.targets).astype(np.float64)
         rows["same"].append(same.astype(np.float64))
         rows["rebuilt"].append(head.scores(rebuilt, coded.targets) - base)
-        rows["left"].append(score - head.scores(coded.constant, coded.targets))
+        rows["explained"].append(score - head.scores(coded.constant, coded.targets))
         rows["full"].append(score - base)
         scores.append(score)
         error += float(tf.reduce_sum(tf.square(coded.activations - rebuilt)))
@@ -68,7 +64,7 @@ def measure_quality(
         zeros += float(tf.reduce_sum(tf.cast(coded.u == 0, tf.float32)))
         size += float(tf.size(coded.u))
         kkt = float(np.maximum(kkt, np.max(coded.kkt)))  # NaN stays
-    same, rebuilt, left, full = (np.concatenate(part) for part in rows.values())
+    same, rebuilt, explained, full = (np.concatenate(part) for part in rows.values())
     scale = np.abs(np.concatenate(scores)).mean()
     if abs(full.mean()) <= SMALLEST_DENOMINATOR * scale:
         warnings.warn(
@@ -79,7 +75,10 @@ def measure_quality(
         undefined = Estimate(np.nan, np.nan, np.nan)
         shares = (undefined, undefined)
     else:
-        shares = (bootstrap_ratio(rebuilt, full, seed), bootstrap_ratio(left, full, seed))
+        shares = (
+            bootstrap_ratio(rebuilt, full, model.seed),
+            bootstrap_ratio(explained, full, model.seed),
+        )
     return Quality(
         agreement=proportion(same),
         reconstruction_share=shares[0],

@@ -6,22 +6,21 @@ found in the same way in the network with its weights shuffled (Adebayo et al., 
 Saliency Maps, NeurIPS 2018), and one of random directions.
 """
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
 from .._checks import check_int
 from .._random import Draw, generator
-from ..factorization import Factorized
+from ..concept_model import ConceptModel
+from ..extraction import find_concepts
+from ..factorization.base import Factorized
 from ..results import SanityCheck
-
-if TYPE_CHECKING:
-    from ..craft import Craft
+from ..splitting import split_model
+from .quality import measure_quality
 
 __all__ = ["random_bank", "sanity_check", "shuffled_weights"]
 
@@ -55,7 +54,7 @@ def random_bank(factorized: Factorized, seed: int = 0) -> Factorized:
     The same factorisation with random rows of the same norms: |normal|, or normal where a bank has
     negative entries; orthogonal to each other where its rows are.
     """
-    bank = factorized.components_
+    bank = factorized.bank
     rows = generator(seed, Draw.RANDOM_BANK).normal(size=bank.shape)
     rows = rows if (bank < 0.0).any() else np.abs(rows)
     norms = np.linalg.norm(bank, axis=1, keepdims=True)
@@ -66,7 +65,9 @@ def random_bank(factorized: Factorized, seed: int = 0) -> Factorized:
     return replace(factorized, bank=rows.astype(bank.dtype))
 
 
-def sanity_check(craft: Craft, inputs: Any, targets: Any = None, seed: int = 0) -> SanityCheck:
+def sanity_check(
+    craft: ConceptModel, inputs: Any, targets: Any = None, seed: int = 0
+) -> SanityCheck:
     """
     Quality of the concepts beside its floor.
 
@@ -79,32 +80,33 @@ def sanity_check(craft: Craft, inputs: Any, targets: Any = None, seed: int = 0) 
     targets
         As in `Craft.quality`.
     seed
-        Of the shuffled weights and of the random bank.
+        The shuffled weights and the random bank follow from it.
 
     Returns
     -------
     check
         The quality of the craft's own bank and of the two others, all on the craft's own network.
+
+    Raises
+    ------
+    ValueError
+        If the concepts were not found by `fit`, but are those of a concept taken apart.
     """
-    craft.check_if_fitted()
+    concepts = craft.concepts
     seed = check_int("seed", seed, minimum=0)
-    other = type(craft).from_model(
-        shuffled_weights(craft.model, seed),
-        craft.layer,
-        craft.number_of_concepts,
-        craft.batch_size,
-        craft.patch_size,
-        factorizer=craft.factorizer,
-        baseline=craft.baseline,
-        max_crops=craft.max_crops,
-        seed=craft.seed,
-        verbose=craft.verbose,
-    )
+    if concepts.settings is None:
+        raise ValueError(
+            "craft must have found its concepts by fit, to look for them once more in a shuffled "
+            "network, and these are parts of a concept. Give the Craft itself."
+        )
+    shuffled = split_model(shuffled_weights(craft.model, seed), craft.layer)
     with warnings.catch_warnings():  # that the shuffled network predicts something else, and such
         warnings.simplefilter("ignore", UserWarning)
-        other.fit(craft.concepts.inputs, craft.class_id)
+        other = find_concepts(
+            craft.variant(split=shuffled), concepts.settings, concepts.inputs, concepts.class_id
+        )
         floors = [
-            craft.quality_of(factorized, inputs, targets)
+            measure_quality(craft.variant(factorized=factorized), inputs, targets)
             for factorized in (other.factorized, random_bank(craft.factorized, seed))
         ]
-    return SanityCheck(craft.quality(inputs, targets), *floors)
+    return SanityCheck(measure_quality(craft, inputs, targets), *floors)

@@ -14,99 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from ..concept_model import ConceptModel, Concepts
-from ..factorization import Factorized, Factorizer
-from ..gates.coded import Coded
-from ..gates.contributions import concatenate_contributions, contributions
-from ..gates.head import GatedHead
+from ..concept_model import ConceptModel
+from ..factorization import Factorizer
+from ..importance.contributions import contributions_of
 from ..keras_models import KerasModels
 from ..results import Contributions
 from ..sampling.crops import Crops
-from ..sampling.rows import Extent
 from ..sampling.stream import Stream
 from ..splitting.split import Split, split_model
 from .mixedness import measure_mixedness
 
-if TYPE_CHECKING:
-    from ..craft import Craft
-
-__all__ = ["GivenBank", "Ground", "Level"]
-
-
-# ----------------------------------------------------------------------------- banks as given
-class GivenBank(ConceptModel):
-    """
-    A split model with a bank that was found elsewhere.
-
-    Parameters
-    ----------
-    split
-        The model and where it is cut.
-    factorized
-        The bank.
-    class_id
-        Output of the model that is explained.
-    extent
-        See `Concepts`.
-    like
-        The model whose settings it takes over. The residual is always kept: what is explained is
-        the score itself.
-    inputs
-        The images that the concepts were found in.
-    completeness
-        Largest gap of an image's contributions, as a share of what they divide. What leads from an
-        early layer to a later one bends often: 1e-2 takes a tenth of the time of 1e-3.
-    """
-
-    def __init__(
-        self,
-        split: Split,
-        factorized: Factorized,
-        class_id: int,
-        extent: Extent,
-        like: ConceptModel,
-        inputs: Any,
-        completeness: float,
-    ) -> None:
-        super().__init__(
-            split,
-            len(factorized.bank),
-            like.batch_size,
-            keep_residual=True,
-            baseline=like.baseline,
-            seed=like.seed,
-            verbose=like.verbose,
-        )
-        self.completeness = completeness
-        models = KerasModels(split, factorized)
-        self._concepts = Concepts(factorized, class_id, inputs, extent, models)
-
-    def fit(self, inputs: Any, class_id: int = 0) -> Any:
-        """
-        Refused: the bank is given.
-
-        Raises
-        ------
-        TypeError
-            Always.
-        """
-        raise TypeError(
-            "The children of a concept are found by decompose(concept_id, ...), not by fit: their "
-            "bank is given."
-        )
-
-    def contributions(self, inputs: Any, targets: Any = None) -> Contributions:
-        """As `Craft.contributions`, to this bank's completeness."""
-
-        def batch_contributions(coded: Coded, bank: np.ndarray, head: GatedHead) -> Contributions:
-            return contributions(coded, bank, head, self.completeness)
-
-        return concatenate_contributions(self._over_images(batch_contributions, inputs, targets))
+__all__ = ["Ground", "Level"]
 
 
 # ------------------------------------------------------------------------------ what nodes share
@@ -120,9 +43,9 @@ class Ground:
         A fitted `Craft`.
     """
 
-    def __init__(self, craft: Craft) -> None:
+    def __init__(self, craft: ConceptModel) -> None:
         fitted = craft.concepts
-        if craft.factorization is None or fitted.inputs is None:
+        if fitted.crops is None or fitted.crops_u is None or fitted.inputs is None:
             raise ValueError(
                 "The images and crops of `fit` are needed to take a concept apart, and this Craft "
                 "has none: call fit(inputs, class_id) again."
@@ -130,9 +53,9 @@ class Ground:
         self.craft = craft
         self.concepts = fitted
         self.inputs = fitted.inputs
-        self.boxes: np.ndarray = craft.factorization.crops.boxes
-        self.channels: int = craft.factorization.crops.shape[-1]
-        crops_u = craft.factorization.crops_u
+        self.boxes: np.ndarray = fitted.crops.boxes
+        self.channels: int = fitted.crops.shape[-1]
+        crops_u = fitted.crops_u
         self.root = Level(craft, lambda: crops_u)
         self._splits: dict[str, Split] = {}
         self._rows: dict[str, _Rows] = {}
@@ -162,7 +85,7 @@ class Ground:
     def contributions(self, inputs: Any) -> Contributions:
         """Of the craft's own concepts; kept for the last inputs that were asked for."""
         if self._last is None or self._last[0] is not inputs:
-            self._last = (inputs, self.craft.contributions(inputs))
+            self._last = (inputs, contributions_of(self.craft, inputs))
         return self._last[1]
 
     def rows(self, layer: str, chosen: np.ndarray, factorizer: Factorizer) -> np.ndarray:
@@ -267,5 +190,5 @@ class Level:
     def cut(self, layer: str) -> Split:
         """The encoder, images -> concept scores, cut at an earlier layer; made once."""
         if layer not in self._cuts:
-            self._cuts[layer] = split_model(self.bank.encoder, layer)
+            self._cuts[layer] = split_model(KerasModels.of(self.bank).encoder, layer)
         return self._cuts[layer]

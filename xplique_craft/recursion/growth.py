@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,6 +21,8 @@ from tqdm import tqdm
 from .._checks import check_int, check_number
 from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
+from ..concept_model import ConceptModel
+from ..factorization import Factorizer
 from ..results import Estimate
 from ..results.tree import TreeBranch, TreeView
 from ..sampling.representatives import best_crops, cut_picture
@@ -28,9 +30,6 @@ from .crops import Ground, Level
 from .earlier import CannotDecompose
 from .node import ConceptNode
 from .plan import plan_for
-
-if TYPE_CHECKING:
-    from ..craft import Craft
 
 __all__ = ["ConceptTree", "GrowthSettings", "grow"]
 
@@ -201,7 +200,13 @@ class ConceptTree:
         return dict(zip(used.tolist(), found, strict=True))
 
 
-def grow(craft: Craft, ground: Ground, settings: GrowthSettings, inputs: Any) -> ConceptTree:
+def grow(
+    craft: ConceptModel,
+    ground: Ground,
+    settings: GrowthSettings,
+    factorizer: Factorizer,
+    inputs: Any,
+) -> ConceptTree:
     """
     Take apart what is important and mixed.
 
@@ -225,7 +230,7 @@ def grow(craft: Craft, ground: Ground, settings: GrowthSettings, inputs: Any) ->
     found = ground.contributions(inputs)
     total = found.score - found.base
     with tqdm(desc="grow", unit="concept", disable=not craft.verbose, leave=False) as bar:
-        growth = _Growth(craft, ground, settings, inputs, bar)
+        growth = _Growth(craft, ground, settings, factorizer, inputs, bar)
         shares = [bootstrap_ratio(phi, total, craft.seed) for phi in found.phi.T]
         branches = growth.branches(ground.root, craft, shares, None, shares)
     view = TreeView(
@@ -257,9 +262,10 @@ def _sample(ground: Ground, inputs: Any, number: int) -> Any:
 class _Growth:
     """One tree while it grows."""
 
-    craft: Craft
+    craft: ConceptModel
     ground: Ground
     settings: GrowthSettings
+    factorizer: Factorizer
     inputs: Any
     bar: Any
 
@@ -269,7 +275,7 @@ class _Growth:
     def branches(
         self,
         level: Level,
-        parent: Craft | ConceptNode,
+        parent: ConceptModel | ConceptNode,
         shares: Sequence[Estimate],
         of_parent: Sequence[Estimate] | None,
         at_large: Sequence[Estimate],
@@ -294,7 +300,9 @@ class _Growth:
             self.bar.update()
         return tuple(grown)
 
-    def _grown(self, branch: TreeBranch, level: Level, parent: Craft | ConceptNode) -> TreeBranch:
+    def _grown(
+        self, branch: TreeBranch, level: Level, parent: ConceptModel | ConceptNode
+    ) -> TreeBranch:
         """The branch with its children, or with the reason why there are none."""
         settings, concept = self.settings, branch.path[-1]
         if not abs(branch.share.value) >= settings.min_share:
@@ -310,7 +318,7 @@ class _Growth:
                 None if layers is None else layers[len(branch.path) - 1],
                 settings.number_of_concepts,
                 settings.percentile,
-                self.craft.factorizer,
+                self.factorizer,
                 settings.completeness,
             )
         except CannotDecompose as reason:

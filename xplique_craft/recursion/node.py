@@ -15,24 +15,24 @@ models: `node.for_parent` (images -> u_i) and `node.for_class` (images -> logits
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
 from ..attributions.maps import activation_maps, has_places
+from ..concept_model import ConceptModel, Concepts
 from ..factorization import Factorizer
+from ..importance.contributions import contributions_of
+from ..metrics.quality import measure_quality
 from ..results import Contributions, Quality
 from ..sampling.crops import Crops
 from ..sampling.rows import measure_extent
+from ..splitting import Split
 from .child import Child
-from .crops import GivenBank, Ground, Level
+from .crops import Ground, Level
 from .plan import Plan, check_concept, plan_for
 from .shares import NodeShares, measure_shares, split_contribution
-
-if TYPE_CHECKING:
-    from ..concept_model import ConceptModel
-    from ..craft import Craft
 
 __all__ = ["ConceptNode"]
 
@@ -77,7 +77,7 @@ class ConceptNode:
         self,
         ground: Ground,
         above: Level,
-        parent: Craft | ConceptNode,
+        parent: ConceptModel | ConceptNode,
         concept_id: int,
         plan: Plan,
     ) -> None:
@@ -96,9 +96,21 @@ class ConceptNode:
         extent = measure_extent(ground.stream(), split.network, self.factorized, verbose)
         inputs, like = ground.inputs, above.bank
         class_id = ground.concepts.class_id
-        shared = (extent, like, inputs, plan.completeness)
-        self.for_class = GivenBank(split, self.factorized, class_id, *shared)
-        self.for_parent = GivenBank(above.cut(layer), self.factorized, concept_id, *shared)
+        self.completeness = plan.completeness
+
+        def bank(split: Split, class_id: int) -> ConceptModel:
+            """The children on a model; the residual is kept: the score itself is explained."""
+            return ConceptModel(
+                split,
+                Concepts(self.factorized, class_id, inputs, extent),
+                batch_size=like.batch_size,
+                baseline=like.baseline,
+                seed=like.seed,
+                verbose=like.verbose,
+            )
+
+        self.for_class = bank(split, class_id)
+        self.for_parent = bank(above.cut(layer), concept_id)
         self.level = Level(self.for_class, self._coefficients)
         self._known: dict[str, tuple[Any, Contributions]] = {}
 
@@ -163,7 +175,7 @@ class ConceptNode:
             number_of_concepts,
             percentile,
             self.factorized.factorizer if factorizer is None else factorizer,
-            self.for_class.completeness if completeness is None else completeness,
+            self.completeness if completeness is None else completeness,
         )
         return ConceptNode(self._ground, self.level, self, concept_id, plan)
 
@@ -199,9 +211,9 @@ class ConceptNode:
 
     def _contributions(self, inputs: Any, score: str) -> Contributions:
         if score == "parent":
-            return self.for_parent.contributions(inputs)
+            return contributions_of(self.for_parent, inputs, completeness=self.completeness)
         if score == "class":
-            return self.for_class.contributions(inputs)
+            return contributions_of(self.for_class, inputs, completeness=self.completeness)
         if isinstance(self.parent, ConceptNode):
             above = self.parent.contributions(inputs, "through")
         else:
@@ -252,7 +264,7 @@ class ConceptNode:
         """
         _check_score(score, ("parent", "class"))
         bank = self.for_parent if score == "parent" else self.for_class
-        return bank.quality(self._ground.inputs if inputs is None else inputs)
+        return measure_quality(bank, self._ground.inputs if inputs is None else inputs)
 
     def maps(self, inputs: Any, concepts: Any = None) -> np.ndarray:
         """

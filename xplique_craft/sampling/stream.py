@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-__all__ = ["ImageBatch", "Stream"]
+__all__ = ["ImageBatch", "Stream", "concatenate_known"]
 
 
 @dataclass(frozen=True)
@@ -243,3 +243,16 @@ class Stream:
                 f"{self.name} has no image {min(missing)}: {self.length} images were read."
             )
         return np.stack([found[int(i)] for i in indices])
+
+
+def concatenate_known(parts: Iterator[np.ndarray], number: int | None) -> np.ndarray:
+    """Parts one after the other, each let go once it is copied where their number is known."""
+    if number is None:
+        return np.concatenate(list(parts))
+    whole, start = np.empty(0, np.float32), 0
+    for part in parts:
+        if start == 0:
+            whole = np.empty((number, *part.shape[1:]), part.dtype)
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole

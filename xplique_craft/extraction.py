@@ -1,0 +1,85 @@
+"""
+From images to concepts: images -> crops -> rows -> bank, and what a fit leaves behind.
+"""
+
+import warnings
+from typing import Any
+
+from .concept_model import ConceptModel, Concepts, ExtractionSettings
+from .sampling import Crops
+from .sampling.rows import CropRows, extract_rows, measure_extent
+from .targets import check_class_id
+
+__all__ = ["find_concepts"]
+
+
+def find_concepts(
+    concept_model: ConceptModel, settings: ExtractionSettings, inputs: Any, class_id: int
+) -> Concepts:
+    """
+    Find the concepts of a class.
+
+    Parameters
+    ----------
+    concept_model
+        The split model, with or without concepts: of it only the model and the settings are read.
+    settings
+        How concepts are looked for.
+    inputs, class_id
+        See `Craft.fit`.
+
+    Returns
+    -------
+    concepts
+        The bank, and the crops that it was fitted on.
+
+    Warns
+    -----
+    UserWarning
+        If most images are predicted as another class, or if gates that lead to zero would blow up
+        what is left in a head that begins with a normalisation.
+    """
+    network = concept_model.network
+    class_id = check_class_id(class_id, network.number_of_classes)
+    stream = concept_model.stream(inputs)
+    found = extract_rows(
+        stream,
+        network,
+        settings.factorizer,
+        class_id=class_id,
+        patch_size=settings.patch_size,
+        max_crops=settings.max_crops,
+        seed=concept_model.seed,
+        verbose=concept_model.verbose,
+    )
+    _warn(concept_model, found, class_id)
+    factorized = settings.factorizer.fit(
+        found.rows, settings.number_of_concepts, concept_model.seed
+    )
+    return Concepts(
+        factorized=factorized,
+        class_id=class_id,
+        inputs=inputs,
+        crops=Crops(found.boxes, stream.images, found.channels),
+        crops_u=factorized.transform(found.rows),
+        extent=measure_extent(stream, network, factorized, concept_model.verbose),
+        settings=settings,
+    )
+
+
+def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:
+    network = concept_model.network
+    if network.number_of_classes > 1 and crops.predicted < crops.images / 2:
+        warnings.warn(
+            f"Only {crops.predicted} of {crops.images} images are predicted as class "
+            f"{class_id}: the concepts of other classes will be among those found. Give images "
+            "that the model predicts as the class.",
+            stacklevel=4,
+        )
+    if network.normalised_head and concept_model.baseline == "zero":
+        warnings.warn(
+            f"What follows {concept_model.layer!r} begins with a normalisation, which blows up "
+            "what is left when all gates are closed: f_x(0) is no neutral baseline there. Use "
+            "Craft(..., baseline='mean'), which gates towards the mean activation.",
+            stacklevel=4,
+        )

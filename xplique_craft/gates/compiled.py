@@ -1,0 +1,282 @@
+"""
+The functions of a head that gates need, each traced once: scores, gradients, many gates at once.
+
+Images and gates are multiplied out inside one function, so many at a time as it is told, so that
+the memory is bounded and nothing loops in Python.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from xplique.commons import get_inference_function
+from xplique.commons.operators import predictions_operator
+from xplique.commons.operators_operations import get_operator
+
+from .._compiled import compile_function
+from ..splitting.network import Network
+from .folding import Kernels, Plan
+
+__all__ = ["HeadFunctions", "known_operator"]
+
+
+class HeadFunctions:
+    """
+    The compiled functions of one head and operator, which all its gated heads share.
+
+    Parameters
+    ----------
+    network
+        The split model, whose head h it is.
+    operator
+        Xplique's; None for the score of classification, the sum of logits times targets.
+    taken_apart
+        False evaluates h as it is: nothing is folded and nothing is sliced.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        operator: Callable[..., Any] | str | None,
+        taken_apart: bool = True,
+    ) -> None:
+        self.head = network.latent_to_logit
+        self.operator = get_inference_function(self.head, operator)[0]
+        self.plan = Plan(self.head, taken_apart and operator is None)
+        self.verified = not self.plan.taken_apart
+        places = [None, *self.head.input_shape[1:-1]]
+        self.latent = tf.TensorSpec([*places, self.head.input_shape[-1]], tf.float32)
+        self.coefficients = tf.TensorSpec([*places, None], tf.float32)
+        self.bank = tf.TensorSpec([None, self.head.input_shape[-1]], tf.float32)
+        self.targets = tf.TensorSpec([None, None], tf.float32)
+        self.channels = tf.TensorSpec([None], tf.int32)
+
+    def sliced(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (n, s) of the logits that the targets (n, classes) need, and which, (s,)."""
+        if not self.plan.taken_apart:
+            return targets, np.arange(targets.shape[1])
+        channels = np.flatnonzero(targets.any(axis=0))
+        channels = channels if len(channels) else np.arange(1)
+        return targets[:, channels], channels
+
+    # ------------------------------------------------------------- parts, inside functions
+    def _tail(
+        self, frontier: list[tf.Tensor], targets: tf.Tensor, channels: tf.Tensor, kernels: Kernels
+    ) -> tf.Tensor:
+        """Scores (n,) of what stands at the frontier."""
+        if self.plan.taken_apart:
+            last = self.plan.run(self.plan.tail, frontier, channels, kernels)[0]
+            return tf.reduce_sum(self.plan.logits(last, channels) * targets, axis=-1)
+        activations = tf.ensure_shape(frontier[0], self.latent.shape)
+        activations = tf.cast(activations, self.head.inputs[0].dtype)
+        targets = tf.cast(targets, self.head.outputs[0].dtype)
+        return tf.cast(self.operator(self.head, activations, targets), tf.float32)
+
+    def _tables(self, bank: tf.Tensor, channels: tf.Tensor, kernels: Kernels) -> list[tf.Tensor]:
+        """The bank at the boundary, W' = B(W) - B(0), (k, c') for each of its tensors."""
+        k, c = tf.shape(bank)[0], self.bank.shape[1]
+        rows = tf.concat([bank, tf.zeros([1, c])], axis=0)
+        places = [1] * (self.latent.shape.rank - 2)
+        rows = tf.reshape(rows, [k + 1, *places, c])
+        images = self.plan.run(self.plan.pointwise, [rows], channels, kernels)
+        images = [tf.reshape(image, [k + 1, image.shape[-1] or -1]) for image in images]
+        return [image[:-1] - image[-1:] for image in images]
+
+    def _laid_out(
+        self,
+        gated: tf.Tensor,
+        constant: tf.Tensor,
+        tables: list[tf.Tensor],
+        channels: tf.Tensor,
+        kernels: Kernels,
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """
+        Frontier tensors of n images: F(v_j W_j) - F(0), (n, k, ...), and F(C), (n, ...).
+        """
+        n, k = tf.shape(gated)[0], tf.shape(gated)[-1]
+        whole = self.plan.run(self.plan.pointwise, [constant], channels, kernels)
+        each = [tf.einsum("n...k,kc->nk...c", gated, table) for table in tables]
+        if not self.plan.front.steps:
+            return each, whole
+        stacked = []
+        for one, rest in zip(each, whole, strict=True):
+            flat = tf.reshape(one, tf.concat([[n * k], tf.shape(one)[2:]], axis=0))
+            stacked.append(tf.concat([flat, rest, tf.zeros_like(rest[:1])], axis=0))
+        stacked = [
+            _shaped(value, tensor)
+            for value, tensor in zip(stacked, self.plan.front.inputs, strict=True)
+        ]
+        outputs = self.plan.run(self.plan.front, stacked, channels, kernels)
+        laid = []
+        for output in outputs:
+            shape = tf.concat([[n, k], tf.shape(output)[1:]], axis=0)
+            laid.append(tf.reshape(output[: n * k] - output[-1:], shape))
+        return laid, [output[n * k : -1] for output in outputs]
+
+    # -------------------------------------------------------------------------- functions
+    @cached_property
+    def scores(self) -> Any:
+        """(activations, targets, channels) -> (n,)."""
+        plan = self.plan
+
+        def scores(activations: tf.Tensor, targets: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+            kernels = plan.kernels(channels)
+            values = plan.run(plan.pointwise, [activations], channels, kernels)
+            values = plan.run(plan.front, values, channels, kernels)
+            return self._tail(values, targets, channels, kernels)
+
+        return compile_function(scores, [self.latent, self.targets, self.channels])
+
+    @cached_property
+    def slope(self) -> Any:
+        """(activations, targets, channels) -> derivative of the score, (n, ..., c)."""
+        plan = self.plan
+
+        def slope(activations: tf.Tensor, targets: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+            kernels = plan.kernels(channels)
+            with tf.GradientTape() as tape:
+                tape.watch(activations)
+                values = plan.run(plan.pointwise, [activations], channels, kernels)
+                values = plan.run(plan.front, values, channels, kernels)
+                score = self._tail(values, targets, channels, kernels)
+            return tape.gradient(
+                score, activations, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+
+        return compile_function(slope, [self.latent, self.targets, self.channels])
+
+    @cached_property
+    def evaluate(self) -> Any:
+        """(gated, constant, bank, gates, targets, channels, images, masks) -> (n, q)."""
+        plan = self.plan
+
+        def evaluate(
+            gated: tf.Tensor,
+            constant: tf.Tensor,
+            bank: tf.Tensor,
+            gates: tf.Tensor,
+            targets: tf.Tensor,
+            channels: tf.Tensor,
+            images: tf.Tensor,
+            masks: tf.Tensor,
+        ) -> tf.Tensor:
+            n, q = tf.shape(gates)[0], tf.shape(gates)[1]
+            kernels = plan.kernels(channels)
+            tables = self._tables(bank, channels, kernels)
+
+            def of_images(i: tf.Tensor) -> tf.Tensor:
+                some = slice(i * images, (i + 1) * images)
+                laid, whole = self._laid_out(gated[some], constant[some], tables, channels, kernels)
+                b = tf.shape(gated[some])[0]
+                flat = [tf.reshape(one, [b, tf.shape(one)[1], -1]) for one in laid]
+                rest = [tf.reshape(one, [b, 1, -1]) for one in whole]
+
+                def of_masks(m: tf.Tensor) -> tf.Tensor:
+                    at = gates[some, m * masks : (m + 1) * masks]
+                    pairs = b * tf.shape(at)[1]
+                    frontier = [
+                        tf.reshape(
+                            tf.matmul(at, one) + fixed,
+                            tf.concat([[pairs], tf.shape(like)[1:]], axis=0),
+                        )
+                        for one, fixed, like in zip(flat, rest, whole, strict=True)
+                    ]
+                    frontier = [
+                        _shaped(value, tensor)
+                        for value, tensor in zip(frontier, plan.tail.inputs, strict=True)
+                    ]
+                    weights = tf.repeat(targets[some], tf.shape(at)[1], axis=0)
+                    values = self._tail(frontier, weights, channels, kernels)
+                    return tf.transpose(tf.reshape(values, [b, tf.shape(at)[1]]))
+
+                return tf.transpose(_for_each(of_masks, (q + masks - 1) // masks))
+
+            return _for_each(of_images, (n + images - 1) // images)
+
+        scalar = tf.TensorSpec([], tf.int32)
+        gates = tf.TensorSpec([None, None, None], tf.float32)
+        tensors = [self.coefficients, self.latent, self.bank, gates, self.targets, self.channels]
+        return compile_function(evaluate, [*tensors, scalar, scalar])
+
+    @cached_property
+    def gradients(self) -> Any:
+        """(gated, constant, bank, targets, channels, nodes, weights) -> (n, ..., k)."""
+        plan = self.plan
+
+        def gradients(
+            gated: tf.Tensor,
+            constant: tf.Tensor,
+            bank: tf.Tensor,
+            targets: tf.Tensor,
+            channels: tf.Tensor,
+            nodes: tf.Tensor,
+            weights: tf.Tensor,
+        ) -> tf.Tensor:
+            kernels = plan.kernels(channels)
+            tables = self._tables(bank, channels, kernels)
+            whole = plan.run(plan.pointwise, [constant], channels, kernels)
+            fixed = plan.run(plan.front, whole, channels, kernels)
+            with tf.GradientTape() as outer:
+                outer.watch(gated)
+                explained = [
+                    tf.tensordot(gated, table, 1) + value
+                    for table, value in zip(tables, whole, strict=True)
+                ]
+                opened = plan.run(plan.front, explained, channels, kernels)
+            moved = [one - rest for one, rest in zip(opened, fixed, strict=True)]
+
+            def add(i: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                points = [nodes[i] * one + rest for one, rest in zip(moved, fixed, strict=True)]
+                with tf.GradientTape() as tape:
+                    tape.watch(points)
+                    score = self._tail(points, targets, channels, kernels)
+                found = tape.gradient(
+                    score, points, unconnected_gradients=tf.UnconnectedGradients.ZERO
+                )
+                sums = [total + weights[i] * one for total, one in zip(totals, found, strict=True)]
+                return i + 1, *sums
+
+            state = (tf.constant(0), *map(tf.zeros_like, fixed))
+            _, *totals = tf.while_loop(
+                lambda i, *_: i < tf.size(nodes), add, state, parallel_iterations=1
+            )
+            return outer.gradient(opened, gated, output_gradients=totals)
+
+        vector = tf.TensorSpec([None], tf.float32)
+        tensors = [self.coefficients, self.latent, self.bank, self.targets, self.channels]
+        return compile_function(gradients, [*tensors, vector, vector])
+
+
+def _shaped(value: tf.Tensor, like: Any) -> tf.Tensor:
+    """A tensor that is known to have the shape of another, but for its channels."""
+    places = [None] * (len(like.shape) > 1)
+    return tf.ensure_shape(value, [None, *like.shape[1:-1], *places])
+
+
+def _for_each(function: Callable[[tf.Tensor], tf.Tensor], number: tf.Tensor) -> tf.Tensor:
+    """Rows that a function gives for 0, 1, ..., number - 1, one after the other."""
+    parts = tf.TensorArray(
+        tf.float32, number, infer_shape=False, element_shape=[None, None], clear_after_read=True
+    )
+    _, parts = tf.while_loop(
+        lambda i, _: i < number,
+        lambda i, parts: (i + 1, parts.write(i, function(i))),
+        (tf.constant(0), parts),
+        parallel_iterations=1,
+    )
+    return parts.concat()
+
+
+def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | str | None:
+    """None for the operator of classification under any of its names."""
+    if isinstance(operator, str):
+        try:
+            operator = get_operator(operator)
+        except AssertionError as error:
+            raise ValueError(
+                f"operator must be a callable (model, inputs, targets) -> (n,), or the name of one "
+                f"of Xplique's tasks, received {operator!r}."
+            ) from error
+    return None if operator is predictions_operator else operator

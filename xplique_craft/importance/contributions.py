@@ -1,0 +1,53 @@
+"""
+Contributions that add up, and ablation effects, of all images: see `gates.contributions`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..concept_model import ConceptModel
+from ..gates.contributions import (
+    COMPLETENESS,
+    ablation_effects,
+    concatenate_contributions,
+    contributions,
+)
+from ..results import Contributions
+
+__all__ = ["ablation_effects_of", "contributions_of"]
+
+
+def contributions_of(
+    concept_model: ConceptModel,
+    inputs: Any,
+    targets: Any = None,
+    completeness: float = COMPLETENESS,
+) -> Contributions:
+    """
+    Signed contributions that add up: score = h(0) + residual part + sum_j phi_j + gap.
+
+    Parameters
+    ----------
+    concept_model
+        With concepts, as a fitted `Craft`.
+    inputs, targets
+        As in `Craft.contributions`.
+    completeness
+        An image gets more points of the quadrature until its gap is at most this share of
+        |f_x(1) - f_x(0)|.
+    """
+    head = concept_model.head()
+    batches = concept_model.batches(inputs, targets, description="contributions")
+    return concatenate_contributions(
+        [contributions(coded, head, completeness) for coded in batches]
+    )
+
+
+def ablation_effects_of(
+    concept_model: ConceptModel, inputs: Any, targets: Any = None
+) -> np.ndarray:
+    """f_x(1) - f_x(1 with m_j = 0), (n, k), of all images: what each removal alone would cost."""
+    head = concept_model.head()
+    batches = concept_model.batches(inputs, targets, description="ablation effects")
+    return np.concatenate([ablation_effects(coded, head) for coded in batches])
