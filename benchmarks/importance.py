@@ -37,6 +37,7 @@ from typing import Any
 
 import numpy as np
 from _kit import load_kit, markdown_table, photographs, versions
+from _multiply_adds import saved
 
 CLASS, FITTED, DESIGN, REFERENCE, REFERENCE_SEED = "tench", 60, 32, 4096, 10_000
 ACCURACY = [  # model, layer, photographs
@@ -66,18 +67,8 @@ def fitted(kit: Any, model: Any, name: str, layer: str, k: int, number: int) -> 
 
 def coded_of(craft: Any, images: np.ndarray) -> Any:
     """The images as one batch of U and E."""
-    from xplique_craft.gates.coding import coded_batches
-    from xplique_craft.sampling.stream import Stream
-
-    (batch,) = coded_batches(
-        Stream(images, craft.network.input_shape, len(images)),
-        craft.network,
-        craft.factorized,
-        None,
-        targets=None,
-        class_id=craft.class_id,
-        keep_residual=True,
-    )
+    whole = craft.variant(batch_size=len(images), keep_residual=True, baseline="zero")
+    (batch,) = whole.batches(images)
     return batch
 
 
@@ -151,7 +142,7 @@ def reference_of(craft: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray
     from xplique_craft.importance.sobol_estimators import variances
 
     importance = SobolImportance(craft, REFERENCE, seed=REFERENCE_SEED, batch_size=64)
-    head = importance._gated_head()
+    head = importance._head()
     coded = coded_of(craft, images)
     found, plain = [], []
     for i in range(len(images)):
@@ -176,7 +167,7 @@ def stage(kit: Any) -> str:
             craft, images = fitted(kit, model, name, layer, k, 20)
             coded = coded_of(craft, images)
             importance = SobolImportance(craft, DESIGN)
-            head = importance._gated_head()
+            head = importance._head()
             upstream = CraftTf(craft.input_to_latent_model, craft.latent_to_logit_model, k)
             upstream.factorization = craft.factorization
             given = coded.u.numpy()
@@ -188,7 +179,7 @@ def stage(kit: Any) -> str:
                 ],
                 3,
             )
-            spent = importance._gated_head()
+            spent = importance._head()
             importance._batch(coded, spent, False)
             evaluations = 0 if spent.affine else spent.evaluations
             rows.append(
@@ -198,7 +189,8 @@ def stage(kit: Any) -> str:
                     f"{evaluations / 20:.0f}",
                     f"{DESIGN * (k + 2)}",
                     f"{theirs / ours:,.0f}",
-                    str(spent.path(20 * DESIGN * (k + 2), k)),
+                    f"{spent.path}, {saved(spent, coded, DESIGN * (k + 2)):.1%} of the "
+                    "multiply-adds saved",
                     holistic(craft, images, ours / 20) if k == 10 else "-",
                 ]
             )
@@ -261,17 +253,18 @@ def whole(kit: Any) -> str:
 
 # ----------------------------------------------------------------------------------------- layers
 def layers(kit: Any) -> str:
-    from xplique_craft.gates.head import GatedHead, _Compiled
+    from xplique_craft.gates import GatedHead
+    from xplique_craft.gates.compiled import HeadFunctions
     from xplique_craft.splitting.network import Network
 
     rows = []
     for name, layer in EARLIER:
         craft, images = fitted(kit, kit.load_model(name), name, layer, 25, 8)
-        coded, bank = coded_of(craft, images), craft.factorized.bank
+        coded = coded_of(craft, images)
         gates = np.random.default_rng(0).random((8, 64, 25)).astype(np.float32)
         taken = GatedHead(craft.network, None, 64)
         other = Network(craft.input_to_latent_model, craft.latent_to_logit_model)
-        other.share(None, _Compiled(other, None, taken_apart=False))
+        other.share(None, HeadFunctions(other, None, taken_apart=False))
         plain = GatedHead(other, None, 64)
 
         def predicted(craft: Any = craft, coded: Any = coded, gates: np.ndarray = gates) -> None:
@@ -284,22 +277,20 @@ def layers(kit: Any) -> str:
 
         times = best_of(
             [
-                lambda h=taken, c=coded, b=bank, g=gates: h.evaluate(c, b, g),
-                lambda h=plain, c=coded, b=bank, g=gates: h.evaluate(c, b, g),
+                lambda h=taken, c=coded, g=gates: h.evaluate(c, g),
+                lambda h=plain, c=coded, g=gates: h.evaluate(c, g),
                 predicted,
             ],
             4,
         )
-        counted = GatedHead(craft.network, None, 64)
-        counted.evaluate(coded, bank, gates)
-        saved = counted.path(8 * 64, 25).saved
+        counted = saved(taken, coded, 64)
         in_time = 1.0 - times[0] / times[1]
         rows.append(
             [
                 f"{name} {layer}",
-                f"{saved:.1%}",
+                f"{counted:.1%}",
                 f"{in_time:.1%}",
-                f"{in_time / saved:.0%}",
+                f"{in_time / counted:.0%}",
                 f"{times[1] / times[0]:.2f}",
                 f"{times[2] / times[0]:.2f}",
             ]

@@ -45,7 +45,7 @@ def coverage(explainer: Any, images: np.ndarray, together: int = 1) -> float:
     are sets of `together` images that are averaged.
     """
     coded = planted.coded(explainer.craft, images)
-    found = explainer._batch(coded, explainer._gated_head(), True)
+    found = explainer._batch(coded, explainer._head(), True)
     assert not found.exact
     k = found.values.shape[1]
     values = found.values.reshape(-1, together, k).mean(axis=1)

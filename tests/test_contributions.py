@@ -256,12 +256,12 @@ def test_batches_do_not_matter(relu: Case) -> None:
     found = craft.contributions(relu.images)
     head = GatedHead(relu.craft.network, None, 64)
     coded = planted.coded(relu.craft, relu.images)
-    together = contributions(coded, relu.craft.factorized.bank, head)
+    together = contributions(coded, head)
     for name in ("phi", "base", "residual", "score"):
         assert_allclose(getattr(found, name), getattr(together, name), rtol=1e-3, atol=1e-5)
     assert_allclose(
         craft.ablation_effects(relu.images),
-        ablation_effects(coded, relu.craft.factorized.bank, head),
+        ablation_effects(coded, head),
         atol=1e-5,
     )
 

@@ -13,9 +13,8 @@ from numpy.testing import assert_allclose
 
 import xplique_craft as xc
 from xplique_craft.gates import Coded, GatedHead
-from xplique_craft.gates.folding import Plan, multiply_adds
+from xplique_craft.gates.folding import Plan
 from xplique_craft.importance import OcclusionImportance, ShapleyImportance, SobolImportance
-from xplique_craft.splitting.graph import calls_of
 
 CHANNELS, CLASSES, K = 5, 4, 3
 Tensor = keras.KerasTensor
@@ -180,14 +179,14 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 def test_gated_scores(case: Case) -> None:
     head = GatedHead(case.craft.network, None, 64)
-    values = head.evaluate(case.coded, case.bank, case.gates)
+    values = head.evaluate(case.coded, case.gates)
     expected = case.expected(case.gates)
     assert_allclose(values, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
-    assert head.path(18, K).kind == HEADS[globals()[case.model.name]]
+    assert head.path.kind == HEADS[globals()[case.model.name]]
 
 
 def test_small_batches_give_the_same(case: Case) -> None:
-    values = GatedHead(case.craft.network, None, 2).evaluate(case.coded, case.bank, case.gates)
+    values = GatedHead(case.craft.network, None, 2).evaluate(case.coded, case.gates)
     expected = case.expected(case.gates)
     assert_allclose(values, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
@@ -195,7 +194,7 @@ def test_small_batches_give_the_same(case: Case) -> None:
 def test_derivatives(case: Case) -> None:
     """By the coefficients at every position, against the model's own gradient."""
     head = GatedHead(case.craft.network, None, 64)
-    found = head.gradients(case.coded, case.bank, np.array([0.3, 1.0]), np.array([0.5, 2.0]))
+    found = head.gradients(case.coded, np.array([0.3, 1.0]), np.array([0.5, 2.0]))
     expected = 0.0
     explained = case.coded.gated.numpy() @ case.bank
     for node, weight in ((0.3, 0.5), (1.0, 2.0)):
@@ -211,44 +210,9 @@ def test_scores_and_ends(case: Case) -> None:
     head = GatedHead(case.craft.network, None, 64)
     own = (case.model(case.images).numpy() * TARGETS).sum(axis=1)
     assert_allclose(head.scores(case.coded.activations, TARGETS), own, rtol=1e-4, atol=1e-5)
-    closed, opened = head.ends(case.coded, case.bank)
+    closed, opened = head.ends(case.coded)
     assert_allclose(opened, own, rtol=1e-4, atol=1e-5)
     assert_allclose(closed, case.expected(np.zeros((2, 1, K)))[:, 0], rtol=1e-4, atol=1e-5)
-
-
-def test_multiply_adds_by_hand() -> None:
-    """conv 5 -> 4 (1x1), then 4 -> 6 (1x1) and 4 -> 6 (3x3), 12 -> 4 (1x1), on 8 x 8 places."""
-    case = Case(fire)
-    head = GatedHead(case.craft.network, None, 64)
-    head._verify(case.coded.activations, TARGETS)
-    head.multiply_adds = 0.0
-    head.evaluate(case.coded, case.bank, case.gates)
-    whole = 64 * (5 * 4 + 4 * 6 + 9 * 4 * 6 + 12 * 4)
-    tail = 64 * (4 * 6 + 9 * 4 * 6 + 12 * 3)  # three logits are needed by the two targets
-    gates = K * 64 * 4
-    assert head.multiply_adds == 2 * (9 * (tail + gates) + 64 * 5 * 4)
-    path = head.path(18, K)
-    assert path.plain_multiply_adds == 18 * (whole + K * 64 * 5)
-    assert path.saved == pytest.approx(1.0 - path.multiply_adds / path.plain_multiply_adds)
-    assert "folded and sliced, " in str(path)
-
-
-def test_multiply_adds_of_layers() -> None:
-    image = keras.Input((8, 8, 6))
-    x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2)(image)
-    x = layers.Conv2D(8, 3, strides=2, padding="same", groups=2)(x)
-    x = layers.Conv2DTranspose(4, 2, strides=2)(x)
-    x = layers.SeparableConv2D(5, 3)(x)
-    model = keras.Model(image, layers.Dense(7)(layers.Flatten()(x)))
-    found = [multiply_adds(step) for step in calls_of(model) if step.inputs]
-    assert found == [
-        64 * 9 * 12,
-        16 * 9 * 6 * 8,
-        16 * 4 * 8 * 4,
-        36 * (9 * 4 + 4 * 5),
-        0,
-        36 * 5 * 7,
-    ]
 
 
 def test_only_the_channels_of_the_targets_are_computed() -> None:
@@ -264,9 +228,9 @@ def test_only_the_channels_of_the_targets_are_computed() -> None:
 def test_a_custom_operator_is_given_the_whole_head() -> None:
     case = Case(squeezenet)
     head = GatedHead(case.craft.network, planted.by_sampling, 64)
-    values = head.evaluate(case.coded, case.bank, case.gates)
+    values = head.evaluate(case.coded, case.gates)
     assert_allclose(values, case.expected(case.gates), rtol=1e-4, atol=1e-5)
-    path = head.path(18, K)
+    path = head.path
     assert (path.kind, path.reason) == (
         "plain",
         "the operator is not the sum of logits times targets",
@@ -276,9 +240,9 @@ def test_a_custom_operator_is_given_the_whole_head() -> None:
 def test_sizes_that_are_left_open() -> None:
     case = Case(fire, size=None)
     head = GatedHead(case.craft.network, None, 64)
-    values = head.evaluate(case.coded, case.bank, case.gates)
+    values = head.evaluate(case.coded, case.gates)
     assert_allclose(values, case.expected(case.gates), rtol=1e-4, atol=1e-5)
-    assert np.isnan(head.path(18, K).saved)
+    assert head.path.kind == "folded and sliced"
 
 
 def test_reduced_precision_is_evaluated_whole() -> None:
@@ -289,9 +253,9 @@ def test_reduced_precision_is_evaluated_whole() -> None:
     finally:
         keras.config.set_dtype_policy(policy)
     head = GatedHead(case.craft.network, None, 64)
-    values = head.evaluate(case.coded, case.bank, case.gates)
-    assert head.path(18, K).kind == "plain"
-    assert "not float32" in head.path(18, K).reason
+    values = head.evaluate(case.coded, case.gates)
+    assert head.path.kind == "plain"
+    assert "not float32" in head.path.reason
     expected = case.expected(case.gates)
     assert_allclose(values, expected, atol=0.03 * np.abs(expected).max())
 
@@ -308,15 +272,15 @@ def test_a_layer_that_lies_is_found_out() -> None:
     head = GatedHead(craft.network, None, 64)
     gates = RNG.random((2, 4, K)).astype(np.float32)
     with pytest.warns(UserWarning, match=r"taken apart differs from itself .* evaluated whole"):
-        values = head.evaluate(coded, craft.factorized.bank, gates)
+        values = head.evaluate(coded, gates)
     u, rest = coded.gated.numpy(), coded.constant.numpy()
     for q in range(4):
         latent = (u * gates[:, None, None, q]) @ craft.factorized.bank + rest
         expected = (model(latent).numpy() * TARGETS).sum(axis=1)
         assert_allclose(values[:, q], expected, rtol=1e-4, atol=1e-5)
     again = GatedHead(craft.network, None, 64)  # the finding is kept with the network
-    again.evaluate(coded, craft.factorized.bank, gates)
-    assert again.path(8, K).kind == "plain"
+    again.evaluate(coded, gates)
+    assert again.path.kind == "plain"
 
 
 def test_a_lie_is_found_out_on_a_black_image_and_by_all_heads() -> None:
@@ -366,10 +330,10 @@ def test_the_policy_of_the_moment_does_not_matter() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         head = GatedHead(case.craft.network, None, 64)
-        values = head.evaluate(case.coded, case.bank, case.gates)
+        values = head.evaluate(case.coded, case.gates)
     finally:
         keras.config.set_dtype_policy(policy)
-    assert head.path(18, K).kind == "folded and sliced"
+    assert head.path.kind == "folded and sliced"
     assert_allclose(values, case.expected(case.gates), rtol=1e-4, atol=1e-5)
 
 

@@ -72,33 +72,33 @@ def test_the_case_is_not_trivial(case: Case) -> None:
 def test_it_is_the_head_of_gated_concepts(
     case: Case, gates: np.ndarray, keep_residual: bool
 ) -> None:
-    values = case.gated().evaluate(case.coded(keep_residual), case.bank, gates)
+    values = case.gated().evaluate(case.coded(keep_residual), gates)
     assert_allclose(values, case.expected(gates, keep_residual), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 21, 1000])
 def test_the_batch_size_does_not_matter(case: Case, gates: np.ndarray, batch_size: int) -> None:
-    values = case.gated(batch_size).evaluate(case.coded(), case.bank, gates)
+    values = case.gated(batch_size).evaluate(case.coded(), gates)
     assert_allclose(values, case.expected(gates), rtol=1e-5, atol=1e-5)
 
 
 def test_an_image_does_not_depend_on_its_neighbours(case: Case, gates: np.ndarray) -> None:
-    together = case.gated(5).evaluate(case.coded(), case.bank, gates)
+    together = case.gated(5).evaluate(case.coded(), gates)
     alone = case.coded().rows(np.array([2]))
     assert_array_equal(alone.indices, [2])
-    values = case.gated(5).evaluate(alone, case.bank, gates[2:])
+    values = case.gated(5).evaluate(alone, gates[2:])
     assert_allclose(values, together[2:], rtol=1e-5, atol=1e-6)
 
 
 def test_the_same_gates_for_all_images(case: Case, gates: np.ndarray) -> None:
-    values = case.gated().evaluate(case.coded(), case.bank, gates[0])
+    values = case.gated().evaluate(case.coded(), gates[0])
     repeated = np.broadcast_to(gates[0], gates.shape)
     assert_allclose(values, case.expected(repeated), rtol=1e-5, atol=1e-5)
 
 
 def test_with_the_residual_all_gates_open_give_the_models_own_score(case: Case) -> None:
     own = (case.model(case.images).numpy() * WEIGHTS).sum(axis=1)
-    values = case.gated().evaluate(case.coded(), case.bank, np.ones((1, 3)))[:, 0]
+    values = case.gated().evaluate(case.coded(), np.ones((1, 3)))[:, 0]
     assert np.all(np.abs(values - own) <= 1e-4 * np.maximum(1.0, np.abs(own)))
 
 
@@ -110,7 +110,7 @@ def test_that_holds_for_any_bank(case: Case, rng: np.random.Generator, scale: fl
     craft = planted.fitted(case.craft.split, odd, case.images)
     coded = planted.coded(craft, case.images, WEIGHTS)
     own = (case.model(case.images).numpy() * WEIGHTS).sum(axis=1)
-    values = case.gated().evaluate(coded, craft.factorized.bank, np.ones((1, 4)))[:, 0]
+    values = case.gated().evaluate(coded, np.ones((1, 4)))[:, 0]
     assert np.all(np.abs(values - own) <= 1e-4 * np.maximum(1.0, np.abs(own)))
 
 
@@ -118,13 +118,13 @@ def test_without_the_residual_closed_gates_are_no_activation(case: Case) -> None
     coded, head = case.coded(keep_residual=False), case.gated()
     nothing = planted.logits_by_numpy(case.head, case.model, np.zeros_like(coded.activations))
     expected = (nothing * WEIGHTS).sum(axis=1)
-    assert_allclose(head.evaluate(coded, case.bank, np.zeros((1, 3)))[:, 0], expected, atol=1e-5)
+    assert_allclose(head.evaluate(coded, np.zeros((1, 3)))[:, 0], expected, atol=1e-5)
     assert_allclose(head.baseline(coded), expected, atol=1e-5)
 
 
 def test_slopes_are_derivatives_by_the_gates(case: Case) -> None:
     coded, step = case.coded(), 1e-4
-    slopes = case.gated().slopes(coded, case.bank, np.array([0.4]), np.ones(1))
+    slopes = case.gated().slopes(coded, np.array([0.4]), np.ones(1))
     for j in range(3):
         ends = np.full((3, 2, 3), 0.4)
         ends[:, :, j] += [step, -step]
@@ -138,14 +138,14 @@ def test_the_affine_form_where_the_head_is_affine(case: Case, gates: np.ndarray)
     assert head.affine == (case.head == "affine")
     if not head.affine:
         return
-    slopes, constant = head.affine_form(case.coded(), case.bank)
+    slopes, constant = head.affine_form(case.coded())
     values = np.einsum("nqk,nk->nq", gates, slopes) + constant[:, None]
     assert_allclose(values, case.expected(gates), rtol=1e-5, atol=1e-5)
 
 
 def test_evaluations_are_counted(case: Case, gates: np.ndarray) -> None:
     head = case.gated(batch_size=4)
-    head.evaluate(case.coded(), case.bank, gates)
+    head.evaluate(case.coded(), gates)
     assert head.evaluations == (6 if head.affine else 21)  # the affine form: slopes and constants
 
 
@@ -157,7 +157,7 @@ def test_evaluations_are_counted(case: Case, gates: np.ndarray) -> None:
 def test_operators_that_are_the_default_score(
     case: Case, gates: np.ndarray, operator: object
 ) -> None:
-    values = case.gated(operator=operator).evaluate(case.coded(), case.bank, gates)
+    values = case.gated(operator=operator).evaluate(case.coded(), gates)
     assert_allclose(values, case.expected(gates), rtol=1e-5, atol=1e-5)
 
 
@@ -169,7 +169,7 @@ def test_an_operator_of_ones_own(case: Case, gates: np.ndarray) -> None:
 
     head = case.gated(operator=squared)
     assert not head.affine
-    values = head.evaluate(case.coded(), case.bank, gates)
+    values = head.evaluate(case.coded(), gates)
     assert_allclose(values, case.expected(gates) ** 2, rtol=1e-4, atol=1e-4)
 
 
@@ -183,7 +183,7 @@ def test_gates_for_many_images_are_evaluated_in_bounded_batches() -> None:
 
     case = Case("relu", "pooled")
     head = case.gated(batch_size=8, operator=watched)
-    values = head.evaluate(case.coded(), case.bank, np.ones((3, 11, 3), np.float32))
+    values = head.evaluate(case.coded(), np.ones((3, 11, 3), np.float32))
     assert values.shape == (3, 11)
     assert sum(seen) == 33
     assert max(seen) == 8

@@ -117,10 +117,10 @@ def test_open_gates_leave_the_model_as_it_is(real: Real, concepts: int, bank: st
         craft = planted.fitted(real.split, given, images, real.class_id, batch_size=16)
     expected = real.split.model.predict(images, batch_size=6, verbose=0)[:, real.class_id]
     gates = np.ones((1, concepts), np.float32)
-    head = SobolImportance(craft)._gated_head()
+    head = SobolImportance(craft)._head()
     coded = planted.coded(craft, images)
-    found = head.evaluate(coded, craft.factorized.bank, gates)[:, 0]
+    found = head.evaluate(coded, gates)[:, 0]
     assert (np.abs(found - expected) <= 1e-4 * np.maximum(1.0, np.abs(expected))).all()
-    closed = head.evaluate(coded, craft.factorized.bank, 0.0 * gates)[:, 0]
+    closed = head.evaluate(coded, 0.0 * gates)[:, 0]
     assert np.abs(closed - expected).min() > 1e-2  # the gates do something
     assert_allclose(craft.contributions(images).score, found, rtol=1e-4, atol=1e-4)
