@@ -10,19 +10,18 @@ from matplotlib.ticker import MaxNLocator
 
 from ..results import ConceptCard, Contributions, ImageView, Importance
 from .steps import Step, decimals_for, displayed_steps, waterfall_steps_of
-from .style import INK, MUTED, RESIDUAL_COLOR, axes_or_new, concept_label, histogram_bins, style_of
+from .style import (
+    INK,
+    MUTED,
+    RESIDUAL_COLOR,
+    axes_or_new,
+    concept_label,
+    histogram_bins,
+    style_of,
+    tidy,
+)
 
 __all__ = ["activation_histogram", "importance_bars", "waterfall"]
-
-
-def _tidy(ax: Axes, *, kept: Sequence[str]) -> None:
-    """Leave only the spines that carry a scale, in the ink of the text."""
-    for side, spine in ax.spines.items():
-        spine.set_visible(side in kept)
-        spine.set_color(MUTED)
-    ax.tick_params(colors=INK, length=0, labelsize=9)
-    ax.xaxis.label.set_color(INK)
-    ax.yaxis.label.set_color(INK)
 
 
 def step_label(step: Step) -> str:
@@ -108,7 +107,7 @@ def waterfall(
     ax.set_ylim(len(steps) - 0.4, -0.6)
     ax.set_xlim(low - 0.04 * span, high + 0.16 * span)
     ax.set_xlabel("score")
-    _tidy(ax, kept=["bottom"])
+    tidy(ax, kept=["bottom"])
     return ax
 
 
@@ -204,7 +203,7 @@ def importance_bars(
         fontsize=8.5,
         labelcolor=INK,
     )
-    _tidy(ax, kept=["left"])
+    tidy(ax, kept=["left"])
     return ax
 
 
@@ -247,5 +246,5 @@ def activation_histogram(
     ax.set_xlabel(f"mean coefficient of {concept_label(card.concept)} in an image")
     ax.set_ylabel("images")
     ax.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    _tidy(ax, kept=["bottom"])
+    tidy(ax, kept=["bottom"])
     return ax

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 
 from ..results.of_image import ImageExplanation
 from .bars import waterfall
-from .compare import blend, full_strength, shrunk
-from .pictures import concept_overlay
+from .pictures import blend, concept_overlay, full_strength, shrunk
 from .style import INK, MUTED, axes_or_new, concept_label, style_of
 
 __all__ = ["class_map", "image_explanation"]

@@ -11,11 +11,24 @@ from matplotlib.patches import Rectangle
 from ..results import ConceptCard
 from .style import INK, axes_or_new, concept_label, style_of
 
-__all__ = ["CONTOUR_LEVEL", "FAINT", "WASH_OPACITY", "concept_crops", "concept_overlay"]
+__all__ = [
+    "CONTOUR_LEVEL",
+    "FAINT",
+    "WASH_OPACITY",
+    "blend",
+    "concept_crops",
+    "concept_overlay",
+    "full_strength",
+    "shrunk",
+]
 
 CONTOUR_LEVEL = 0.5  # of the map's maximum in the picture
 FAINT = 0.08  # maps that stay below are not drawn on the page, nor outlined
 WASH_OPACITY = 0.62
+FOR, AGAINST = "#d55e00", "#0072b2"  # what speaks for the class, and against it
+DIMMED = 0.55  # how much of the photograph's grey stays under a signed map
+OPACITY = 0.9  # of a signed map where it is at full strength
+SCALE_QUANTILE = 0.995  # of absolute values: what is above is drawn as this
 
 
 def concept_overlay(
@@ -169,3 +182,46 @@ def concept_crops(
         fontsize=10,
     )
     return ax
+
+
+def full_strength(maps: np.ndarray) -> float:
+    """
+    The value of maps, of any shape, that is drawn at full strength: few values reach beyond it.
+    Of maps that are 0 nearly everywhere it is the largest; 1 of maps that are 0.
+    """
+    values = np.abs(maps)
+    scale = float(np.quantile(values, SCALE_QUANTILE)) if values.size else 0.0
+    return scale or float(values.max(initial=0.0)) or 1.0
+
+
+def blend(photograph: np.ndarray, values: np.ndarray, scale: float) -> np.ndarray:
+    """
+    A map over a dimmed photograph.
+
+    Parameters
+    ----------
+    photograph
+        uint8 (H, W, 3).
+    values
+        (H, W), signed: orange speaks for the class, blue against it.
+    scale
+        The value that is drawn at full strength.
+
+    Returns
+    -------
+    picture
+        uint8 (H, W, 3).
+    """
+    grey = photograph.astype(np.float64).mean(axis=-1, keepdims=True) * DIMMED
+    strength = np.clip(np.abs(values) / scale, 0.0, 1.0)[..., None] * OPACITY
+    colors = np.where(
+        values[..., None] >= 0.0, 255 * np.array(to_rgb(FOR)), 255 * np.array(to_rgb(AGAINST))
+    )
+    return np.rint(grey * (1.0 - strength) + colors * strength).astype(np.uint8)
+
+
+def shrunk(photograph: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """The photograph at the size of a map, by nearest pixels."""
+    rows = (np.arange(size[0]) + 0.5) * photograph.shape[0] / size[0]
+    columns = (np.arange(size[1]) + 0.5) * photograph.shape[1] / size[1]
+    return photograph[rows.astype(int)][:, columns.astype(int)]

@@ -28,6 +28,7 @@ __all__ = [
     "concept_style",
     "histogram_bins",
     "style_of",
+    "tidy",
 ]
 
 # Okabe and Ito's palette; its black (kept for text) is replaced by violet, its yellow darkened
@@ -190,3 +191,13 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
     if ax is not None:
         return ax
     return Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def tidy(ax: Axes, *, kept: Sequence[str]) -> None:
+    """Leave only the spines that carry a scale, in the ink of the text."""
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in kept)
+        spine.set_color(MUTED)
+    ax.tick_params(colors=INK, length=0, labelsize=9)
+    ax.xaxis.label.set_color(INK)
+    ax.yaxis.label.set_color(INK)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ..comparison import MEASURES, Comparison, Measure, MethodScores
-from ..plots.compare import blend, drawn_maps, fidelity_curves, method_scores, shrunk, title_of
+from ..plots.compare import drawn_maps, fidelity_curves, method_scores, title_of
+from ..plots.pictures import blend, shrunk
+from ..results.comparison import MEASURES, Comparison, Measure, MethodScores
 from .figures import inline_svg
 from .files import check_size_of_image, render, text, write
 from .numbers import interval, number
