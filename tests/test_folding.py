@@ -223,14 +223,10 @@ def test_multiply_adds_by_hand() -> None:
     head._verify(case.coded.activations, TARGETS)
     head.multiply_adds = 0.0
     head.evaluate(case.coded, case.bank, case.gates)
-    whole = 64 * (5 * 4 + 4 * 6 + 9 * 4 * 6 + 12 * 4)
     tail = 64 * (4 * 6 + 9 * 4 * 6 + 12 * 3)  # three logits are needed by the two targets
     gates = K * 64 * 4
     assert head.multiply_adds == 2 * (9 * (tail + gates) + 64 * 5 * 4)
-    path = head.path(18, K)
-    assert path.plain_multiply_adds == 18 * (whole + K * 64 * 5)
-    assert path.saved == pytest.approx(1.0 - path.multiply_adds / path.plain_multiply_adds)
-    assert "folded and sliced, " in str(path)
+    assert str(head.path(18, K)) == "folded and sliced"
 
 
 def test_multiply_adds_of_layers() -> None:
@@ -278,7 +274,7 @@ def test_sizes_that_are_left_open() -> None:
     head = GatedHead(case.craft.network, None, 64)
     values = head.evaluate(case.coded, case.bank, case.gates)
     assert_allclose(values, case.expected(case.gates), rtol=1e-4, atol=1e-5)
-    assert np.isnan(head.path(18, K).saved)
+    assert np.isnan(head.multiply_adds)
 
 
 def test_reduced_precision_is_evaluated_whole() -> None:

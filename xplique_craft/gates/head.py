@@ -33,7 +33,7 @@ from .._compiled import compile_function
 from ..results import EvaluationPath
 from ..splitting.network import Network
 from .coded import Coded
-from .folding import Kernels, Part, Plan
+from .folding import Kernels, Plan
 
 __all__ = ["GatedHead", "known_operator"]
 
@@ -352,7 +352,7 @@ class GatedHead:
 
     def path(self, evaluations: float, concepts: int) -> EvaluationPath:
         """
-        Which path was taken, and what it saved.
+        Which path was taken.
 
         Parameters
         ----------
@@ -362,8 +362,6 @@ class GatedHead:
             k.
         """
         plan = self._compiled.plan
-        whole = plan.multiply_adds(plan.whole, self.network.number_of_classes)
-        latent = plan.largest(Part(plan.whole.inputs, (), ()), 0)
         kinds = [
             name for name, is_so in (("folded", plan.folded), ("sliced", plan.slices)) if is_so
         ]
@@ -377,8 +375,6 @@ class GatedHead:
         return EvaluationPath(
             kind="closed form" if self.affine else " and ".join(kinds) or "plain",
             reason=reason,
-            multiply_adds=self.multiply_adds,
-            plain_multiply_adds=evaluations * (whole + concepts * latent),
         )
 
     def scores(self, activations: tf.Tensor, targets: np.ndarray) -> np.ndarray:

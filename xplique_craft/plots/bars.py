@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ..results import ConceptCard, Contributions, ImageView, Importance
-from .steps import Step, decimals_for, displayed_steps, waterfall_steps_of
+from .steps import decimals_for, displayed_steps, waterfall_steps_of
 from .style import (
     INK,
     MUTED,
@@ -22,13 +22,6 @@ from .style import (
 )
 
 __all__ = ["activation_histogram", "importance_bars", "waterfall"]
-
-
-def step_label(step: Step) -> str:
-    """What a step of a waterfall is called."""
-    if step.concept is not None:
-        return concept_label(step.concept)
-    return f"{len(step.members)} other concepts" if step.kind == "others" else step.kind
 
 
 def waterfall(
@@ -71,7 +64,7 @@ def waterfall(
     span = (high - low) or 1.0
 
     for place, step in enumerate(steps):
-        if step.kind in ("base", "score"):
+        if step.is_level:
             ax.plot([step.value], [place], marker="D", color=INK, markersize=6, zorder=3)
         else:
             color, hatch = RESIDUAL_COLOR, ""
@@ -91,7 +84,7 @@ def waterfall(
             )
         if place + 1 < len(steps):
             ax.plot([step.stop] * 2, [place, place + 1], color=MUTED, linewidth=0.8, zorder=1)
-        sign = "" if step.kind in ("base", "score") else "+"
+        sign = "" if step.is_level else "+"
         value = f"{step.value:{sign}.{decimals}f}"
         ax.annotate(
             value,
@@ -103,7 +96,7 @@ def waterfall(
             fontsize=9,
         )
 
-    ax.set_yticks(range(len(steps)), [step_label(step) for step in steps])
+    ax.set_yticks(range(len(steps)), [step.label for step in steps])
     ax.set_ylim(len(steps) - 0.4, -0.6)
     ax.set_xlim(low - 0.04 * span, high + 0.16 * span)
     ax.set_xlabel("score")

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..results.tree import TreeBranch, TreeView
+from ..results import Estimate, TreeBranch, TreeView
 from .style import INK, MUTED, RESIDUAL_COLOR, ConceptStyle, axes_or_new, concept_style
 
-__all__ = ["TreeRow", "concept_tree", "tree_rows"]
+__all__ = ["TreeRow", "concept_tree", "small_apart", "tree_rows"]
 
 INDENT, LABELS, BAR = 0.5, 2.3, 1.5  # widths, in heights of a row with crops
 GAP = 0.06
@@ -59,40 +59,50 @@ def tree_rows(view: TreeView, least_share: float = 0.01) -> list[TreeRow]:
     rows
         Each concept is followed by its children, the small ones' sum, and what is not explained.
     """
-    rows = [
-        row
-        for place, branch in enumerate(view.branches)
-        if _shown(branch, least_share)
-        for row in _below(branch, place, least_share)
-    ]
-    rows += _small(view.branches, 0, None, least_share)
-    rows.append(TreeRow(0, None, None, "not explained", view.left.value))
-    return rows
+    ranks = {branch.path[0]: rank for rank, branch in enumerate(view.branches)}
+
+    def rows_of(
+        branches: Sequence[TreeBranch], residual: Estimate, depth: int, rank: int | None
+    ) -> Iterator[TreeRow]:
+        shown, name, share = small_apart(branches, least_share)
+        for branch in shown:
+            own = ranks[branch.path[0]]
+            yield TreeRow(depth, own, branch, branch.label, branch.share.value)
+            if branch.residual is not None:
+                yield from rows_of(branch.children, branch.residual, depth + 1, own)
+        if name:
+            yield TreeRow(depth, rank, None, name, share)
+        yield TreeRow(depth, rank, None, "not explained", residual.value)
+
+    return list(rows_of(view.branches, view.residual, 0, None))
 
 
-def _shown(branch: TreeBranch, least_share: float) -> bool:
-    return bool(branch.children) or abs(branch.share.value) >= least_share
+def small_apart(
+    branches: Sequence[TreeBranch], least_share: float
+) -> tuple[list[TreeBranch], str, float]:
+    """
+    The branches of one parent, divided into those that are shown and those that share one line.
 
+    Parameters
+    ----------
+    branches
+        Branches of one parent.
+    least_share
+        See `tree_rows`. What was taken apart is always shown.
 
-def _small(
-    branches: Sequence[TreeBranch], depth: int, rank: int | None, least_share: float
-) -> list[TreeRow]:
-    small = [branch for branch in branches if not _shown(branch, least_share)]
-    if not small:
-        return []
-    what = f"{len(small)} smaller" if len(small) > 1 else small[0].label
-    return [TreeRow(depth, rank, None, what, sum(branch.share.value for branch in small))]
-
-
-def _below(branch: TreeBranch, rank: int, least_share: float) -> Iterator[TreeRow]:
-    depth = len(branch.path) - 1
-    yield TreeRow(depth, rank, branch, branch.label, branch.share.value)
-    for child in branch.children:
-        if _shown(child, least_share):
-            yield from _below(child, rank, least_share)
-    yield from _small(branch.children, depth + 1, rank, least_share)
-    if branch.left is not None:
-        yield TreeRow(depth + 1, rank, None, "not explained", branch.left.value)
+    Returns
+    -------
+    shown, name, share
+        Those with a line of their own; what to call the others together, empty where there are
+        none, and their share of the class score.
+    """
+    shown: list[TreeBranch] = []
+    small: list[TreeBranch] = []
+    for branch in branches:
+        is_shown = bool(branch.children) or abs(branch.share.value) >= least_share
+        (shown if is_shown else small).append(branch)
+    name = f"{len(small)} smaller" if len(small) > 1 else "".join(b.label for b in small)
+    return shown, name, sum(branch.share.value for branch in small)
 
 
 def concept_tree(
@@ -185,7 +195,7 @@ def _draw_text(ax: Axes, row: TreeRow, left: float, middle: float) -> None:
         fontsize=11,
         fontweight="bold",
     )
-    notes = [branch.state if not branch.children else f"at {branch.children[0].layer}:"]
+    notes = [branch.state_text if not branch.children else f"at {branch.children[0].layer}:"]
     if branch.of_parent is not None:
         notes.insert(0, f"at large {branch.at_large.value:.0%}")
     if tall:

@@ -23,10 +23,11 @@ from .of_class import ClassExplanation, ConceptCard, ImageView
 from .of_image import ImageExplanation
 from .prevalence import Prevalence
 from .quality import Quality, SanityCheck
-from .tree import TreeBranch, TreeView
+from .tree import BranchState, TreeBranch, TreeView
 
 __all__ = [
     "RANDOM",
+    "BranchState",
     "ClassExplanation",
     "Comparison",
     "ConceptCard",

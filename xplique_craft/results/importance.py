@@ -13,37 +13,24 @@ __all__ = ["EvaluationPath", "Importance"]
 @dataclass(frozen=True)
 class EvaluationPath:
     """
-    How gated concepts were put through the head, and what that saved.
+    How gated concepts were put through the head.
 
     Parameters
     ----------
     kind
-        "closed form", "folded and sliced", "folded", "sliced" or "plain".
+        "closed form" where f_x is affine in the gates; "folded" where the head's leading affine
+        part is applied once to each concept instead of once to each set of gates; "sliced" where
+        only those channels are computed that the score depends on; "folded and sliced"; or "plain"
+        where every set of gates goes through the whole head.
     reason
         Why it is plain; empty where it is not.
-    multiply_adds
-        Multiply-adds spent in convolutions, dense layers and gates; a gradient counts as three
-        evaluations. NaN where the model leaves sizes open or has other layers with matrices.
-    plain_multiply_adds
-        What the same evaluations would have taken with the whole head.
     """
 
     kind: str
     reason: str
-    multiply_adds: float
-    plain_multiply_adds: float
-
-    @property
-    def saved(self) -> float:
-        """Share of the plain multiply-adds that were not needed; NaN where they are not known."""
-        plain = self.plain_multiply_adds
-        return 1.0 - self.multiply_adds / plain if plain > 0.0 else float("nan")
 
     def __str__(self) -> str:
-        because = f" ({self.reason})" if self.reason else ""
-        if np.isnan(self.saved):
-            return f"{self.kind}{because}, multiply-adds not known"
-        return f"{self.kind}{because}, {self.saved:.1%} of the multiply-adds saved"
+        return f"{self.kind} ({self.reason})" if self.reason else self.kind
 
 
 @dataclass(frozen=True)
@@ -74,7 +61,7 @@ class Importance:
         What adds up to the same scores: sign, share, base and residual part come from it. None
         where it was not asked for.
     path
-        How the head was evaluated, and what that saved; None where it was not asked for.
+        How the head was evaluated; None where that was not asked for.
     concepts
         (k,): indices of the concepts in the bank; None for all of them, in its order.
     """

@@ -1,19 +1,17 @@
 """The rows of a waterfall in HTML: the steps of `plots.waterfall_steps`, placed in percent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..plots import Step, decimals_for, displayed_steps, waterfall_steps_of
 from ..results import Contributions, ImageView
 from .numbers import number
 
-__all__ = ["Row", "Waterfall", "common_decimals", "waterfall_rows"]
+__all__ = ["MAX_BARS", "Row", "Waterfall", "common_decimals", "waterfall_of"]
 
-_LABELS = {
-    "base": "base",
-    "residual": "residual",
-    "gap": "gap",
-    "score": "score",
-}
+MAX_BARS = 12  # concepts with a bar of their own
 
 
 @dataclass(frozen=True)
@@ -23,14 +21,12 @@ class Row:
 
     Parameters
     ----------
-    kind, concept
+    kind, concept, label
         See `Step`.
-    label
-        Of what is not a concept.
     value
-        As printed.
+        The step's value as it is printed.
     left, width
-        Of the bar, in percent of the axis.
+        Where its bar begins and how wide it is, in percent of the axis.
     negative
         True if it lowers the score.
     members
@@ -57,9 +53,9 @@ class Waterfall:
     rows
         From top to bottom.
     terms
-        (name, printed value) of base, residual, concepts and what is left: they sum to `score`.
+        (name, printed value) of base, residual, concepts and gap: they sum to `score`.
     score
-        As printed.
+        The score as it is printed.
     """
 
     rows: tuple[Row, ...]
@@ -67,14 +63,13 @@ class Waterfall:
     score: str
 
 
-def common_decimals(results: list[ImageView | Contributions]) -> int:
+def common_decimals(results: Sequence[ImageView | Contributions]) -> int:
     """Decimals that suit all waterfalls of a section: those of the one with the longest way."""
-    return min((decimals_for(waterfall_steps_of(result)) for result in results), default=3)
+    finite = [result for result in results if _is_finite(result)]
+    return min((decimals_for(waterfall_steps_of(result)) for result in finite), default=3)
 
 
-def waterfall_rows(
-    result: ImageView | Contributions, max_concepts: int, decimals: int
-) -> Waterfall:
+def waterfall_of(result: ImageView | Contributions, decimals: int) -> Waterfall | None:
     """
     Waterfall of one image, or of the mean over images.
 
@@ -82,22 +77,22 @@ def waterfall_rows(
     ----------
     result
         What to draw.
-    max_concepts
-        How many concepts get a row of their own.
     decimals
         Digits after the point.
 
     Returns
     -------
     waterfall
-        Printed values add up to the last digit.
+        Printed values add up to the last digit; None if they are not all finite.
 
     Raises
     ------
     ValueError
-        If the numbers are not finite or do not add up.
+        If the numbers do not add up.
     """
-    steps = displayed_steps(waterfall_steps_of(result, max_concepts=max_concepts), decimals)
+    if not _is_finite(result):
+        return None
+    steps = displayed_steps(waterfall_steps_of(result, max_concepts=MAX_BARS), decimals)
     ends = [
         end
         for step in (*steps, *(member for step in steps for member in step.members))
@@ -107,17 +102,15 @@ def waterfall_rows(
     span = (max(ends) - low) or 1.0
 
     def row(step: Step) -> Row:
-        level = step.kind in ("base", "score")
-        label = _LABELS.get(step.kind, f"{len(step.members)} other concepts")
         return Row(
-            step.kind,
-            step.concept,
-            "" if step.kind == "concept" else label,
-            number(step.value, decimals, signed=not level),
-            round(100.0 * (min(step.start, step.stop) - low) / span, 2),
-            round(100.0 * abs(step.stop - step.start) / span, 2),
-            step.stop < step.start,
-            tuple(row(member) for member in step.members),
+            kind=step.kind,
+            concept=step.concept,
+            label=step.label,
+            value=number(step.value, decimals, signed=not step.is_level),
+            left=round(100.0 * (min(step.start, step.stop) - low) / span, 2),
+            width=round(100.0 * abs(step.stop - step.start) / span, 2),
+            negative=step.stop < step.start,
+            members=tuple(row(member) for member in step.members),
         )
 
     concepts = sum(step.value for step in steps if step.kind in ("concept", "others"))
@@ -132,3 +125,8 @@ def waterfall_rows(
         tuple((name, number(value, decimals)) for name, value in terms),
         number(steps[-1].value, decimals),
     )
+
+
+def _is_finite(result: ImageView | Contributions) -> bool:
+    parts = (result.phi, result.base, result.residual, result.score, result.gap)
+    return all(np.isfinite(part).all() for part in parts)

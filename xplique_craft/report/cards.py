@@ -1,0 +1,117 @@
+"""The card of a concept: its crops, its share of the score, its importance, where it is active."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..plots import histogram_bins
+from ..results import ClassExplanation, ConceptCard
+from .concepts import Concept
+from .numbers import interval, number, percent, placed
+from .pictures import jpeg_uri
+
+__all__ = ["Card", "cards_of"]
+
+CROP_SIDE = 104
+HISTOGRAM_BINS = 24
+LOWEST_BAR = 3.0  # percent of the histogram's height: a single image must be seen
+
+
+@dataclass(frozen=True)
+class Card:
+    """
+    A concept's card; `crops` are (uri, coefficient), `bars` (x, y, width, height) in percent.
+
+    `whiskers` are where the importance and its interval over images are drawn, None where they are
+    not defined; `sampling` is where the gates' interval is, None where it is not known. `signed` is
+    True where coefficients have two ends: then "present" means nothing.
+    """
+
+    concept: Concept
+    share: str
+    importance: str
+    importance_interval: str
+    estimation: str
+    whiskers: dict[str, float] | None
+    sampling: tuple[float, float] | None
+    crops: list[tuple[str, str]]
+    bars: list[tuple[float, ...]]
+    least: str
+    largest: str
+    images: int
+    absent: int
+    signed: bool
+
+
+def cards_of(explanation: ClassExplanation, concepts: Sequence[Concept]) -> list[Card]:
+    """
+    The cards of a class, whose importances are drawn on one axis.
+
+    Parameters
+    ----------
+    explanation
+        What the cards say.
+    concepts
+        All concepts of the class.
+
+    Returns
+    -------
+    cards
+        In the order of the explanation's cards.
+    """
+    cards = explanation.cards
+    by_index = {concept.index: concept for concept in concepts}
+    ends = [
+        end
+        for card in cards
+        for end in (card.importance.value, card.importance.high, card.estimation[1])
+        if np.isfinite(end)
+    ]
+    axis = max([*ends, 0.0]) or 1.0
+    exact = explanation.importance.exact
+    signed = any(bool((np.asarray(card.coefficients) < 0.0).any()) for card in cards)
+    return [_card(card, by_index[card.concept], axis, exact, signed) for card in cards]
+
+
+def _card(card: ConceptCard, concept: Concept, axis: float, exact: bool, signed: bool) -> Card:
+    counts, edges = histogram_bins(card.coefficients, HISTOGRAM_BINS)
+    importance = card.importance
+    whiskers = None
+    if np.isfinite((importance.value, importance.low, importance.high)).all():
+        low, images = placed(importance.low, importance.high, axis)
+        whiskers = {"value": placed(0.0, importance.value, axis)[1], "low": low, "images": images}
+    known = bool(np.isfinite(card.estimation).all())
+    least, most = card.estimation
+    sampled = f"{number(least, 3)} to {number(most, 3)}" if known else "not known"
+    coefficients = np.asarray(card.coefficients)
+    return Card(
+        concept=concept,
+        share=percent(card.share, signed=True),
+        importance=number(importance.value, 3),
+        importance_interval=interval(importance, decimals=3),
+        estimation="exact" if exact else sampled,
+        whiskers=whiskers,
+        sampling=placed(least, most, axis) if known else None,
+        crops=[
+            (jpeg_uri(crop, CROP_SIDE), number(coefficient, 2))
+            for crop, coefficient in zip(card.crops, card.crop_coefficients, strict=True)
+        ],
+        bars=_bars(counts),
+        least="0" if edges[0] == 0.0 else number(float(edges[0]), 2),
+        largest=number(float(edges[-1]), 2),
+        images=int(coefficients.size),
+        absent=int((coefficients <= 0).sum()),
+        signed=signed,
+    )
+
+
+def _bars(counts: np.ndarray) -> list[tuple[float, ...]]:
+    """The bars of a histogram that are not empty, in percent of its width and height."""
+    step, tallest = 100.0 / len(counts), max(1, int(counts.max()))
+    bars = []
+    for place in np.flatnonzero(counts).tolist():
+        height = max(LOWEST_BAR, 100.0 * counts[place] / tallest)
+        corner_and_size = (step * place, 100.0 - height, 0.86 * step, height)
+        bars.append(tuple(round(value, 2) for value in corner_and_size))
+    return bars
