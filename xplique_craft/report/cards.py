@@ -8,7 +8,7 @@ import numpy as np
 from ..plots import histogram_bins
 from ..results import ClassExplanation, ConceptCard
 from .concepts import Concept
-from .numbers import interval, number, percent, placed
+from .numbers import number, placed
 from .pictures import jpeg_uri
 
 __all__ = ["Card", "cards_of"]
@@ -28,10 +28,8 @@ class Card:
     True where coefficients have two ends: then "present" means nothing.
     """
 
+    source: ConceptCard
     concept: Concept
-    share: str
-    importance: str
-    importance_interval: str
     estimation: str
     whiskers: dict[str, float] | None
     sampling: tuple[float, float] | None
@@ -39,8 +37,7 @@ class Card:
     bars: list[tuple[float, ...]]
     least: str
     largest: str
-    images: int
-    absent: int
+    present: int
     signed: bool
 
 
@@ -86,10 +83,8 @@ def _card(card: ConceptCard, concept: Concept, axis: float, exact: bool, signed:
     sampled = f"{number(least, 3)} to {number(most, 3)}" if known else "not known"
     coefficients = np.asarray(card.coefficients)
     return Card(
+        source=card,
         concept=concept,
-        share=percent(card.share, signed=True),
-        importance=number(importance.value, 3),
-        importance_interval=interval(importance, decimals=3),
         estimation="exact" if exact else sampled,
         whiskers=whiskers,
         sampling=placed(least, most, axis) if known else None,
@@ -100,8 +95,7 @@ def _card(card: ConceptCard, concept: Concept, axis: float, exact: bool, signed:
         bars=_bars(counts),
         least="0" if edges[0] == 0.0 else number(float(edges[0]), 2),
         largest=number(float(edges[-1]), 2),
-        images=int(coefficients.size),
-        absent=int((coefficients <= 0).sum()),
+        present=int((coefficients > 0).sum()),
         signed=signed,
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from .numbers import interval, number, percent
+from .numbers import interval, number, percent, scientific
 
 __all__ = ["check_size_of_image", "render", "text", "write"]
 
@@ -36,7 +36,9 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "interval": interval}
+    environment.filters |= {
+        filter.__name__: filter for filter in (number, percent, interval, scientific)
+    }
     return environment.get_template(template).render(**values)
 
 

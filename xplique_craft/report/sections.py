@@ -11,7 +11,6 @@ from ..results import ClassExplanation
 from .cards import Card, cards_of
 from .concepts import Concept, concepts_of
 from .figures import inline_svg
-from .numbers import percent
 from .tree import Tree, tree_of
 from .verdict import Faithfulness, faithfulness_of
 from .views import View, view_of
@@ -31,12 +30,9 @@ class Section:
     main: Faithfulness
     fitted: Faithfulness | None
     waterfall: Waterfall | None
-    residual_share: str
     importance: Markup
     cards: list[Card]
     views: list[View]
-    images_in_mean: int
-    notes: list[str]
     tree: Tree | None
 
 
@@ -76,12 +72,9 @@ def section_of(explanation: ClassExplanation, place: int, side: int) -> Section:
         main=fitted if held_out is None else faithfulness_of(held_out),
         fitted=None if held_out is None else fitted,
         waterfall=waterfall_of(contributions, decimals),
-        residual_share=percent(contributions.residual_share),
         importance=inline_svg(bars, anchor, shown),
         cards=cards_of(explanation, concepts),
         views=[view_of(view, concepts, side, decimals) for view in explanation.images],
-        images_in_mean=len(contributions.phi),
-        notes=explanation.notes,
         tree=None if explanation.tree is None else tree_of(explanation.tree, concepts),
     )
 

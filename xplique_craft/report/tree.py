@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..plots import ConceptStyle
 from ..plots.tree import small_apart
 from ..results import BranchState, TreeBranch, TreeView
 from .concepts import Concept
-from .numbers import interval, number, percent, placed
+from .numbers import number, percent, placed
 from .pictures import jpeg_uri
 
 __all__ = ["Branch", "Tree", "tree_of"]
@@ -36,17 +35,12 @@ class Branch:
     """
     One concept with what it is made of.
 
-    `concept` is its index where it is one of the class's own, else None; `facts` are short
+    `concept` is the class's own that it belongs to, whose colour it has; `facts` are short
     sentences; `parts` is None where it was not taken apart.
     """
 
-    code: str
-    concept: int | None
-    rank: int
-    style: ConceptStyle
-    share: str
-    interval: str
-    negative: bool
+    source: TreeBranch
+    concept: Concept
     bar: tuple[float, float]
     whisker: tuple[float, float] | None
     facts: list[str]
@@ -56,12 +50,10 @@ class Branch:
 
 @dataclass(frozen=True)
 class Tree:
-    """The branches of a class, with how they were chosen."""
+    """The concepts of a class and what they are made of."""
 
+    source: TreeView
     parts: Branches
-    images: int
-    min_share: str
-    min_mixedness: str
 
 
 def tree_of(view: TreeView, concepts: Sequence[Concept]) -> Tree:
@@ -111,16 +103,11 @@ def tree_of(view: TreeView, concepts: Sequence[Concept]) -> Tree:
         )
 
     def branch_of(branch: TreeBranch) -> Branch:
-        concept, share, residual = by_index[branch.path[0]], branch.share, branch.residual
+        share, residual = branch.share, branch.residual
         known = math.isfinite(share.low) and math.isfinite(share.high)
         return Branch(
-            code=branch.label,
-            concept=branch.path[0] if len(branch.path) == 1 else None,
-            rank=concept.rank,
-            style=concept.style,
-            share=percent(share.value),
-            interval=interval(share, as_percent=True, decimals=1),
-            negative=bool(share.value < 0.0),
+            source=branch,
+            concept=by_index[branch.path[0]],
             bar=bar(0.0, share.value),
             whisker=bar(share.low, share.high) if known else None,
             facts=_facts(branch),
@@ -128,12 +115,7 @@ def tree_of(view: TreeView, concepts: Sequence[Concept]) -> Tree:
             parts=None if residual is None else parts_of(branch.children, residual.value),
         )
 
-    return Tree(
-        parts=parts_of(view.branches, view.residual.value),
-        images=view.number_of_images,
-        min_share=percent(view.min_share, 0),
-        min_mixedness=number(view.min_mixedness),
-    )
+    return Tree(view, parts_of(view.branches, view.residual.value))
 
 
 def _facts(branch: TreeBranch) -> list[str]:

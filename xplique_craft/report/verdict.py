@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..results import Estimate, Quality
-from .numbers import number, percent, scientific
 
 __all__ = ["Faithfulness", "Reading", "faithfulness_of", "overall_verdict", "read_quality"]
 
@@ -59,27 +58,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """The three numbers on one set of images, and the smaller ones below them."""
+    """The quality on one set of images, its three numbers ready to be read, and their verdict."""
 
-    images: int
+    quality: Quality
     readings: list[Reading]
     verdict: str
-    relative_error: str
-    sparsity: str
-    kkt_residual: str
 
 
 def faithfulness_of(quality: Quality) -> Faithfulness:
     """What the page says of the quality on one set of images."""
     readings = read_quality(quality)
-    return Faithfulness(
-        images=quality.number_of_images,
-        readings=readings,
-        verdict=overall_verdict(readings),
-        relative_error=number(quality.relative_error, 3),
-        sparsity=percent(quality.sparsity),
-        kkt_residual=scientific(quality.kkt_residual),
-    )
+    return Faithfulness(quality, readings, overall_verdict(readings))
 
 
 def _level(shortfall: float, good: float, fair: float) -> Level:

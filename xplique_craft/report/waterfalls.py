@@ -21,25 +21,20 @@ class Row:
 
     Parameters
     ----------
-    kind, concept, label
-        See `Step`.
+    step
+        What it shows.
     value
         The step's value as it is printed.
     left, width
         Where its bar begins and how wide it is, in percent of the axis.
-    negative
-        True if it lowers the score.
     members
         The rows of "others".
     """
 
-    kind: str
-    concept: int | None
-    label: str
+    step: Step
     value: str
     left: float
     width: float
-    negative: bool
     members: tuple["Row", ...]
 
 
@@ -103,13 +98,10 @@ def waterfall_of(result: ImageView | Contributions, decimals: int) -> Waterfall 
 
     def row(step: Step) -> Row:
         return Row(
-            kind=step.kind,
-            concept=step.concept,
-            label=step.label,
+            step=step,
             value=number(step.value, decimals, signed=not step.is_level),
             left=round(100.0 * (min(step.start, step.stop) - low) / span, 2),
             width=round(100.0 * abs(step.stop - step.start) / span, 2),
-            negative=step.stop < step.start,
             members=tuple(row(member) for member in step.members),
         )
 
