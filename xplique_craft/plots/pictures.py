@@ -18,6 +18,7 @@ __all__ = [
     "blend",
     "concept_crops",
     "concept_overlay",
+    "draw_crops",
     "full_strength",
     "shrunk",
 ]
@@ -25,6 +26,7 @@ __all__ = [
 CONTOUR_LEVEL = 0.5  # of the map's maximum in the picture
 FAINT = 0.08  # maps that stay below are not drawn on the page, nor outlined
 WASH_OPACITY = 0.62
+CROP_GAP = 0.06  # between crops in a row, in heights of the row
 FOR, AGAINST = "#d55e00", "#0072b2"  # what speaks for the class, and against it
 DIMMED = 0.55  # how much of the photograph's grey stays under a signed map
 OPACITY = 0.9  # of a signed map where it is at full strength
@@ -154,16 +156,13 @@ def concept_crops(
     style = style_of(card.concept if rank is None else rank, None)
     crops = card.crops[:number]
     widths = [crop.shape[1] / crop.shape[0] for crop in crops]
-    total = sum(widths) + 0.06 * max(0, len(crops) - 1)
-    ax = axes_or_new(ax, 1.4 * max(total, 1.0), 1.9)
-    left = 0.0
-    for crop, width in zip(crops, widths, strict=True):
-        ax.imshow(crop, extent=(left, left + width, 0.0, 1.0))
-        left += width + 0.06
+    total = max(sum(widths) + CROP_GAP * max(0, len(crops) - 1), 1.0)
+    ax = axes_or_new(ax, 1.4 * total, 1.9)
+    draw_crops(ax, crops)
     ax.add_patch(
         Rectangle(
             (0.0, -0.1),
-            max(total, 1.0),
+            total,
             0.06,
             facecolor=style.color,
             hatch=style.hatch,
@@ -171,17 +170,23 @@ def concept_crops(
             linewidth=0.0,
         )
     )
-    ax.set_xlim(0.0, max(total, 1.0))
+    ax.set_xlim(0.0, total)
     ax.set_ylim(-0.12, 1.0)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    ax.set_title(
-        f"{concept_label(card.concept)}   {card.share:+.1%} of the score",
-        loc="left",
-        color=INK,
-        fontsize=10,
-    )
+    title = f"{concept_label(card.concept)}   {card.share:+.1%} of the score"
+    ax.set_title(title, loc="left", color=INK, fontsize=10)
     return ax
+
+
+def draw_crops(ax: Axes, crops: Sequence[np.ndarray]) -> float:
+    """Crops in a row from 0 on, each one unit high in its proportions; where the next would be."""
+    left = 0.0
+    for crop in crops:
+        width = crop.shape[1] / crop.shape[0]
+        ax.imshow(crop, extent=(left, left + width, 0.0, 1.0))
+        left += width + CROP_GAP
+    return left
 
 
 def full_strength(maps: np.ndarray) -> float:
@@ -220,8 +225,8 @@ def blend(photograph: np.ndarray, values: np.ndarray, scale: float) -> np.ndarra
     return np.rint(grey * (1.0 - strength) + colors * strength).astype(np.uint8)
 
 
-def shrunk(photograph: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """The photograph at the size of a map, by nearest pixels."""
-    rows = (np.arange(size[0]) + 0.5) * photograph.shape[0] / size[0]
-    columns = (np.arange(size[1]) + 0.5) * photograph.shape[1] / size[1]
-    return photograph[rows.astype(int)][:, columns.astype(int)]
+def shrunk(picture: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A photograph (H, W, 3), or maps (H, W, k), at another size, by nearest pixels."""
+    rows = (np.arange(size[0]) + 0.5) * picture.shape[0] / size[0]
+    columns = (np.arange(size[1]) + 0.5) * picture.shape[1] / size[1]
+    return picture[rows.astype(int)][:, columns.astype(int)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 from ..results import ClassExplanation
@@ -21,6 +21,7 @@ __all__ = [
     "MUTED",
     "PATTERNS",
     "RESIDUAL_COLOR",
+    "RESIDUAL_STYLE",
     "ConceptStyle",
     "axes_or_new",
     "concept_label",
@@ -88,10 +89,19 @@ class ConceptStyle:
         return (0, self.dashes) if self.dashes else "solid"
 
     @property
+    def fill(self) -> dict[str, Any]:
+        """How matplotlib fills a bar with it."""
+        edge = to_rgba("white", 0.55)
+        return {"color": self.color, "hatch": self.hatch, "edgecolor": edge, "linewidth": 0.0}
+
+    @property
     def cmap(self) -> LinearSegmentedColormap:
         """From nothing to the colour, for maps laid over a photograph."""
         ends = [(*to_rgb(self.color), 0.0), (*to_rgb(self.color), 0.85)]
         return LinearSegmentedColormap.from_list(self.color, ends)
+
+
+RESIDUAL_STYLE = ConceptStyle(RESIDUAL_COLOR, *PATTERNS[0])
 
 
 def concept_style(rank: int) -> ConceptStyle:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ..results import Estimate, TreeBranch, TreeView
-from .style import INK, MUTED, RESIDUAL_COLOR, ConceptStyle, axes_or_new, concept_style
+from .style import INK, MUTED, RESIDUAL_STYLE, axes_or_new, concept_style
 
 __all__ = ["TreeRow", "concept_tree", "small_apart", "tree_rows"]
 
@@ -152,9 +152,8 @@ def concept_tree(
             top = last[row.depth - 1]
             ax.plot([corner, corner, left - 0.1], [top, middle, middle], color=MUTED, linewidth=0.9)
         last[row.depth] = middle + (0.4 if size == 1.0 else 0.14)
-        style = None if row.rank is None else concept_style(row.rank)
         _draw_text(ax, row, left, middle)
-        _draw_bar(ax, row, style, bar_left, middle, BAR / longest)
+        _draw_bar(ax, row, bar_left, middle, BAR / longest)
         if row.branch is not None:
             place = crops_left
             for crop in row.branch.crops[:number_of_crops]:
@@ -165,14 +164,8 @@ def concept_tree(
     ax.set_ylim(height, -0.45)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    ax.text(
-        0.0,
-        -0.2,
-        f"Class {view.class_id}, {view.layer}: shares of the score above its base",
-        color=INK,
-        fontsize=10.5,
-        va="center",
-    )
+    title = f"Class {view.class_id}, {view.layer}: shares of the score above its base"
+    ax.text(0.0, -0.2, title, color=INK, fontsize=10.5, va="center")
     return ax
 
 
@@ -186,41 +179,20 @@ def _draw_text(ax: Axes, row: TreeRow, left: float, middle: float) -> None:
         return
     branch = row.branch
     tall = bool(branch.crops)
-    ax.text(
-        left,
-        middle - (0.16 if tall else 0.0),
-        branch.label,
-        va="center",
-        color=INK,
-        fontsize=11,
-        fontweight="bold",
-    )
+    y = middle - (0.16 if tall else 0.0)
+    ax.text(left, y, branch.label, va="center", color=INK, fontsize=11, fontweight="bold")
     notes = [branch.state_text if not branch.children else f"at {branch.children[0].layer}:"]
     if branch.of_parent is not None:
         notes.insert(0, f"at large {branch.at_large.value:.0%}")
     if tall:
-        ax.text(
-            left,
-            middle + 0.16,
-            "\n".join(notes),
-            va="center",
-            color=MUTED,
-            fontsize=7.5,
-            linespacing=1.25,
-        )
+        text, y = "\n".join(notes), middle + 0.16
+        ax.text(left, y, text, va="center", color=MUTED, fontsize=7.5, linespacing=1.25)
 
 
-def _draw_bar(
-    ax: Axes,
-    row: TreeRow,
-    style: ConceptStyle | None,
-    left: float,
-    middle: float,
-    scale: float,
-) -> None:
-    color, hatch = RESIDUAL_COLOR, ""
-    if style is not None and row.branch is not None:
-        color, hatch = style.color, style.hatch
+def _draw_bar(ax: Axes, row: TreeRow, left: float, middle: float, scale: float) -> None:
+    style = RESIDUAL_STYLE
+    if row.branch is not None and row.rank is not None:
+        style = concept_style(row.rank)
     end = left + scale * abs(row.share)
     lowers = row.share < 0.0  # an empty bar: the concept takes from the score
     ax.add_patch(
@@ -228,9 +200,9 @@ def _draw_bar(
             (left, middle - 0.13),
             scale * abs(row.share),
             0.26,
-            facecolor="none" if lowers else color,
-            hatch=hatch,
-            edgecolor=color if lowers else "white",
+            facecolor="none" if lowers else style.color,
+            hatch=style.hatch,
+            edgecolor=style.color if lowers else "white",
             linewidth=1.2 if lowers else 0.0,
         )
     )
@@ -239,11 +211,5 @@ def _draw_bar(
         ends = [left + scale * abs(share) for share in (low, high)]
         ax.plot(ends, [middle, middle], color=INK, linewidth=1.0)
         end = float(np.nanmax([end, *ends]))
-    ax.text(
-        end + 0.08,
-        middle,
-        f"{row.share:.1%}",
-        va="center",
-        color=INK if row.branch is not None else MUTED,
-        fontsize=9,
-    )
+    ink = INK if row.branch is not None else MUTED
+    ax.text(end + 0.08, middle, f"{row.share:.1%}", va="center", color=ink, fontsize=9)

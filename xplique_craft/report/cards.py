@@ -95,7 +95,7 @@ def _card(card: ConceptCard, concept: Concept, axis: float, exact: bool, signed:
         bars=_bars(counts),
         least="0" if edges[0] == 0.0 else number(float(edges[0]), 2),
         largest=number(float(edges[-1]), 2),
-        present=int((coefficients > 0).sum()),
+        present=int(coefficients.size - (coefficients <= 0).sum()),
         signed=signed,
     )
 
