@@ -81,20 +81,9 @@ def small_apart(
     branches: Sequence[TreeBranch], least_share: float
 ) -> tuple[list[TreeBranch], str, float]:
     """
-    The branches of one parent, divided into those that are shown and those that share one line.
-
-    Parameters
-    ----------
-    branches
-        Branches of one parent.
-    least_share
-        See `tree_rows`. What was taken apart is always shown.
-
-    Returns
-    -------
-    shown, name, share
-        Those with a line of their own; what to call the others together, empty where there are
-        none, and their share of the class score.
+    The branches of one parent that are shown, those taken apart or with `least_share` of the class
+    score or more, either way; and what the others together are called and have as their share. The
+    name is empty where there are no others.
     """
     shown: list[TreeBranch] = []
     small: list[TreeBranch] = []

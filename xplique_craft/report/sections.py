@@ -8,8 +8,7 @@ from markupsafe import Markup
 
 from ..plots import concept_ranks, importance_bars
 from ..results import ClassExplanation
-from .cards import Card, cards_of
-from .concepts import Concept, concepts_of
+from .concepts import Card, Concept, cards_of, concepts_of
 from .figures import inline_svg
 from .tree import Tree, tree_of
 from .verdict import Faithfulness, faithfulness_of
@@ -38,21 +37,8 @@ class Section:
 
 def section_of(explanation: ClassExplanation, place: int, side: int) -> Section:
     """
-    The section of one class.
-
-    Parameters
-    ----------
-    explanation
-        What it says.
-    place
-        Of the section on the page, from 0; its anchors are named by it.
-    side
-        Longest side of a photograph in the file, in pixels.
-
-    Returns
-    -------
-    section
-        Its values for the template.
+    The section of the class at a `place` on the page, from 0, by which its anchors are named;
+    photographs are at most `side` pixels long in the file.
     """
     concepts = concepts_of(explanation)
     held_out = explanation.quality_held_out

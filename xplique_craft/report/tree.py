@@ -58,19 +58,7 @@ class Tree:
 
 def tree_of(view: TreeView, concepts: Sequence[Concept]) -> Tree:
     """
-    A tree for the template.
-
-    Parameters
-    ----------
-    view
-        The tree.
-    concepts
-        Those of the section, by rank: a concept and all below it are drawn in its colour.
-
-    Returns
-    -------
-    tree
-        Its values.
+    A tree for the template; a concept and all below it have the colour of that concept.
 
     Raises
     ------

@@ -107,19 +107,7 @@ def _reading(
 
 
 def read_quality(quality: Quality) -> list[Reading]:
-    """
-    The three numbers with their meaning and level, in the order they are shown.
-
-    Parameters
-    ----------
-    quality
-        On one set of images.
-
-    Returns
-    -------
-    readings
-        Agreement, reconstruction share, explained share.
-    """
+    """The three numbers with their meaning and level, in the order they are shown."""
     undefined = (
         "Not defined: on these images the class score hardly differs from its base, "
         "so no share of it can be taken"
@@ -168,19 +156,7 @@ def read_quality(quality: Quality) -> list[Reading]:
 
 
 def overall_verdict(readings: list[Reading]) -> str:
-    """
-    One sentence about the three numbers together.
-
-    Parameters
-    ----------
-    readings
-        From `read_quality`.
-
-    Returns
-    -------
-    verdict
-        It names every number that is not good.
-    """
+    """One sentence about the three numbers together; it names every one that is not good."""
     names = {
         level: [reading.name.lower() for reading in readings if reading.level == level]
         for level in ("low", "fair", "not defined")

@@ -37,18 +37,8 @@ class View:
 
 def view_of(view: ImageView, concepts: Sequence[Concept], side: int, decimals: int) -> View:
     """
-    One picture.
-
-    Parameters
-    ----------
-    view
-        The picture explained.
-    concepts
-        All concepts of the class, by rank.
-    side
-        Longest side of the picture in the file, in pixels.
-    decimals
-        Digits after the point of its bars.
+    One picture, at most `side` pixels long in the file; its bars have so many `decimals`, and
+    `concepts` are all those of the class, by rank.
     """
     return View(
         view,

@@ -66,24 +66,8 @@ def common_decimals(results: Sequence[ImageView | Contributions]) -> int:
 
 def waterfall_of(result: ImageView | Contributions, decimals: int) -> Waterfall | None:
     """
-    Waterfall of one image, or of the mean over images.
-
-    Parameters
-    ----------
-    result
-        What to draw.
-    decimals
-        Digits after the point.
-
-    Returns
-    -------
-    waterfall
-        Printed values add up to the last digit; None if they are not all finite.
-
-    Raises
-    ------
-    ValueError
-        If the numbers do not add up.
+    The waterfall of one image, or of the mean over images, with so many decimals: printed values
+    add up to the last digit. None if the numbers are not all finite; they must add up.
     """
     if not _is_finite(result):
         return None
