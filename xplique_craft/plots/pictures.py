@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from ..results import ConceptCard
-from .style import INK, axes_or_new, concept_label, style_of
+from .style import AGAINST, FOR, INK, axes_or_new, concept_label, style_of
 
 __all__ = [
     "CONTOUR_LEVEL",
@@ -27,7 +27,6 @@ CONTOUR_LEVEL = 0.5  # of the map's maximum in the picture
 FAINT = 0.08  # maps that stay below are not drawn on the page, nor outlined
 WASH_OPACITY = 0.62
 CROP_GAP = 0.06  # between crops in a row, in heights of the row
-FOR, AGAINST = "#d55e00", "#0072b2"  # what speaks for the class, and against it
 DIMMED = 0.55  # how much of the photograph's grey stays under a signed map
 OPACITY = 0.9  # of a signed map where it is at full strength
 SCALE_QUANTILE = 0.995  # of absolute values: what is above is drawn as this

@@ -1,5 +1,6 @@
 """
-One style for one concept, wherever it is drawn, readable without colour vision.
+One style for one concept, wherever it is drawn, readable without colour vision; and every other
+colour that is drawn with. The page's own colours stand at the top of report/page.css.
 
 The colour has period 8 and the pattern period 7 in the rank. The two are coprime, so the pair
 first repeats at rank 56, and any 7 concepts in a row differ in both.
@@ -17,6 +18,8 @@ from matplotlib.figure import Figure
 from ..results import ClassExplanation
 
 __all__ = [
+    "AGAINST",
+    "FOR",
     "INK",
     "MUTED",
     "PATTERNS",
@@ -56,6 +59,7 @@ PATTERNS: tuple[tuple[str, str, str, tuple[float, ...]], ...] = (
 INK = "#2b323c"
 MUTED = "#8a919c"
 RESIDUAL_COLOR = "#a4aab3"
+FOR, AGAINST = "#d55e00", "#0072b2"  # what speaks for the class, and against it
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from ..plots.style import RESIDUAL_COLOR
 from .numbers import interval, number, percent, scientific
 
-__all__ = ["check_size_of_image", "render", "text", "write"]
+__all__ = ["check_size_of_image", "render", "stylesheet", "text", "write"]
 
 _PACKAGE = "xplique_craft.report"
 SMALLEST = 32  # pixels of an image's longest side
@@ -25,6 +27,11 @@ def check_size_of_image(size: int) -> None:
 def text(name: str) -> str:
     """A file that the package ships beside this one."""
     return resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
+
+
+def stylesheet(*names: str) -> Markup:
+    """Style sheets of the package, one after the other; one colour is that of the figures."""
+    return Markup("".join(map(text, names)).replace("RESIDUAL_COLOR", RESIDUAL_COLOR))
 
 
 def render(template: str, **values: Any) -> str:

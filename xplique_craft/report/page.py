@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
-from .files import check_size_of_image, render, text, write
+from .files import check_size_of_image, render, stylesheet, text, write
 from .sections import section_of
 
 __all__ = ["write_report"]
@@ -118,7 +118,7 @@ def write_report(
         ranks=range(max(len(one.concepts) for one in sections)),
         styles={c.rank: c.style for one in sections for c in one.concepts},
         residual_color=RESIDUAL_COLOR,
-        css=Markup(text("page.css")),
+        css=stylesheet("page.css"),
         script=Markup(script),
         script_digest=digest,
     )
