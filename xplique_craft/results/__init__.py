@@ -19,8 +19,8 @@ from .comparison import RANDOM, Comparison, Measure, MethodScores
 from .contributions import Contributions
 from .estimate import Estimate
 from .importance import EvaluationPath, Importance
-from .of_class import ClassExplanation, ConceptCard, ImageView
-from .of_image import ImageExplanation
+from .of_class import ClassExplanation, ConceptCard
+from .of_image import ImageExplanation, ImageView
 from .prevalence import Prevalence
 from .quality import Quality, SanityCheck
 from .tree import BranchState, TreeBranch, TreeView
