@@ -106,6 +106,41 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert run(code) == "[]"
 
 
+def test_what_draws_loads_no_model() -> None:
+    """Plots and pages know results alone: no network, no explainer, no factorization is loaded."""
+    for stage in ("results", "plots", "report"):
+        code = (
+            f"import sys, xplique_craft.{stage}; "
+            "print([m for m in ('tensorflow', 'keras', 'xplique', 'sklearn') if m in sys.modules])"
+        )
+        assert run(code) == "[]", stage
+    code = "import sys, xplique_craft.results; print('matplotlib' in sys.modules)"
+    assert run(code) == "False"
+
+
+DRAWN_FROM = {
+    "results": {"results"},
+    "plots": {"results", "plots"},
+    "report": {"results", "plots", "report"},
+}
+
+
+@pytest.mark.parametrize("stage", DRAWN_FROM)
+def test_what_draws_imports_results_alone(stage: str) -> None:
+    """Of the package itself; imports inside functions and under TYPE_CHECKING count."""
+    found = set()
+    for path in (PACKAGE / stage).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                outer = node.level > 1
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                found |= {name.split(".")[0] for name in names} if outer else {stage}
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [getattr(node, "module", None) or node.names[0].name]
+                assert not any(name.startswith("xplique") for name in names), path
+    assert found == DRAWN_FROM[stage]
+
+
 def test_star_imports_give_all_names() -> None:
     code = "from xplique_craft import *; print(sorted(n for n in dir() if n[0] != '_'))"
     assert run(code) == str(NAMES)

@@ -58,7 +58,7 @@ def test_a_tree_of_real_concepts(real: tuple[xc.Craft, np.ndarray]) -> None:
     for branch in view.branches:
         if branch.children:
             assert branch.unexplained <= 1.0
-            total = sum(child.share.value for child in branch.children) + branch.left.value
+            total = sum(child.share.value for child in branch.children) + branch.residual.value
             assert total == pytest.approx(branch.share.value, abs=1.5 * branch.gap)
             node = tree.nodes[branch.path]
             finer = node.for_class.transform(images[:1]).shape[1]

@@ -34,7 +34,7 @@ def tree(craft: xc.Craft) -> ConceptTree:
 # --------------------------------------------------------------------------- what is taken apart
 def test_only_the_mixture_is_taken_apart(tree: ConceptTree, mixture: int) -> None:
     assert set(tree.nodes) == {(mixture,)}
-    states = {branch.path: branch.state for branch in tree.view().branches}
+    states = {branch.path: branch.state_text for branch in tree.view().branches}
     assert states.pop((mixture,)) == "taken apart"
     assert set(states.values()) == {"of one piece"}
     mixed = {branch.path[0]: branch.mixedness for branch in tree.view().branches}
@@ -45,7 +45,7 @@ def test_only_the_mixture_is_taken_apart(tree: ConceptTree, mixture: int) -> Non
 def test_what_is_small_stays_whole(craft: xc.Craft, mixture: int) -> None:
     tree = craft.grow(number_of_concepts=2, min_share=0.9)
     assert not tree.nodes
-    assert {branch.state for branch in tree.view().walk()} == {"share below 90%"}
+    assert {branch.state_text for branch in tree.view().walk()} == {"share below 90%"}
     assert all(np.isnan(branch.mixedness) for branch in tree.view().walk())
 
 
@@ -55,17 +55,17 @@ def test_what_is_mixed_enough(craft: xc.Craft) -> None:
     assert set(tree.nodes) == {(0,), (1,), (2,)}
     below = [branch for branch in tree.view().walk() if len(branch.path) == 2]
     assert len(below) == 6
-    assert {branch.state for branch in below} == {"depth 1 reached"}
+    assert {branch.state_text for branch in below} == {"depth 1 reached"}
 
 
 def test_where_there_is_no_layer_left(tree: ConceptTree) -> None:
     below = [branch for branch in tree.view().walk() if len(branch.path) == 2]
-    assert [branch.state for branch in below] == ["there is no earlier layer"] * 2
+    assert [branch.state_text for branch in below] == ["there is no earlier layer"] * 2
 
 
 def test_where_crops_are_too_few(craft: xc.Craft) -> None:
     tree = craft.grow(number_of_concepts=30)
-    assert {branch.state for branch in tree.view().walk()} == {"too few crops hold it"}
+    assert {branch.state_text for branch in tree.view().walk()} == {"too few crops hold it"}
 
 
 def test_parts_that_do_not_explain_it(craft: xc.Craft, mixture: int) -> None:
@@ -76,7 +76,7 @@ def test_parts_that_do_not_explain_it(craft: xc.Craft, mixture: int) -> None:
     assert set(kept.nodes) == {(mixture,)}
     whole = craft.grow(**settings, max_unexplained=0.99 * left)
     assert not whole.nodes
-    assert whole.view().branches[0].state == f"its parts leave {left:.0%} of it unexplained"
+    assert whole.view().branches[0].state_text == f"its parts leave {left:.0%} of it unexplained"
     assert not whole.view().branches[0].children
 
 
@@ -93,11 +93,11 @@ def test_shares_add_up_at_every_level(
     craft: xc.Craft, tree: ConceptTree, images: np.ndarray
 ) -> None:
     view = tree.view()
-    total = sum(branch.share.value for branch in view.branches) + view.left.value
+    total = sum(branch.share.value for branch in view.branches) + view.residual.value
     assert total == pytest.approx(1.0, abs=1e-5)
     for branch in view.walk():
         if branch.children:
-            parts = sum(child.share.value for child in branch.children) + branch.left.value
+            parts = sum(child.share.value for child in branch.children) + branch.residual.value
             assert parts == pytest.approx(branch.share.value, abs=1.1 * branch.gap)
             assert branch.gap < 0.01
     found = craft.contributions(images)
@@ -127,7 +127,7 @@ def test_held_out_images(craft: xc.Craft, mixture: int) -> None:
     (branch,) = (b for b in view.branches if b.path == (mixture,))
     share = craft.contributions(others).share[mixture]
     assert branch.share.value == pytest.approx(share)
-    parts = sum(child.share.value for child in branch.children) + branch.left.value
+    parts = sum(child.share.value for child in branch.children) + branch.residual.value
     assert parts == pytest.approx(share, abs=0.01)
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 from skimage import data
 
-from xplique_craft.results import Estimate
-from xplique_craft.results.tree import TreeBranch, TreeView
+from xplique_craft.results import BranchState, Estimate, TreeBranch, TreeView
 
 PICTURE = data.astronaut()
 
@@ -25,10 +24,11 @@ def branch(
     path: tuple[int, ...],
     share: float,
     *children: TreeBranch,
-    state: str = "of one piece",
+    state: BranchState = BranchState.OF_ONE_PIECE,
+    state_number: float | None = None,
     number: int = 4,
 ) -> TreeBranch:
-    left = share - sum(child.share.value for child in children)
+    residual = share - sum(child.share.value for child in children)
     return TreeBranch(
         path=path,
         layer="conv4" if len(path) == 1 else "conv3",
@@ -37,9 +37,10 @@ def branch(
         at_large=around(1.5 * share),
         crops=crops(number, 10 * sum(path)),
         mixedness=0.42 if children else 0.03,
-        state="taken apart" if children else state,
+        state=BranchState.TAKEN_APART if children else state,
+        state_number=state_number,
         children=children,
-        left=around(left) if children else None,
+        residual=around(residual) if children else None,
         unexplained=0.125 if children else float("nan"),
         gap=0.004 if children else float("nan"),
     )
@@ -51,8 +52,8 @@ def make_tree(number_of_crops: int = 4) -> TreeView:
     deep = branch(
         (2, 1),
         0.30,
-        branch((2, 1, 0), 0.18, number=n, state="depth 2 reached"),
-        branch((2, 1, 4), 0.09, number=n, state="depth 2 reached"),
+        branch((2, 1, 0), 0.18, number=n, state=BranchState.DEPTH_REACHED, state_number=2),
+        branch((2, 1, 4), 0.09, number=n, state=BranchState.DEPTH_REACHED, state_number=2),
         number=n,
     )
     top = branch(
@@ -60,7 +61,7 @@ def make_tree(number_of_crops: int = 4) -> TreeView:
         0.60,
         deep,
         branch((2, 0), 0.22, number=n),
-        branch((2, 3), 0.004, number=n, state="share below 5%"),
+        branch((2, 3), 0.004, number=n, state=BranchState.SMALL_SHARE, state_number=0.05),
         number=n,
     )
     return TreeView(
@@ -69,10 +70,10 @@ def make_tree(number_of_crops: int = 4) -> TreeView:
         branches=(
             top,
             branch((0,), 0.35, number=n),
-            branch((1,), 0.006, number=n, state="share below 5%"),
-            branch((3,), -0.05, number=n, state="share below 6%"),
+            branch((1,), 0.006, number=n, state=BranchState.SMALL_SHARE, state_number=0.05),
+            branch((3,), -0.05, number=n, state=BranchState.SMALL_SHARE, state_number=0.06),
         ),
-        left=around(0.094),
+        residual=around(0.094),
         number_of_images=12,
         depth=2,
         min_share=0.05,

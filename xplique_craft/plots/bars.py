@@ -1,35 +1,32 @@
 """Bars: what adds up to the score, how important each concept is, how often it is there."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ..results import ConceptCard, Contributions, ImageView, Importance
-from .steps import Step, decimals_for, displayed_steps, waterfall_steps_of
-from .style import INK, MUTED, RESIDUAL_COLOR, axes_or_new, concept_label, histogram_bins, style_of
+from .steps import decimals_for, displayed_steps, waterfall_steps_of
+from .style import (
+    INK,
+    MUTED,
+    RESIDUAL_STYLE,
+    axes_or_new,
+    concept_label,
+    histogram_bins,
+    style_of,
+    tidy,
+)
 
 __all__ = ["activation_histogram", "importance_bars", "waterfall"]
 
-
-def _tidy(ax: Axes, *, kept: Sequence[str]) -> None:
-    """Leave only the spines that carry a scale, in the ink of the text."""
-    for side, spine in ax.spines.items():
-        spine.set_visible(side in kept)
-        spine.set_color(MUTED)
-    ax.tick_params(colors=INK, length=0, labelsize=9)
-    ax.xaxis.label.set_color(INK)
-    ax.yaxis.label.set_color(INK)
-
-
-def step_label(step: Step) -> str:
-    """What a step of a waterfall is called."""
-    if step.concept is not None:
-        return concept_label(step.concept)
-    return f"{len(step.members)} other concepts" if step.kind == "others" else step.kind
+# how the intervals of an importance are drawn, in its bars and in their legend
+OVER_IMAGES: dict[str, Any] = {"color": INK, "linewidth": 1.0, "marker": "|", "markersize": 7}
+EXACT: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 4, "linestyle": "none"}
+SAMPLING: dict[str, Any] = {"color": INK, "linewidth": 4.0, "solid_capstyle": "butt"}
 
 
 def waterfall(
@@ -72,43 +69,23 @@ def waterfall(
     span = (high - low) or 1.0
 
     for place, step in enumerate(steps):
-        if step.kind in ("base", "score"):
+        if step.is_level:
             ax.plot([step.value], [place], marker="D", color=INK, markersize=6, zorder=3)
         else:
-            color, hatch = RESIDUAL_COLOR, ""
-            if step.concept is not None:
-                style = style_of(step.concept, ranks)
-                color, hatch = style.color, style.hatch
-            ax.barh(
-                place,
-                step.stop - step.start,
-                left=step.start,
-                height=0.62,
-                color=color,
-                hatch=hatch,
-                edgecolor=to_rgba("white", 0.55),
-                linewidth=0.0,
-                zorder=2,
-            )
+            style = RESIDUAL_STYLE if step.concept is None else style_of(step.concept, ranks)
+            width = step.stop - step.start
+            ax.barh(place, width, left=step.start, height=0.62, zorder=2, **style.fill)
         if place + 1 < len(steps):
             ax.plot([step.stop] * 2, [place, place + 1], color=MUTED, linewidth=0.8, zorder=1)
-        sign = "" if step.kind in ("base", "score") else "+"
+        sign = "" if step.is_level else "+"
         value = f"{step.value:{sign}.{decimals}f}"
-        ax.annotate(
-            value,
-            (max(step.start, step.stop), place),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            color=INK,
-            fontsize=9,
-        )
+        _write(ax, value, max(step.start, step.stop), place, away=7)
 
-    ax.set_yticks(range(len(steps)), [step_label(step) for step in steps])
+    ax.set_yticks(range(len(steps)), [step.label for step in steps])
     ax.set_ylim(len(steps) - 0.4, -0.6)
     ax.set_xlim(low - 0.04 * span, high + 0.16 * span)
     ax.set_xlabel("score")
-    _tidy(ax, kept=["bottom"])
+    tidy(ax, kept=["bottom"])
     return ax
 
 
@@ -152,33 +129,17 @@ def importance_bars(
         value = float(overall[row])
         sampled = importance.estimation_interval[row]
         images = importance.image_interval[row]
-        ax.barh(
-            place,
-            value,
-            height=0.62,
-            color=style.color,
-            hatch=style.hatch,
-            edgecolor=to_rgba("white", 0.55),
-            linewidth=0.0,
-        )
-        ax.plot(images, [place] * 2, color=INK, linewidth=1.0, marker="|", markersize=7)
+        ax.barh(place, value, height=0.62, **style.fill)
+        ax.plot(images, [place] * 2, **OVER_IMAGES)
         if importance.exact:
-            ax.plot([value], [place], color=INK, marker="o", markersize=4, linestyle="none")
+            ax.plot([value], [place], **EXACT)
         elif known:
-            ax.plot(sampled, [place] * 2, color=INK, linewidth=4.0, solid_capstyle="butt")
+            ax.plot(sampled, [place] * 2, **SAMPLING)
         ends = [0.0, value, *sampled, *images]
         low, high = float(np.nanmin([low, *ends])), float(np.nanmax([high, *ends]))
         number = "not defined" if np.isnan(value) else f"{value:.3f}"
-        ax.annotate(
-            number,
-            (float(np.nanmax(ends)), place),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            color=INK,
-            fontsize=9,
-            gid=f"value-of-concept-{concept}",
-        )
+        end = float(np.nanmax(ends))
+        _write(ax, number, end, place, away=6, gid=f"value-of-concept-{concept}")
 
     ax.set_yticks(range(len(order)), [concept_label(int(importance.numbers[i])) for i in order])
     ax.set_ylim(len(order) - 0.4, -0.6)
@@ -188,23 +149,13 @@ def importance_bars(
         ax.axvline(0.0, color=INK, linewidth=0.8)
     method = importance.method[:1].upper() + importance.method[1:]
     ax.set_xlabel(f"{method} index" if "sobol" in method.lower() else method)
-    handles = [Line2D([], [], color=INK, linewidth=1.0, marker="|", markersize=7)]
-    meanings = ["90% interval over images"]
+    handles = [Line2D([], [], label="90% interval over images", **OVER_IMAGES)]
     if importance.exact:
-        handles.append(Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none"))
-        meanings.append("exact, nothing sampled")
+        handles.append(Line2D([], [], label="exact, nothing sampled", **EXACT))
     elif known:
-        handles.append(Line2D([], [], color=INK, linewidth=4.0, solid_capstyle="butt"))
-        meanings.append("90% interval of the sampling")
-    ax.legend(
-        handles,
-        meanings,
-        loc="lower right",
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=INK,
-    )
-    _tidy(ax, kept=["left"])
+        handles.append(Line2D([], [], label="90% interval of the sampling", **SAMPLING))
+    ax.legend(handles=handles, loc="lower right", frameon=False, fontsize=8.5, labelcolor=INK)
+    tidy(ax, kept=["left"])
     return ax
 
 
@@ -233,19 +184,24 @@ def activation_histogram(
     style = style_of(card.concept if rank is None else rank, None)
     counts, edges = histogram_bins(card.coefficients, bins)
     ax = axes_or_new(ax, 4.0, 2.2)
-    ax.bar(
-        edges[:-1],
-        counts,
-        width=np.diff(edges) * 0.92,
-        align="edge",
-        color=style.color,
-        hatch=style.hatch,
-        edgecolor=to_rgba("white", 0.55),
-        linewidth=0.0,
-    )
+    ax.bar(edges[:-1], counts, width=np.diff(edges) * 0.92, align="edge", **style.fill)
     ax.set_xlim(edges[0], edges[-1])
     ax.set_xlabel(f"mean coefficient of {concept_label(card.concept)} in an image")
     ax.set_ylabel("images")
     ax.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    _tidy(ax, kept=["bottom"])
+    tidy(ax, kept=["bottom"])
     return ax
+
+
+def _write(ax: Axes, text: str, end: float, row: int, *, away: float, gid: str = "") -> None:
+    """A value, some points to the right of where the bar of its row ends."""
+    ax.annotate(
+        text,
+        (end, row),
+        xytext=(away, 0),
+        textcoords="offset points",
+        va="center",
+        color=INK,
+        fontsize=9,
+        gid=gid or None,
+    )

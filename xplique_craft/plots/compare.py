@@ -8,11 +8,11 @@ act on the score).
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ..comparison import MEASURES, Comparison, Measure, MethodScores
-from .style import INK, MUTED, axes_or_new, concept_style
+from ..results.comparison import MEASURES, Comparison, Measure, MethodScores
+from .pictures import blend, full_strength, shrunk
+from .style import INK, MUTED, axes_or_new, concept_style, tidy
 
 __all__ = [
     "blend",
@@ -25,10 +25,6 @@ __all__ = [
     "title_of",
 ]
 
-FOR, AGAINST = "#d55e00", "#0072b2"  # what speaks for the class, and against it
-DIMMED = 0.55  # how much of the photograph's grey stays under a map
-OPACITY = 0.9
-SCALE_QUANTILE = 0.995  # of absolute values: what is above is drawn as this
 GREY = "#b9bec6"
 
 
@@ -54,42 +50,6 @@ def drawn_maps(method: MethodScores) -> tuple[np.ndarray, float]:
     least = method.maps.min(axis=(1, 2), keepdims=True, initial=np.inf)
     maps = method.maps - np.maximum(least, 0.0)
     return maps, full_strength(maps)
-
-
-def full_strength(maps: np.ndarray) -> float:
-    """
-    The value of maps, of any shape, that is drawn at full strength: few values reach beyond it.
-    Of maps that are 0 nearly everywhere it is the largest; 1 of maps that are 0.
-    """
-    values = np.abs(maps)
-    scale = float(np.quantile(values, SCALE_QUANTILE)) if values.size else 0.0
-    return scale or float(values.max(initial=0.0)) or 1.0
-
-
-def blend(photograph: np.ndarray, values: np.ndarray, scale: float) -> np.ndarray:
-    """
-    A map over a dimmed photograph.
-
-    Parameters
-    ----------
-    photograph
-        uint8 (H, W, 3).
-    values
-        (H, W), signed: orange speaks for the class, blue against it.
-    scale
-        The value that is drawn at full strength.
-
-    Returns
-    -------
-    picture
-        uint8 (H, W, 3).
-    """
-    grey = photograph.astype(np.float64).mean(axis=-1, keepdims=True) * DIMMED
-    strength = np.clip(np.abs(values) / scale, 0.0, 1.0)[..., None] * OPACITY
-    colors = np.where(
-        values[..., None] >= 0.0, 255 * np.array(to_rgb(FOR)), 255 * np.array(to_rgb(AGAINST))
-    )
-    return np.rint(grey * (1.0 - strength) + colors * strength).astype(np.uint8)
 
 
 def _measure(key: str) -> Measure:
@@ -171,7 +131,7 @@ def fidelity_curves(
     ax.set_xlim(0.0, 100.0)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.legend(frameon=False, fontsize=8.5, labelcolor=INK)
-    _tidy(ax)
+    tidy(ax, kept=["bottom"])
     ax.set_title(
         f"{_measure(measure).name} ({_direction(measure)})", loc="left", color=INK, fontsize=10
     )
@@ -230,7 +190,7 @@ def method_scores(
         )
     ax.set_yticks(range(len(measured)), [title_of(method) for method in measured])
     ax.set_ylim(len(measured) - 0.4, -0.6)
-    _tidy(ax)
+    tidy(ax, kept=["bottom"])
     ax.set_title(f"{found.name} ({_direction(measure)})", loc="left", color=INK, fontsize=10)
     return ax
 
@@ -282,13 +242,6 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
     return figure
 
 
-def shrunk(photograph: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """The photograph at the size of a map, by nearest pixels."""
-    rows = (np.arange(size[0]) + 0.5) * photograph.shape[0] / size[0]
-    columns = (np.arange(size[1]) + 0.5) * photograph.shape[1] / size[1]
-    return photograph[rows.astype(int)][:, columns.astype(int)]
-
-
 def _direction(measure: str) -> str:
     return "high is good" if _measure(measure).better > 0 else "low is good"
 
@@ -296,10 +249,3 @@ def _direction(measure: str) -> str:
 def _score_name(comparison: Comparison) -> str:
     kind = {"softmax": "probability", "sigmoid": "probability"}.get(comparison.activation or "")
     return f"mean {kind or 'score'} of {comparison.class_name}"
-
-
-def _tidy(ax: Axes) -> None:
-    for side, spine in ax.spines.items():
-        spine.set_visible(side in ("bottom",))
-        spine.set_color(MUTED)
-    ax.tick_params(colors=INK, length=0, labelsize=9)

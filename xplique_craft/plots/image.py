@@ -6,10 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..results.of_image import ImageExplanation
+from ..results import ImageExplanation
 from .bars import waterfall
-from .compare import blend, full_strength, shrunk
-from .pictures import concept_overlay
+from .pictures import blend, concept_overlay, draw_crops, full_strength, shrunk
 from .style import INK, MUTED, axes_or_new, concept_label, style_of
 
 __all__ = ["class_map", "image_explanation"]
@@ -48,9 +47,8 @@ def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
     ax.set_axis_off()
     predicted, true = explanation.names
     instead = "" if explanation.against is None else f" instead of {true}"
-    ax.set_title(
-        f"why {predicted}{instead}: contributions by activation", loc="left", color=INK, fontsize=9
-    )
+    title = f"why {predicted}{instead}: contributions by activation"
+    ax.set_title(title, loc="left", color=INK, fontsize=9)
     return ax
 
 
@@ -95,9 +93,8 @@ def image_explanation(
         below.set_axis_off()
     else:
         rows, columns = view.photograph.shape[:2]
-        maps = _resized(view.maps[..., top], (rows, columns))
         whole = np.zeros((rows, columns, len(order)), np.float32)
-        whole[..., top] = maps
+        whole[..., top] = shrunk(view.maps[..., top], (rows, columns))
         concept_overlay(view.photograph, whole, top, ranks=ranks, shows=None, ax=photograph)
         photograph.set_title("where they are: activation", loc="left", color=INK, fontsize=9)
         class_map(explanation, ax=below)
@@ -107,11 +104,6 @@ def image_explanation(
     _concepts(explanation, figure, grid[2], top, ranks)
     figure.suptitle(_title(explanation), x=0.01, ha="left", color=INK, fontsize=14)
     return figure
-
-
-def _resized(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Maps (H, W, k) at the size of the photograph, by nearest pixels."""
-    return maps if maps.shape[:2] == size else shrunk(maps, size)
 
 
 def _score(explanation: ImageExplanation) -> str:
@@ -138,23 +130,14 @@ def _concepts(
         said = "misled the model by" if concept in explanation.misleading else "contributes"
         ax = figure.add_subplot(rows[row])
         style = style_of(concept, ranks)
-        left = 0.0
-        for crop in explanation.crops[concept]:
-            width = crop.shape[1] / crop.shape[0]
-            ax.imshow(crop, extent=(left, left + width, 0.0, 1.0))
-            left += width + 0.06
+        right = max(draw_crops(ax, explanation.crops[concept]), 1.0)
         phi = explanation.explained.phi[0, concept]
-        ax.set_title(
-            f"{concept_label(concept)} {said} {phi:+.2f}",
-            loc="left",
-            color=INK,
-            fontsize=10,
-            fontweight="bold",
-        )
-        ax.plot([0.0, max(left, 1.0)], [-0.05, -0.05], color=style.color, linewidth=4.0)
+        title = f"{concept_label(concept)} {said} {phi:+.2f}"
+        ax.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold")
+        ax.plot([0.0, right], [-0.05, -0.05], color=style.color, linewidth=4.0)
         if not explanation.crops[concept]:
             ax.text(0.0, 0.5, "its crops cannot be shown", color=MUTED, fontsize=9)
-        ax.set_xlim(0.0, max(left, 1.0))
+        ax.set_xlim(0.0, right)
         ax.set_ylim(-0.08, 1.0)
         ax.set_aspect("equal", anchor="W")
         ax.set_axis_off()

@@ -9,13 +9,27 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from ..results import ConceptCard
-from .style import INK, axes_or_new, concept_label, style_of
+from .style import AGAINST, FOR, INK, axes_or_new, concept_label, style_of
 
-__all__ = ["CONTOUR_LEVEL", "FAINT", "WASH_OPACITY", "concept_crops", "concept_overlay"]
+__all__ = [
+    "CONTOUR_LEVEL",
+    "FAINT",
+    "WASH_OPACITY",
+    "blend",
+    "concept_crops",
+    "concept_overlay",
+    "draw_crops",
+    "full_strength",
+    "shrunk",
+]
 
 CONTOUR_LEVEL = 0.5  # of the map's maximum in the picture
 FAINT = 0.08  # maps that stay below are not drawn on the page, nor outlined
 WASH_OPACITY = 0.62
+CROP_GAP = 0.06  # between crops in a row, in heights of the row
+DIMMED = 0.55  # how much of the photograph's grey stays under a signed map
+OPACITY = 0.9  # of a signed map where it is at full strength
+SCALE_QUANTILE = 0.995  # of absolute values: what is above is drawn as this
 
 
 def concept_overlay(
@@ -141,16 +155,13 @@ def concept_crops(
     style = style_of(card.concept if rank is None else rank, None)
     crops = card.crops[:number]
     widths = [crop.shape[1] / crop.shape[0] for crop in crops]
-    total = sum(widths) + 0.06 * max(0, len(crops) - 1)
-    ax = axes_or_new(ax, 1.4 * max(total, 1.0), 1.9)
-    left = 0.0
-    for crop, width in zip(crops, widths, strict=True):
-        ax.imshow(crop, extent=(left, left + width, 0.0, 1.0))
-        left += width + 0.06
+    total = max(sum(widths) + CROP_GAP * max(0, len(crops) - 1), 1.0)
+    ax = axes_or_new(ax, 1.4 * total, 1.9)
+    draw_crops(ax, crops)
     ax.add_patch(
         Rectangle(
             (0.0, -0.1),
-            max(total, 1.0),
+            total,
             0.06,
             facecolor=style.color,
             hatch=style.hatch,
@@ -158,14 +169,63 @@ def concept_crops(
             linewidth=0.0,
         )
     )
-    ax.set_xlim(0.0, max(total, 1.0))
+    ax.set_xlim(0.0, total)
     ax.set_ylim(-0.12, 1.0)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    ax.set_title(
-        f"{concept_label(card.concept)}   {card.share:+.1%} of the score",
-        loc="left",
-        color=INK,
-        fontsize=10,
-    )
+    title = f"{concept_label(card.concept)}   {card.share:+.1%} of the score"
+    ax.set_title(title, loc="left", color=INK, fontsize=10)
     return ax
+
+
+def draw_crops(ax: Axes, crops: Sequence[np.ndarray]) -> float:
+    """Crops in a row from 0 on, each one unit high in its proportions; where the next would be."""
+    left = 0.0
+    for crop in crops:
+        width = crop.shape[1] / crop.shape[0]
+        ax.imshow(crop, extent=(left, left + width, 0.0, 1.0))
+        left += width + CROP_GAP
+    return left
+
+
+def full_strength(maps: np.ndarray) -> float:
+    """
+    The value of maps, of any shape, that is drawn at full strength: few values reach beyond it.
+    Of maps that are 0 nearly everywhere it is the largest; 1 of maps that are 0.
+    """
+    values = np.abs(maps)
+    scale = float(np.quantile(values, SCALE_QUANTILE)) if values.size else 0.0
+    return scale or float(values.max(initial=0.0)) or 1.0
+
+
+def blend(photograph: np.ndarray, values: np.ndarray, scale: float) -> np.ndarray:
+    """
+    A map over a dimmed photograph.
+
+    Parameters
+    ----------
+    photograph
+        uint8 (H, W, 3).
+    values
+        (H, W), signed: orange speaks for the class, blue against it.
+    scale
+        The value that is drawn at full strength.
+
+    Returns
+    -------
+    picture
+        uint8 (H, W, 3).
+    """
+    grey = photograph.astype(np.float64).mean(axis=-1, keepdims=True) * DIMMED
+    strength = np.clip(np.abs(values) / scale, 0.0, 1.0)[..., None] * OPACITY
+    colors = np.where(
+        values[..., None] >= 0.0, 255 * np.array(to_rgb(FOR)), 255 * np.array(to_rgb(AGAINST))
+    )
+    return np.rint(grey * (1.0 - strength) + colors * strength).astype(np.uint8)
+
+
+def shrunk(picture: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A photograph (H, W, 3), or maps (H, W, k), at another size, by nearest pixels."""
+    rows = (np.arange(size[0]) + 0.5) * picture.shape[0] / size[0]
+    columns = (np.arange(size[1]) + 0.5) * picture.shape[1] / size[1]
+    return picture[rows.astype(int)][:, columns.astype(int)]

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ..results import Contributions, ImageView
+from .style import concept_label
 
 __all__ = ["Step", "decimals_for", "displayed_steps", "waterfall_steps", "waterfall_steps_of"]
 
@@ -43,6 +44,18 @@ class Step:
     stop: float
     concept: int | None = None
     members: tuple["Step", ...] = ()
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it is a level of the score rather than a change of it."""
+        return self.kind in ("base", "score")
+
+    @property
+    def label(self) -> str:
+        """What it is called, as "C3", "residual" or "5 other concepts"."""
+        if self.concept is not None:
+            return concept_label(self.concept)
+        return f"{len(self.members)} other concepts" if self.kind == "others" else self.kind
 
 
 def waterfall_steps(

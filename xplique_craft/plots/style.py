@@ -1,5 +1,6 @@
 """
-One style for one concept, wherever it is drawn, readable without colour vision.
+One style for one concept, wherever it is drawn, readable without colour vision; and every other
+colour that is drawn with. The page's own colours stand at the top of report/page.css.
 
 The colour has period 8 and the pattern period 7 in the rank. The two are coprime, so the pair
 first repeats at rank 56, and any 7 concepts in a row differ in both.
@@ -11,16 +12,19 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 from ..results import ClassExplanation
 
 __all__ = [
+    "AGAINST",
+    "FOR",
     "INK",
     "MUTED",
     "PATTERNS",
     "RESIDUAL_COLOR",
+    "RESIDUAL_STYLE",
     "ConceptStyle",
     "axes_or_new",
     "concept_label",
@@ -28,6 +32,7 @@ __all__ = [
     "concept_style",
     "histogram_bins",
     "style_of",
+    "tidy",
 ]
 
 # Okabe and Ito's palette; its black (kept for text) is replaced by violet, its yellow darkened
@@ -54,6 +59,7 @@ PATTERNS: tuple[tuple[str, str, str, tuple[float, ...]], ...] = (
 INK = "#2b323c"
 MUTED = "#8a919c"
 RESIDUAL_COLOR = "#a4aab3"
+FOR, AGAINST = "#d55e00", "#0072b2"  # what speaks for the class, and against it
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,19 @@ class ConceptStyle:
         return (0, self.dashes) if self.dashes else "solid"
 
     @property
+    def fill(self) -> dict[str, Any]:
+        """How matplotlib fills a bar with it."""
+        edge = to_rgba("white", 0.55)
+        return {"color": self.color, "hatch": self.hatch, "edgecolor": edge, "linewidth": 0.0}
+
+    @property
     def cmap(self) -> LinearSegmentedColormap:
         """From nothing to the colour, for maps laid over a photograph."""
         ends = [(*to_rgb(self.color), 0.0), (*to_rgb(self.color), 0.85)]
         return LinearSegmentedColormap.from_list(self.color, ends)
+
+
+RESIDUAL_STYLE = ConceptStyle(RESIDUAL_COLOR, *PATTERNS[0])
 
 
 def concept_style(rank: int) -> ConceptStyle:
@@ -190,3 +205,13 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
     if ax is not None:
         return ax
     return Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def tidy(ax: Axes, *, kept: Sequence[str]) -> None:
+    """Leave only the spines that carry a scale, in the ink of the text."""
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in kept)
+        spine.set_color(MUTED)
+    ax.tick_params(colors=INK, length=0, labelsize=9)
+    ax.xaxis.label.set_color(INK)
+    ax.yaxis.label.set_color(INK)

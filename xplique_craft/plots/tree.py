@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..results.tree import TreeBranch, TreeView
-from .style import INK, MUTED, RESIDUAL_COLOR, ConceptStyle, axes_or_new, concept_style
+from ..results import Estimate, TreeBranch, TreeView
+from .style import INK, MUTED, RESIDUAL_STYLE, axes_or_new, concept_style
 
-__all__ = ["TreeRow", "concept_tree", "tree_rows"]
+__all__ = ["TreeRow", "concept_tree", "small_apart", "tree_rows"]
 
 INDENT, LABELS, BAR = 0.5, 2.3, 1.5  # widths, in heights of a row with crops
 GAP = 0.06
@@ -59,40 +59,39 @@ def tree_rows(view: TreeView, least_share: float = 0.01) -> list[TreeRow]:
     rows
         Each concept is followed by its children, the small ones' sum, and what is not explained.
     """
-    rows = [
-        row
-        for place, branch in enumerate(view.branches)
-        if _shown(branch, least_share)
-        for row in _below(branch, place, least_share)
-    ]
-    rows += _small(view.branches, 0, None, least_share)
-    rows.append(TreeRow(0, None, None, "not explained", view.left.value))
-    return rows
+    ranks = {branch.path[0]: rank for rank, branch in enumerate(view.branches)}
+
+    def rows_of(
+        branches: Sequence[TreeBranch], residual: Estimate, depth: int, rank: int | None
+    ) -> Iterator[TreeRow]:
+        shown, name, share = small_apart(branches, least_share)
+        for branch in shown:
+            own = ranks[branch.path[0]]
+            yield TreeRow(depth, own, branch, branch.label, branch.share.value)
+            if branch.residual is not None:
+                yield from rows_of(branch.children, branch.residual, depth + 1, own)
+        if name:
+            yield TreeRow(depth, rank, None, name, share)
+        yield TreeRow(depth, rank, None, "not explained", residual.value)
+
+    return list(rows_of(view.branches, view.residual, 0, None))
 
 
-def _shown(branch: TreeBranch, least_share: float) -> bool:
-    return bool(branch.children) or abs(branch.share.value) >= least_share
-
-
-def _small(
-    branches: Sequence[TreeBranch], depth: int, rank: int | None, least_share: float
-) -> list[TreeRow]:
-    small = [branch for branch in branches if not _shown(branch, least_share)]
-    if not small:
-        return []
-    what = f"{len(small)} smaller" if len(small) > 1 else small[0].label
-    return [TreeRow(depth, rank, None, what, sum(branch.share.value for branch in small))]
-
-
-def _below(branch: TreeBranch, rank: int, least_share: float) -> Iterator[TreeRow]:
-    depth = len(branch.path) - 1
-    yield TreeRow(depth, rank, branch, branch.label, branch.share.value)
-    for child in branch.children:
-        if _shown(child, least_share):
-            yield from _below(child, rank, least_share)
-    yield from _small(branch.children, depth + 1, rank, least_share)
-    if branch.left is not None:
-        yield TreeRow(depth + 1, rank, None, "not explained", branch.left.value)
+def small_apart(
+    branches: Sequence[TreeBranch], least_share: float
+) -> tuple[list[TreeBranch], str, float]:
+    """
+    The branches of one parent that are shown, those taken apart or with `least_share` of the class
+    score or more, either way; and what the others together are called and have as their share. The
+    name is empty where there are no others.
+    """
+    shown: list[TreeBranch] = []
+    small: list[TreeBranch] = []
+    for branch in branches:
+        is_shown = bool(branch.children) or abs(branch.share.value) >= least_share
+        (shown if is_shown else small).append(branch)
+    name = f"{len(small)} smaller" if len(small) > 1 else "".join(b.label for b in small)
+    return shown, name, sum(branch.share.value for branch in small)
 
 
 def concept_tree(
@@ -142,9 +141,8 @@ def concept_tree(
             top = last[row.depth - 1]
             ax.plot([corner, corner, left - 0.1], [top, middle, middle], color=MUTED, linewidth=0.9)
         last[row.depth] = middle + (0.4 if size == 1.0 else 0.14)
-        style = None if row.rank is None else concept_style(row.rank)
         _draw_text(ax, row, left, middle)
-        _draw_bar(ax, row, style, bar_left, middle, BAR / longest)
+        _draw_bar(ax, row, bar_left, middle, BAR / longest)
         if row.branch is not None:
             place = crops_left
             for crop in row.branch.crops[:number_of_crops]:
@@ -155,14 +153,8 @@ def concept_tree(
     ax.set_ylim(height, -0.45)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    ax.text(
-        0.0,
-        -0.2,
-        f"Class {view.class_id}, {view.layer}: shares of the score above its base",
-        color=INK,
-        fontsize=10.5,
-        va="center",
-    )
+    title = f"Class {view.class_id}, {view.layer}: shares of the score above its base"
+    ax.text(0.0, -0.2, title, color=INK, fontsize=10.5, va="center")
     return ax
 
 
@@ -176,41 +168,20 @@ def _draw_text(ax: Axes, row: TreeRow, left: float, middle: float) -> None:
         return
     branch = row.branch
     tall = bool(branch.crops)
-    ax.text(
-        left,
-        middle - (0.16 if tall else 0.0),
-        branch.label,
-        va="center",
-        color=INK,
-        fontsize=11,
-        fontweight="bold",
-    )
-    notes = [branch.state if not branch.children else f"at {branch.children[0].layer}:"]
+    y = middle - (0.16 if tall else 0.0)
+    ax.text(left, y, branch.label, va="center", color=INK, fontsize=11, fontweight="bold")
+    notes = [branch.state_text if not branch.children else f"at {branch.children[0].layer}:"]
     if branch.of_parent is not None:
         notes.insert(0, f"at large {branch.at_large.value:.0%}")
     if tall:
-        ax.text(
-            left,
-            middle + 0.16,
-            "\n".join(notes),
-            va="center",
-            color=MUTED,
-            fontsize=7.5,
-            linespacing=1.25,
-        )
+        text, y = "\n".join(notes), middle + 0.16
+        ax.text(left, y, text, va="center", color=MUTED, fontsize=7.5, linespacing=1.25)
 
 
-def _draw_bar(
-    ax: Axes,
-    row: TreeRow,
-    style: ConceptStyle | None,
-    left: float,
-    middle: float,
-    scale: float,
-) -> None:
-    color, hatch = RESIDUAL_COLOR, ""
-    if style is not None and row.branch is not None:
-        color, hatch = style.color, style.hatch
+def _draw_bar(ax: Axes, row: TreeRow, left: float, middle: float, scale: float) -> None:
+    style = RESIDUAL_STYLE
+    if row.branch is not None and row.rank is not None:
+        style = concept_style(row.rank)
     end = left + scale * abs(row.share)
     lowers = row.share < 0.0  # an empty bar: the concept takes from the score
     ax.add_patch(
@@ -218,9 +189,9 @@ def _draw_bar(
             (left, middle - 0.13),
             scale * abs(row.share),
             0.26,
-            facecolor="none" if lowers else color,
-            hatch=hatch,
-            edgecolor=color if lowers else "white",
+            facecolor="none" if lowers else style.color,
+            hatch=style.hatch,
+            edgecolor=style.color if lowers else "white",
             linewidth=1.2 if lowers else 0.0,
         )
     )
@@ -229,11 +200,5 @@ def _draw_bar(
         ends = [left + scale * abs(share) for share in (low, high)]
         ax.plot(ends, [middle, middle], color=INK, linewidth=1.0)
         end = float(np.nanmax([end, *ends]))
-    ax.text(
-        end + 0.08,
-        middle,
-        f"{row.share:.1%}",
-        va="center",
-        color=INK if row.branch is not None else MUTED,
-        fontsize=9,
-    )
+    ink = INK if row.branch is not None else MUTED
+    ax.text(end + 0.08, middle, f"{row.share:.1%}", va="center", color=ink, fontsize=9)

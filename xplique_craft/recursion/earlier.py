@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from .._checks import listing
+from ..results import BranchState
 from ..splitting.graph import calls_of
 from ..splitting.split import Candidate, Split, candidate_layers, split_model
 
@@ -31,13 +32,13 @@ class CannotDecompose(ValueError):
     ----------
     message
         What is the matter and what can be done.
-    brief
-        The same in a few words.
+    state
+        What a tree says of a concept that is left whole for it.
     """
 
-    def __init__(self, message: str, brief: str) -> None:
+    def __init__(self, message: str, state: BranchState) -> None:
         super().__init__(message)
-        self.brief = brief
+        self.state = state
 
 
 def _order(split: Split) -> dict[str, int]:
@@ -121,7 +122,7 @@ def default_layer(split: Split, image_shape: tuple[int, ...], *, non_negative: b
     raise CannotDecompose(
         f"layer must be named: between {split.layer!r} and what comes before it there is no layer "
         f"of weights. {remedy}",
-        "there is no earlier layer",
+        BranchState.NO_EARLIER_LAYER,
     )
 
 

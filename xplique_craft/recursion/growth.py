@@ -23,8 +23,7 @@ from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
 from ..concept_model import ConceptModel
 from ..factorization import Factorizer
-from ..results import Estimate
-from ..results.tree import TreeBranch, TreeView
+from ..results import BranchState, Estimate, TreeBranch, TreeView
 from ..sampling.representatives import best_crops, cut_picture
 from .crops import Ground, Level
 from .earlier import CannotDecompose
@@ -32,8 +31,6 @@ from .node import ConceptNode
 from .plan import plan_for
 
 __all__ = ["ConceptTree", "GrowthSettings", "grow"]
-
-TAKEN_APART = "taken apart"
 
 
 @dataclass(frozen=True)
@@ -237,7 +234,7 @@ def grow(
         class_id=craft.class_id,
         layer=craft.layer,
         branches=branches,
-        left=bootstrap_ratio(found.residual, total, craft.seed),
+        residual=bootstrap_ratio(found.residual, total, craft.seed),
         number_of_images=len(total),
         depth=settings.depth,
         min_share=settings.min_share,
@@ -294,7 +291,7 @@ class _Growth:
                 at_large=at_large[index],
                 crops=(),
                 mixedness=float("nan"),
-                state="",
+                state=BranchState.TAKEN_APART,  # unless a reason not to is found
             )
             grown.append(self._grown(branch, level, parent))
             self.bar.update()
@@ -306,9 +303,9 @@ class _Growth:
         """The branch with its children, or with the reason why there are none."""
         settings, concept = self.settings, branch.path[-1]
         if not abs(branch.share.value) >= settings.min_share:
-            return replace(branch, state=f"share below {settings.min_share:.0%}")
+            return _whole(branch, BranchState.SMALL_SHARE, settings.min_share)
         if len(branch.path) > settings.depth:
-            return replace(branch, state=f"depth {settings.depth} reached")
+            return _whole(branch, BranchState.DEPTH_REACHED, settings.depth)
         layers = settings.layers
         try:
             plan = plan_for(
@@ -322,25 +319,28 @@ class _Growth:
                 settings.completeness,
             )
         except CannotDecompose as reason:
-            return replace(branch, state=reason.brief)
+            return _whole(branch, reason.state)
         k = plan.number_of_concepts
         mixedness = self.ground.mixedness(plan.layer, plan.crops, plan.factorizer, k)
         branch = replace(branch, mixedness=mixedness)
         if not mixedness >= settings.min_mixedness:
-            return replace(branch, state="of one piece")
+            return _whole(branch, BranchState.OF_ONE_PIECE)
         node = ConceptNode(self.ground, level, parent, concept, plan)
         shares = node.measure(self.inputs)
         if not shares.unexplained <= settings.max_unexplained:
-            state = f"its parts leave {shares.unexplained:.0%} of it unexplained"
-            return replace(branch, state=state)
+            return _whole(branch, BranchState.PARTS_EXPLAIN_LITTLE, shares.unexplained)
         self.nodes[branch.path] = node
         return replace(
             branch,
-            state=TAKEN_APART,
             children=self.branches(
                 node.level, node, shares.through_parent, shares.of_parent, shares.at_large
             ),
-            left=shares.left_through_parent,
+            residual=shares.left_through_parent,
             unexplained=shares.unexplained,
             gap=shares.gap,
         )
+
+
+def _whole(branch: TreeBranch, state: BranchState, number: float | None = None) -> TreeBranch:
+    """The branch as it is, with the reason why it was not taken apart."""
+    return replace(branch, state=state, state_number=number)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._checks import check_int, check_number
 from ..factorization import Factorizer, get_factorizer
+from ..results import BranchState
 from .crops import Ground, Level
 from .earlier import CannotDecompose, default_layer, earlier_layer
 
@@ -104,7 +105,7 @@ def choose_crops(level: Level, concept_id: int, percentile: float, number: int) 
             f"Only {len(chosen)} of {len(u)} crops hold concept {concept_id} at or above its "
             f"percentile {percentile:g}, and {number} children need {needed}. Fit the craft on "
             "more images, lower percentile, or ask for a smaller number_of_concepts.",
-            "too few crops hold it",
+            BranchState.FEW_CROPS,
         )
     return chosen
 

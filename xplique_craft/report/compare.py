@@ -5,10 +5,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ..comparison import MEASURES, Comparison, Measure, MethodScores
-from ..plots.compare import blend, drawn_maps, fidelity_curves, method_scores, shrunk, title_of
+from ..plots.compare import drawn_maps, fidelity_curves, method_scores, title_of
+from ..plots.pictures import blend, shrunk
+from ..results.comparison import MEASURES, Comparison, Measure, MethodScores
 from .figures import inline_svg
-from .files import check_size_of_image, render, text, write
+from .files import check_size_of_image, render, stylesheet, write
 from .numbers import interval, number
 from .pictures import jpeg_uri
 
@@ -95,7 +96,7 @@ def write_comparison(
         ],
         curves=[_curves(comparison, key) for key in ("deletion", "insertion")],
         images=_images(comparison, max_size_of_image),
-        css=Markup(text("page.css") + text("compare.css")),
+        css=stylesheet("page.css", "compare.css"),
     )
     return write(page, path)
 

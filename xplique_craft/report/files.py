@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from .numbers import interval, number, percent
+from ..plots.style import RESIDUAL_COLOR
+from .numbers import interval, number, percent, scientific
 
-__all__ = ["check_size_of_image", "render", "text", "write"]
+__all__ = ["check_size_of_image", "render", "stylesheet", "text", "write"]
 
 _PACKAGE = "xplique_craft.report"
 SMALLEST = 32  # pixels of an image's longest side
@@ -27,6 +29,11 @@ def text(name: str) -> str:
     return resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
 
 
+def stylesheet(*names: str) -> Markup:
+    """Style sheets of the package, one after the other; one colour is that of the figures."""
+    return Markup("".join(map(text, names)).replace("RESIDUAL_COLOR", RESIDUAL_COLOR))
+
+
 def render(template: str, **values: Any) -> str:
     """A template of the package with its values; what it is not given is an error."""
     environment = Environment(
@@ -36,7 +43,9 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "interval": interval}
+    environment.filters |= {
+        filter.__name__: filter for filter in (number, percent, interval, scientific)
+    }
     return environment.get_template(template).render(**values)
 
 

@@ -1,33 +1,32 @@
-"""Numbers as they are printed: true minus signs, no negative zero, NaN said in words."""
+"""Numbers as the page prints them: as `results` writes them, with true minus signs."""
 
 import math
 
-from ..results import Estimate
+from ..results import Estimate, numbers
+from ..results.numbers import UNDEFINED
 
-__all__ = ["NOT_APPLICABLE", "UNDEFINED", "interval", "number", "percent", "scientific"]
+__all__ = ["NOT_APPLICABLE", "interval", "number", "percent", "placed", "scientific"]
 
 NOT_APPLICABLE = "not applicable"
-UNDEFINED = "not defined"
+
+
+def _printed(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def number(value: float, decimals: int = 2, *, signed: bool = False) -> str:
-    """A number with fixed decimals and a true minus sign; with `signed` also "+1.25"."""
-    if not math.isfinite(value):
-        return UNDEFINED
-    value = round(value, decimals)
-    sign = "\N{MINUS SIGN}" if value < 0 else "+" if signed and value > 0 else ""
-    return f"{sign}{abs(value):.{decimals}f}"
+    """A number with fixed decimals; with `signed` also "+1.25"."""
+    return _printed(numbers.number(value, decimals, signed=signed))
 
 
 def percent(value: float, decimals: int = 1, *, signed: bool = False) -> str:
     """A share in percent: "38.2%"."""
-    text = number(100.0 * value, decimals, signed=signed)
-    return text if text == UNDEFINED else f"{text}%"
+    return _printed(numbers.percent(value, decimals, signed=signed))
 
 
 def scientific(value: float) -> str:
-    """A tiny number: "3.1e-07", with a true minus sign; NaN where there is none to compute."""
-    return f"{value:.1e}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else NOT_APPLICABLE
+    """A tiny number: "3.1e-07"; "not applicable" where there is none to compute."""
+    return _printed(f"{value:.1e}") if math.isfinite(value) else NOT_APPLICABLE
 
 
 def interval(estimate: Estimate, *, as_percent: bool = False, decimals: int = 2) -> str:
@@ -35,3 +34,9 @@ def interval(estimate: Estimate, *, as_percent: bool = False, decimals: int = 2)
     write = percent if as_percent else number
     low, high = (write(end, decimals) for end in (estimate.low, estimate.high))
     return low if low == high == UNDEFINED else f"{low.removesuffix('%')} to {high}"
+
+
+def placed(low: float, high: float, axis: float) -> tuple[float, float]:
+    """Left end and width of what goes from `low` to `high`, in percent of an axis from 0."""
+    left, right = (100.0 * min(1.0, max(0.0, end / axis)) for end in (low, high))
+    return round(left, 2), round(right - left, 2)

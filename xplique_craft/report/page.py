@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
-from .files import check_size_of_image, render, text, write
-from .sections import section
+from .files import check_size_of_image, render, stylesheet, text, write
+from .sections import section_of
 
 __all__ = ["write_report"]
 
@@ -108,7 +108,7 @@ def write_report(
     if title is None:
         seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"
         title = f"What {found[0].model_name} sees in {seen}"
-    sections = [section(one, place, max_size_of_image) for place, one in enumerate(found)]
+    sections = [section_of(one, place, max_size_of_image) for place, one in enumerate(found)]
     script = text("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     page = render(
@@ -118,7 +118,7 @@ def write_report(
         ranks=range(max(len(one.concepts) for one in sections)),
         styles={c.rank: c.style for one in sections for c in one.concepts},
         residual_color=RESIDUAL_COLOR,
-        css=Markup(text("page.css")),
+        css=stylesheet("page.css"),
         script=Markup(script),
         script_digest=digest,
     )

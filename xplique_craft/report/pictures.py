@@ -55,23 +55,7 @@ def fit_within(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def jpeg_uri(pixels: np.ndarray, side: int, quality: int = 82) -> str:
-    """
-    A picture as a JPEG data URI.
-
-    Parameters
-    ----------
-    pixels
-        uint8 (height, width, 3).
-    side
-        Its longest side at most, in pixels.
-    quality
-        Of the JPEG.
-
-    Returns
-    -------
-    uri
-        "data:image/jpeg;base64,...".
-    """
+    """A picture, uint8 (height, width, 3), as a JPEG data URI; at most `side` pixels long."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
     height, width = fit_within(pixels.shape[0], pixels.shape[1], side)
     if (height, width) != pixels.shape[:2]:
@@ -81,19 +65,8 @@ def jpeg_uri(pixels: np.ndarray, side: int, quality: int = 82) -> str:
 
 def layer(activation: np.ndarray, color: str) -> Layer | None:
     """
-    One concept's wash and outline.
-
-    Parameters
-    ----------
-    activation
-        (H, W) in [0, 1].
-    color
-        Of the concept, "#rrggbb".
-
-    Returns
-    -------
-    layer
-        None where the concept is (almost) absent.
+    The wash and outline of a map (H, W) in [0, 1], in the colour "#rrggbb" of its concept; None
+    where the concept is (almost) absent.
     """
     activation = np.clip(np.nan_to_num(np.asarray(activation, dtype=np.float32)), 0.0, 1.0)
     if activation.max(initial=0.0) < FAINT:
@@ -127,19 +100,9 @@ def tag_places(
     layers: list[Layer | None], width: float = 0.13, height: float = 0.09
 ) -> list[tuple[float, float] | None]:
     """
-    Where each layer's label stands: its first anchor that is clear of the labels before it.
-
-    Parameters
-    ----------
-    layers
-        By rank; None where there is nothing to label.
-    width, height
-        Room a label needs, as shares of the picture.
-
-    Returns
-    -------
-    places
-        (x, y) in [0, 1] for each layer, or None.
+    Where the label of each layer stands, (x, y) in [0, 1]: at its first anchor that is clear of
+    the labels before it. A label needs `width` and `height`, as shares of the picture; where there
+    is no layer there is no place.
     """
     taken: list[tuple[float, float]] = []
     places: list[tuple[float, float] | None] = []

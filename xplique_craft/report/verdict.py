@@ -7,14 +7,17 @@ from 0.90. The words look at the estimate; where its interval reaches beyond, th
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from ..results import Estimate, Quality
 
-__all__ = ["Reading", "overall_verdict", "read_quality"]
+__all__ = ["Faithfulness", "Reading", "faithfulness_of", "overall_verdict", "read_quality"]
 
 AGREEMENT_GOOD, AGREEMENT_FAIR = 0.97, 0.90
 SHARE_GOOD, SHARE_FAIR = 0.15, 0.35
 FEW_IMAGES = 100  # below so many, even an agreement of 100% has an interval beyond its threshold
+
+Level = Literal["good", "fair", "low", "not defined"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Reading:
     level
         "good", "fair", "low" or "not defined".
     words
-        The level in words.
+        What that level says of the concepts.
     percent
         True if it is printed in percent.
     target
@@ -46,14 +49,31 @@ class Reading:
     meaning: str
     rule: str
     estimate: Estimate
-    level: str
+    level: Level
     words: str
     percent: bool
     target: tuple[float, float]
     scale: float
 
 
-def _level(shortfall: float, good: float, fair: float) -> str:
+@dataclass(frozen=True)
+class Faithfulness:
+    """The quality on one set of images, its three numbers ready to be read, and their verdict."""
+
+    quality: Quality
+    readings: list[Reading]
+    verdict: str
+
+
+def faithfulness_of(quality: Quality) -> Faithfulness:
+    """What the page says of the quality on one set of images."""
+    readings = read_quality(quality)
+    return Faithfulness(quality, readings, overall_verdict(readings))
+
+
+def _level(shortfall: float, good: float, fair: float) -> Level:
+    # differences of decimal fractions: 1 - 0.85 must count as 0.15
+    shortfall, good, fair = (round(value, 9) for value in (shortfall, good, fair))
     if math.isnan(shortfall):
         return "not defined"
     return "good" if shortfall <= good else "fair" if shortfall <= fair else "low"
@@ -63,22 +83,19 @@ def _reading(
     name: str,
     meaning: str,
     estimate: Estimate,
-    words: dict[str, str],
+    words: dict[Level, str],
     images: int,
     *,
-    percent: bool,
+    is_share: bool = True,
 ) -> Reading:
-    # differences of decimal fractions: 1 - 0.85 must count as 0.15
-    if percent:
-        low, high, scale = AGREEMENT_GOOD, 1.0, 1.0
-        rule = f"Good from {AGREEMENT_GOOD:.0%}, fair from {AGREEMENT_FAIR:.0%}"
-        level = _level(
-            round(1.0 - estimate.value, 9), round(1.0 - low, 9), round(1.0 - AGREEMENT_FAIR, 9)
-        )
-    else:
+    if is_share:
         low, high, scale = 1.0 - SHARE_GOOD, 1.0 + SHARE_GOOD, 1.5
         rule = f"Good within {SHARE_GOOD} of 1, fair within {SHARE_FAIR}"
-        level = _level(round(abs(estimate.value - 1.0), 9), SHARE_GOOD, SHARE_FAIR)
+        level = _level(abs(estimate.value - 1.0), SHARE_GOOD, SHARE_FAIR)
+    else:
+        low, high, scale = AGREEMENT_GOOD, 1.0, 1.0
+        rule = f"Good from {AGREEMENT_GOOD:.0%}, fair from {AGREEMENT_FAIR:.0%}"
+        level = _level(1.0 - estimate.value, 1.0 - AGREEMENT_GOOD, 1.0 - AGREEMENT_FAIR)
     text = words[level]
     if level == "good" and not (estimate.low >= low - 1e-9 and estimate.high <= high + 1e-9):
         text += (
@@ -86,27 +103,16 @@ def _reading(
             if images < FEW_IMAGES
             else "; its interval is not all within the threshold"
         )
-    return Reading(name, meaning, rule, estimate, level, text, percent, (low, high), scale)
+    return Reading(name, meaning, rule, estimate, level, text, not is_share, (low, high), scale)
 
 
 def read_quality(quality: Quality) -> list[Reading]:
-    """
-    The three numbers with their meaning and level, in the order they are shown.
-
-    Parameters
-    ----------
-    quality
-        On one set of images.
-
-    Returns
-    -------
-    readings
-        Agreement, reconstruction share, explained share.
-    """
+    """The three numbers with their meaning and level, in the order they are shown."""
     undefined = (
         "Not defined: on these images the class score hardly differs from its base, "
         "so no share of it can be taken"
     )
+    images = quality.number_of_images
     return [
         _reading(
             "Agreement",
@@ -118,8 +124,8 @@ def read_quality(quality: Quality) -> list[Reading]:
                 "low": "The concepts alone often change the prediction",
                 "not defined": "Not defined: there were no images to count",
             },
-            quality.number_of_images,
-            percent=True,
+            images,
+            is_share=False,
         ),
         _reading(
             "Reconstruction share",
@@ -131,8 +137,7 @@ def read_quality(quality: Quality) -> list[Reading]:
                 "low": "The concepts alone do not give the score back",
                 "not defined": undefined,
             },
-            quality.number_of_images,
-            percent=False,
+            images,
         ),
         _reading(
             "Explained share",
@@ -145,26 +150,13 @@ def read_quality(quality: Quality) -> list[Reading]:
                 "low": "Much of the score does not come from the concepts",
                 "not defined": undefined,
             },
-            quality.number_of_images,
-            percent=False,
+            images,
         ),
     ]
 
 
 def overall_verdict(readings: list[Reading]) -> str:
-    """
-    One sentence about the three numbers together.
-
-    Parameters
-    ----------
-    readings
-        From `read_quality`.
-
-    Returns
-    -------
-    verdict
-        It names every number that is not good.
-    """
+    """One sentence about the three numbers together; it names every one that is not good."""
     names = {
         level: [reading.name.lower() for reading in readings if reading.level == level]
         for level in ("low", "fair", "not defined")

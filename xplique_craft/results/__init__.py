@@ -19,14 +19,15 @@ from .comparison import RANDOM, Comparison, Measure, MethodScores
 from .contributions import Contributions
 from .estimate import Estimate
 from .importance import EvaluationPath, Importance
-from .of_class import ClassExplanation, ConceptCard, ImageView
-from .of_image import ImageExplanation
+from .of_class import ClassExplanation, ConceptCard
+from .of_image import ImageExplanation, ImageView
 from .prevalence import Prevalence
 from .quality import Quality, SanityCheck
-from .tree import TreeBranch, TreeView
+from .tree import BranchState, TreeBranch, TreeView
 
 __all__ = [
     "RANDOM",
+    "BranchState",
     "ClassExplanation",
     "Comparison",
     "ConceptCard",

@@ -1,4 +1,4 @@
-"""Signed contributions of the concepts to a score, image by image."""
+"""What each concept adds to a score or takes from it, image by image."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ class Contributions:
     Parameters
     ----------
     phi
-        (n, k): Aumann-Shapley contributions of the concepts, integrated gradients on the gates.
+        (n, k): the contributions of the concepts (Aumann-Shapley: gradients with respect to the
+        gates, integrated while these open from 0 to 1).
     base
         (n,): h(0), the score of no activation at all.
     residual
@@ -25,7 +26,7 @@ class Contributions:
     gap
         (n,): what is missing for the sum to be exact (0 but for rounding where h is affine).
     points
-        Points of the quadrature on [0, 1]; 0 where the closed form was used.
+        At how many points of [0, 1] the gradients were taken; 0 where the closed form was used.
     exact
         True where the head is affine and nothing was approximated.
     """
@@ -40,12 +41,12 @@ class Contributions:
 
     @property
     def share(self) -> np.ndarray:
-        """(k,): signed share of each concept in sum(score - h(0)), a ratio of sums."""
+        """(k,): the signed share of each concept in the score above its base, a ratio of sums."""
         return self.phi.sum(axis=0) / self._total()
 
     @property
     def residual_share(self) -> float:
-        """Share of sum(score - h(0)) that the concepts do not explain."""
+        """The share of the score above its base that the concepts do not explain."""
         return float(self.residual.sum() / self._total())
 
     def _total(self) -> float:

@@ -18,7 +18,10 @@ class EvaluationPath:
     Parameters
     ----------
     kind
-        "closed form", "folded and sliced", "folded", "sliced" or "plain".
+        "closed form" where f_x is affine in the gates; "folded" where the head's leading affine
+        part is applied once to each concept instead of once to each set of gates; "sliced" where
+        only those channels are computed that the score depends on; "folded and sliced"; or "plain"
+        where every set of gates goes through the whole head.
     reason
         Why it is plain; empty where it is not.
     """
@@ -47,20 +50,21 @@ class Importance:
     image_interval
         (k, 2): 90% bootstrap interval of `overall` over images.
     method
-        Name of the method, as "sobol total".
+        The name of the method, as "sobol total".
     evaluations
         How many times the head was evaluated, in images (0 for a closed form).
     exact
         True where nothing was sampled.
     signed
-        Whether the method says for or against; if not, `sign` does.
+        Whether the method itself says if a concept speaks for the target or against it; where it
+        does not, `sign` takes that from the contributions.
     contributions
-        What adds up to the same scores: sign, share, base and residual part come from it. None
-        where it was not asked for.
+        The contributions of the concepts to the same scores, from which sign, share, base and
+        residual part come. None where they were not asked for.
     path
-        How the head was evaluated, and what that saved; None where it was not asked for.
+        How the head was evaluated; None where that was not asked for.
     concepts
-        (k,): indices of the concepts in the bank; None for all of them, in its order.
+        (k,): the indices of the concepts in the bank; None for all of them, in its order.
     """
 
     per_image: np.ndarray

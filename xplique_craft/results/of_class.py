@@ -1,4 +1,4 @@
-"""Everything that a page says of one class."""
+"""One class explained: its concepts, what they matter for, and how far to trust them."""
 
 from dataclasses import dataclass, field
 
@@ -7,10 +7,11 @@ import numpy as np
 from .contributions import Contributions
 from .estimate import Estimate
 from .importance import Importance
+from .of_image import ImageView
 from .quality import Quality
 from .tree import TreeView
 
-__all__ = ["ClassExplanation", "ConceptCard", "ImageView"]
+__all__ = ["ClassExplanation", "ConceptCard"]
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,18 @@ class ConceptCard:
     concept
         Index of the concept in the bank.
     share
-        Signed share of the class score, see `Contributions.share`.
+        Its signed share of the class score, see `Contributions.share`.
     importance
-        Sobol total index with its interval over images.
+        Its Sobol total index, with the interval over images.
     estimation
-        (low, high) of the index for the sampling of gates.
+        (low, high): the interval of the index for the sampling of gates.
     crops
-        Best crops, at most one of each image, best first: uint8 arrays (height, width, 3).
+        The crops in which its coefficient is largest, at most one of each image, best first: uint8
+        arrays (height, width, 3).
     crop_coefficients
-        Coefficient of the concept in each of these crops.
+        The concept's coefficient in each of these crops.
     coefficients
-        (n,): mean coefficient of the concept in every image, for the histogram.
+        (n,): the concept's mean coefficient in every image, for the histogram.
     """
 
     concept: int
@@ -46,71 +48,39 @@ class ConceptCard:
 
 
 @dataclass(frozen=True)
-class ImageView:
-    """
-    One photograph explained: where each concept is and what it adds to the score.
-
-    Parameters
-    ----------
-    photograph
-        uint8 (H, W, 3): the picture as people look at it.
-    maps
-        (H, W, k) in [0, 1]: concept activation maps, one scale per concept over all images; None
-        where the activations have no places.
-    phi
-        (k,): contributions.
-    base, residual, score, gap
-        Scalars, see `Contributions`.
-    title
-        What to call the picture (a file name, "image 3").
-    prediction
-        What the model says it is.
-    """
-
-    photograph: np.ndarray
-    maps: np.ndarray | None
-    phi: np.ndarray
-    base: float
-    residual: float
-    score: float
-    gap: float
-    title: str
-    prediction: str
-
-
-@dataclass(frozen=True)
 class ClassExplanation:
     """
-    Everything the report says of one class.
+    Everything that the report says of one class.
 
     Parameters
     ----------
     model_name, layer, class_name
-        What was explained, where it was cut, and the class's name.
+        Which model was explained, at which layer it was cut, and what the class is called.
     class_id
-        Index of the class among the model's outputs.
+        The index of the class among the model's outputs.
     number_of_images
-        Images the concepts were extracted from.
+        How many images the concepts were found in.
     number_left_out
-        Images that were given but are predicted as another class, and so were not used.
+        How many images were given but are predicted as another class, and so were not used.
     patch_sizes
-        Sides of the crops, as shares of the image's side or in pixels, in words.
+        The sides of the crops, as shares of the image's side or in pixels, in words.
     seed
-        Seed of everything random.
+        The seed that all random draws follow from.
     versions
-        Package name -> version.
+        The versions of the packages that computed this, by the name of the package.
     quality
-        On the images the bank was fitted on.
+        How faithful the concepts are on the images that the bank was fitted on.
     quality_held_out
-        On images it was not fitted on; None where there were none.
+        How faithful they are on images that it was not fitted on; None where there were none.
     contributions, importance
-        On the images of `quality_held_out` if there are any, else on those of `quality`.
+        What each concept matters for, on the images of `quality_held_out` if there are any, else
+        on those of `quality`.
     cards
-        One for each concept, by decreasing contribution.
+        What shows each concept, by decreasing contribution.
     images
-        The photographs shown.
+        The photographs that are shown, explained one by one.
     notes
-        Warnings a reader must know of, in plain sentences.
+        What a reader must be warned of, in plain sentences.
     tree
         What the concepts are made of, see `Craft.grow`; None where they were not taken apart.
     """

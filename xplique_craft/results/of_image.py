@@ -1,15 +1,45 @@
-"""
-One image explained: a frozen record, which knows nothing of drawing.
-"""
+"""One image explained: what is drawn of it, and why the model says what it says of it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from .contributions import Contributions
-from .of_class import ImageView
 
-__all__ = ["ImageExplanation"]
+__all__ = ["ImageExplanation", "ImageView"]
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """
+    What is drawn of one image: where each concept is, and what it adds to the score.
+
+    Parameters
+    ----------
+    photograph
+        uint8 (H, W, 3): the picture as people look at it.
+    maps
+        (H, W, k) in [0, 1]: where each concept is active, on one scale per concept over all
+        images; None where the activations have no places.
+    phi
+        (k,): the contributions of the concepts.
+    base, residual, score, gap
+        What they add up with, for this image, see `Contributions`.
+    title
+        What to call the picture (a file name, "image 3").
+    prediction
+        What the model says it is.
+    """
+
+    photograph: np.ndarray
+    maps: np.ndarray | None
+    phi: np.ndarray
+    base: float
+    residual: float
+    score: float
+    gap: float
+    title: str
+    prediction: str
 
 
 @dataclass(frozen=True)
@@ -22,24 +52,24 @@ class ImageExplanation:
     prediction
         The class with the largest score.
     probability
-        Its softmax probability.
+        The softmax probability of that class.
     target
         The true class; None where it was not given.
     names
-        Of prediction and target.
+        What prediction and target are called; None for a target that was not given.
     coefficients
-        (k,): mean coefficient of each concept in the image.
+        (k,): the mean coefficient of each concept in the image.
     contributions
-        Of this image to the score of the prediction: phi (1, k) with base, residual and score.
+        What each concept adds to the score of the prediction in this image: phi (1, k) with base,
+        residual and score.
     against
-        As `contributions`, to the score of the prediction less that of the target: what speaks for
-        the one *instead of* the other. None where there is no target, or it is the prediction.
+        The same for the score of the prediction less that of the target: what speaks for the one
+        *instead of* the other. None where there is no target, or it is the prediction.
     maps
-        (H, W, k) in [0, 1]: where each concept is (activation); None where activations have no
-        places.
+        (H, W, k) in [0, 1]: where each concept is active; None where activations have no places.
     class_map
-        (H, W), signed: the contributions laid out there, of `against` where there is one; None
-        as above.
+        (H, W), signed: the contributions laid out over those places, of `against` where there is
+        one; None where activations have no places.
     photograph
         uint8 (H', W', 3): the picture as people look at it; None where it was not given.
     crops

@@ -18,18 +18,22 @@ class Quality:
     Parameters
     ----------
     agreement
-        Share of images with argmax h(UW) = argmax h(A).
+        The share of images of which the model predicts the same class from the concepts alone,
+        argmax h(UW) = argmax h(A).
     reconstruction_share
-        sum(h(UW) - h(0)) / sum(h(A) - h(0)) of the class score; 1 is perfect.
+        How much of the class score the concepts alone give back, sum(h(UW) - h(0)) / sum(h(A) -
+        h(0)); 1 is perfect.
     explained_share
-        sum(f_x(1) - f_x(0)) / sum(score - h(0)), residual kept; 1 is perfect.
+        How much of the class score goes when the concepts do, sum(f_x(1) - f_x(0)) / sum(score -
+        h(0)) with the residual kept; 1 is perfect.
     relative_error
-        ||A - UW|| / ||A|| over all rows.
+        How much of the activations the concepts leave, ||A - UW|| / ||A|| over all rows.
     sparsity
-        Share of the coefficients U that are exactly zero.
+        The share of the coefficients U that are exactly zero.
     kkt_residual
-        Largest relative KKT residual of the encoding, max |min(u, uG - b)| / max |b|; NaN for
-        factorizers whose encoding solves no such problem.
+        How far the coefficients are from the exact solution of the encoding, the largest relative
+        KKT residual max |min(u, uG - b)| / max |b|; NaN for factorizers whose encoding solves no
+        such problem.
     number_of_images
         How many images the numbers come from.
     """
@@ -51,11 +55,11 @@ class SanityCheck:
     Parameters
     ----------
     own
-        Of the bank that was fitted.
+        The quality of the bank that was fitted.
     random_weights
-        Of a bank found in the same way in the same network with shuffled weights.
+        That of a bank found in the same way in the same network with shuffled weights.
     random_bank
-        Of a bank of random directions.
+        That of a bank of random directions.
     """
 
     own: Quality

@@ -1,17 +1,31 @@
-"""
-A tree of concepts as a frozen record: what was taken apart, what each concept matters for, and why
-the others were left whole. Like `results`, it knows nothing of drawing and nothing of models.
-"""
+"""A tree of concepts: what was taken apart, what each part matters for, why the rest is whole."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
 from .estimate import Estimate
+from .numbers import percent
 
-__all__ = ["TreeBranch", "TreeView"]
+__all__ = ["BranchState", "TreeBranch", "TreeView"]
+
+
+class BranchState(Enum):
+    """
+    Whether a concept was taken apart, and if not, why. The values are the words that say so, with
+    a place for the number that some of them name, `TreeBranch.state_number`.
+    """
+
+    TAKEN_APART = "taken apart"
+    SMALL_SHARE = "share below {:.0%}"
+    DEPTH_REACHED = "depth {:.0f} reached"
+    OF_ONE_PIECE = "of one piece"
+    PARTS_EXPLAIN_LITTLE = "its parts leave {:.0%} of it unexplained"
+    FEW_CROPS = "too few crops hold it"
+    NO_EARLIER_LAYER = "there is no earlier layer"
 
 
 @dataclass(frozen=True)
@@ -22,28 +36,33 @@ class TreeBranch:
     Parameters
     ----------
     path
-        Indices that lead to it: (3,) for concept 3 of the craft, (3, 1) for its child 1.
+        The indices that lead to it: (3,) for concept 3 of the craft, (3, 1) for its child 1.
     layer
-        Where it was found.
+        The layer at which it was found.
     share
-        Of the class score above its base, through its parents; of a concept of the craft, of all.
+        Its share of the class score above its base: of a concept of the craft all of its share, of
+        a child what goes through its parents.
     of_parent
-        Share of the parent's coefficient; None for a concept of the craft.
+        Its share of the parent's coefficient; None for a concept of the craft.
     at_large
-        Share of the class score above its base by every path, at its own layer.
+        Its share of the class score above its base by every path, at its own layer.
     crops
-        Best crops, at most one of each photograph, best first: uint8 (height, width, 3). Empty
+        Its best crops, at most one of each photograph, best first: uint8 (height, width, 3). Empty
         where no photographs were given.
     mixedness
-        See `recursion.mixedness`; NaN where it was not measured.
+        How diverse its crops are: 0 for a concept of one piece, 1 for one as diverse as the crops
+        of the class as a whole; NaN where it was not measured.
     state
-        "taken apart", or why not.
+        Whether it was taken apart, and if not, why.
+    state_number
+        The number that the words of `state` name; None where they name none.
     children
-        By decreasing share; none where it was not taken apart.
-    left
-        Share of the class score, through this concept, that its children do not explain.
+        Its parts, by decreasing share; none where it was not taken apart.
+    residual
+        The share of the class score, through this concept, that its children do not explain; None
+        where it was not taken apart.
     unexplained
-        sum of |F(0)| / sum of |F(1)|: what they do not explain of the concept itself.
+        sum of |F(0)| / sum of |F(1)|: how much of the concept itself its children do not explain.
     gap
         sum of |gap| / sum of |F(1)|: how much their contributions to it fail to add up.
     """
@@ -55,39 +74,44 @@ class TreeBranch:
     at_large: Estimate
     crops: tuple[np.ndarray, ...]
     mixedness: float
-    state: str
+    state: BranchState
+    state_number: float | None = None
     children: tuple["TreeBranch", ...] = ()
-    left: Estimate | None = None
+    residual: Estimate | None = None
     unexplained: float = float("nan")
     gap: float = float("nan")
 
     @property
     def label(self) -> str:
-        """As "C3.1"."""
+        """Its name, as "C3.1"."""
         return _label(self.path)
 
     @property
     def parent(self) -> str:
-        """The label of what it is a part of."""
+        """The name of the concept that it is a part of."""
         return _label(self.path[:-1])
+
+    @property
+    def state_text(self) -> str:
+        """Its state in words, as "share below 5%"."""
+        return self.state.value.format(self.state_number)
 
     @property
     def facts(self) -> str:
         """What is known of it besides its share, in one line."""
         parts = []
         if self.of_parent is not None:
-            parts.append(f"{_percent(self.of_parent.value)} of {self.parent}")
-            parts.append(f"{_percent(self.at_large.value)} of the score at large")
+            parts.append(f"{percent(self.of_parent.value)} of {self.parent}")
+            parts.append(f"{percent(self.at_large.value)} of the score at large")
         if math.isfinite(self.mixedness):
             parts.append(f"mixedness {self.mixedness:.2f}")
+        text = self.state_text
         if self.children:
-            parts.append(
-                f"{self.state} at {self.children[0].layer}: {_percent(self.unexplained)} "
-                f"unexplained, gap {_percent(self.gap)}"
+            text += (
+                f" at {self.children[0].layer}: {percent(self.unexplained)} unexplained, "
+                f"gap {percent(self.gap)}"
             )
-        else:
-            parts.append(self.state)
-        return ", ".join(parts)
+        return ", ".join([*parts, text])
 
     def walk(self) -> Iterator["TreeBranch"]:
         """This branch and all below it, from top to bottom."""
@@ -106,21 +130,22 @@ class TreeView:
     class_id
         The class whose score is divided.
     layer
-        Where its concepts were found.
+        The layer at which the concepts of the craft were found.
     branches
         The concepts of the craft, by decreasing share.
-    left
-        Share of the class score above its base that they do not explain.
+    residual
+        The share of the class score above its base that they do not explain.
     number_of_images
-        How many images shares and intervals come from.
+        How many images the shares and their intervals come from.
     depth, min_share, min_mixedness
-        How deep concepts were taken apart, and which.
+        How often in a row concepts were taken apart at most, and the least share and the least
+        mixedness of those that were.
     """
 
     class_id: int
     layer: str
     branches: tuple[TreeBranch, ...]
-    left: Estimate
+    residual: Estimate
     number_of_images: int
     depth: int
     min_share: float
@@ -138,32 +163,18 @@ class TreeView:
         ]
         for branch in self.branches:
             lines += _lines(branch, "", "")
-        return "\n".join([*lines, f"not explained {_share(self.left)}"])
+        return "\n".join([*lines, f"not explained {self.residual.as_percent()}"])
 
 
 def _label(path: tuple[int, ...]) -> str:
     return "C" + ".".join(str(index) for index in path)
 
 
-def _percent(value: float) -> str:
-    return f"{_rounded(value):.1f}%" if math.isfinite(value) else "not defined"
-
-
-def _rounded(value: float) -> float:
-    """In percent, to one decimal and without a negative zero."""
-    return round(100.0 * value, 1) + 0.0
-
-
-def _share(share: Estimate) -> str:
-    ends = f"{_rounded(share.low):.1f}, {_rounded(share.high):.1f}"
-    return f"{_percent(share.value)} [{ends}]" if math.isfinite(share.value) else "not defined"
-
-
 def _lines(branch: TreeBranch, first: str, rest: str) -> list[str]:
     """A branch and what is below it; `first` and `rest` stand before its lines."""
-    lines = [f"{first}{branch.label} {_share(branch.share)}  {branch.facts}"]
+    lines = [f"{first}{branch.label} {branch.share.as_percent()}  {branch.facts}"]
     for child in branch.children:
         lines += _lines(child, f"{rest}├─ ", f"{rest}│  ")
-    if branch.left is not None:
-        lines.append(f"{rest}└─ not explained {_share(branch.left)}")
+    if branch.residual is not None:
+        lines.append(f"{rest}└─ not explained {branch.residual.as_percent()}")
     return lines
