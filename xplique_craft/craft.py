@@ -20,9 +20,10 @@ from .concept_model import ConceptModel, Concepts
 from .factorization import Factorizer, get_factorizer
 from .keras_models import KerasModels
 from .recursion import ConceptNode, ConceptTree, Ground, GrowthSettings, grow, plan_for
-from .sampling.crops import Crops, check_patch_size
+from .sampling.crops import Crops
 from .sampling.rows import CropRows, extract_rows, measure_extent
 from .sampling.stream import Stream
+from .sampling.windows import check_patch_size
 from .splitting.split import Split, join_models, split_model
 from .targets import check_class_id
 

@@ -27,7 +27,7 @@ from ..gates.head import GatedHead
 from ..keras_models import KerasModels
 from ..results import Contributions
 from ..sampling.crops import Crops
-from ..sampling.rows import Extent
+from ..sampling.rows import Extent, crop_latents
 from ..sampling.stream import Stream
 from ..splitting.split import Split, split_model
 from .mixedness import measure_mixedness
@@ -200,7 +200,7 @@ class Ground:
                 for i, place in enumerate(places):
                     some = numbers[which.reshape(-1) == i]
                     images = batch.images[self.boxes[some, 0] - batch.start]
-                    pooled, lowest = network.crop_latents(tf.convert_to_tensor(images), place)
+                    pooled, lowest = crop_latents(network, tf.convert_to_tensor(images), place)
                     kept.values[some] = pooled.numpy()
                     kept.lowest[some] = lowest.numpy().min(axis=1)
             kept.known |= wanted

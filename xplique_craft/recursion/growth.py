@@ -23,7 +23,8 @@ from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
 from ..results import Estimate
 from ..results.tree import TreeBranch, TreeView
-from ..sampling.representatives import best_crops, cut_picture
+from ..sampling.representatives import best_crops
+from ..sampling.windows import IMAGE_WINDOWS
 from .crops import Ground, Level
 from .earlier import CannotDecompose
 from .node import ConceptNode
@@ -155,7 +156,7 @@ class ConceptTree:
         pictures = self._pictures(photographs, used)
         size = tuple(self._ground.image_shape[:2])
         shown = {
-            path: tuple(cut_picture(pictures[box[0]], box[1:], size) for box in found)
+            path: tuple(IMAGE_WINDOWS.picture(pictures[box[0]], box[1:], size) for box in found)
             for path, found in boxes.items()
         }
 
