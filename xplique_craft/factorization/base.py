@@ -17,7 +17,7 @@ import tensorflow as tf
 from .._checks import check_int, check_non_negative
 from .implicit import encode
 
-__all__ = ["ExactFactorizer", "Factorized", "Factorizer", "check_rows"]
+__all__ = ["ExactFactorizer", "Factorized", "Factorizer"]
 
 RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
 SMALL_RANK = 0.8  # ranks below this share of k are reported
@@ -171,7 +171,7 @@ class Factorizer(ABC):
             If there are fewer rows than concepts, all are 0, or `check` refuses them.
         """
         k = check_int("number_of_concepts", number_of_concepts)
-        rows = check_rows(rows, k)
+        rows = _checked_rows(rows, k)
         self.check(rows)
         factorized = self._fit(rows, k, seed)
         _warn_small_rank(factorized.bank)
@@ -212,7 +212,7 @@ class ExactFactorizer(Factorizer):
         return encode(activations, bank)
 
 
-def check_rows(rows: np.ndarray, k: int) -> np.ndarray:
+def _checked_rows(rows: np.ndarray, k: int) -> np.ndarray:
     """Rows as float32 (n, c), enough of them for k concepts and not all 0."""
     rows = np.asarray(rows, np.float32)
     if rows.ndim != 2:

@@ -1,8 +1,9 @@
 """
 The encoding u(a, W) and its derivative by the implicit function theorem.
 
-With S = {j : u_j > 0} and strict complementarity (y_j > 0 off S), S does not change in a
-neighbourhood of a row a, and there u_S solves G_SS u_S = W_S a^T. Differentiating that equation,
+With G, b and y = u G - b as in `nnls`, S = {j : u_j > 0} and strict complementarity (y_j > 0 off
+S), S does not change in a neighbourhood of a row a, and there u_S solves G_SS u_S = W_S a^T.
+Differentiating that equation,
 
     du_S/da = (W_S W_S^T)^-1 W_S,    0 off S,
 
@@ -18,7 +19,7 @@ unique; a ridge then gives the derivative of the solution of least norm.
 
 Which coefficients are positive
 -------------------------------
-*The problem.* At such a kink rounding decides whether u_j is 0 or 1e-7, and with it what S is. Take
+*The problem.* At such a kink rounding decides whether u_j is 0 or 1e-5, and with it what S is. Take
 W_1 = (1, 0), W_2 = (1, 0.01) and the row a = (2, 0). It is 2 W_1: u = (2, 0), and y_2 = 0, for
 concept 1 leaves nothing to explain. If rounding makes u_2 positive, S is {1, 2} instead of {1}, and
 
@@ -83,25 +84,10 @@ def _needed_support(
     gram: tf.Tensor, reach: tf.Tensor, ridge: float, u: tf.Tensor, b: tf.Tensor, rounding: tf.Tensor
 ) -> tf.Tensor:
     """
-    Supports without the coefficients that rows do not need, as far as rounding lets one know.
+    The coefficients (n, k) bool that rows need, by the rule above, among those with u > 0.
 
-    Parameters
-    ----------
-    gram
-        G, (k, k).
-    reach
-        (k,): diagonal of G^-1, how far each coefficient moves when b_j does.
-    ridge
-        Added to the diagonal of the systems that are solved again.
-    u, b
-        (n, k).
-    rounding
-        r, (n, 1).
-
-    Returns
-    -------
-    support
-        (n, k) bool, within u > 0.
+    `reach` (k,) is the diagonal of G^-1, `rounding` (n, 1) is r, and `ridge` is added to the
+    diagonal of the systems that are solved again.
     """
     largest = tf.reduce_max(u, axis=1, keepdims=True)
     certain = u > tf.minimum(rounding * reach, LARGEST_ROUNDING * largest)

@@ -8,12 +8,10 @@ seed, image and crop, and the smallest keys stay. The sample does not depend on 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from .._compiled import compile_function
 from .._random import keyed_bits
 from ..factorization import Factorized, Factorizer
 from ..splitting.network import Network
@@ -50,10 +48,7 @@ class CropRows:
 
 
 def crop_latents(
-    network: Network,
-    images: tf.Tensor,
-    box: Sequence[int],
-    windows: Windows = IMAGE_WINDOWS,
+    network: Network, images: tf.Tensor, box: Sequence[int], windows: Windows = IMAGE_WINDOWS
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """
     Pooled activations of one crop of every image, resized to the size of the image.
@@ -63,13 +58,13 @@ def crop_latents(
     Parameters
     ----------
     network
-        g and h.
+        The model, of which g is run.
     images
         (n, H, W, channels).
     box
         (4,): top, left, height, width.
     windows
-        The geometry of the box.
+        How the box is cut and resized.
 
     Returns
     -------
@@ -88,11 +83,9 @@ def crop_latents(
         positions = list(range(1, activations.shape.rank - 1))
         return tf.reduce_mean(activations, positions), tf.reduce_min(activations, positions)
 
-    def make() -> Any:
-        numbers = [tf.TensorSpec([], tf.int32)] * len(starts)
-        return compile_function(pooled, [tf.TensorSpec([None, *shape], tf.float32), *numbers])
-
-    return network.compiled((windows, *shape, *lengths), make)(images, *starts)
+    signature = [tf.TensorSpec([None, *shape], tf.float32)]
+    signature += [tf.TensorSpec([], tf.int32)] * len(starts)
+    return network.compiled((windows, *shape, *lengths), pooled, signature)(images, *starts)
 
 
 def extract_rows(
@@ -115,7 +108,7 @@ def extract_rows(
     stream
         The images.
     network
-        g and h.
+        The model. Crops go through g; h tells which images are predicted as the class.
     factorizer
         It refuses activations that it cannot take, negative ones for example.
     class_id

@@ -64,37 +64,17 @@ class Windows(ABC):
 
     A box says where one part is: where it starts along each axis of the input, then how far it
     reaches along each. Of an image these are top, left, height and width.
-
-    Attributes
-    ----------
-    axes
-        Along how many axes an input is cut: 2 for images. A box has twice as many entries.
     """
 
-    axes: ClassVar[int]
+    axes: ClassVar[int]  # along how many an input is cut: a box has twice as many entries
 
     @abstractmethod
     def boxes(self, shape: Sequence[int], patch_size: tuple[int, ...] | None = None) -> np.ndarray:
         """
-        Where the parts of one input are.
+        Where the parts of an input of this shape are, (b, 2 axes) int.
 
-        Parameters
-        ----------
-        shape
-            Of the input, without the batch.
-        patch_size
-            Lengths of the parts along every axis; None for parts of several scales up to the
-            whole input.
-
-        Returns
-        -------
-        boxes
-            (b, 2 axes) int.
-
-        Raises
-        ------
-        ValueError
-            If a part would be larger than the input.
+        A patch size is how far a part reaches along every axis; None gives parts of several scales
+        up to the whole input. A ValueError where a part would be larger than the input.
         """
 
     @abstractmethod
@@ -119,16 +99,10 @@ class Windows(ABC):
         self, photograph: np.ndarray, box: Sequence[int], size: Sequence[int]
     ) -> np.ndarray:
         """
-        What people see of a part: cut from what they look at instead of from what the model takes.
+        A part as people look at it.
 
-        Parameters
-        ----------
-        photograph
-            The input as people look at it, which may have another size.
-        box
-            Where the part is in the input that the model takes.
-        size
-            Of the input that the model takes, one number for each axis.
+        It is cut from the photograph, whose size may differ from the `size` at which the model
+        takes it, and to which the box refers.
         """
 
 
@@ -139,10 +113,8 @@ class ImageWindows(Windows):
 
     def boxes(self, shape: Sequence[int], patch_size: tuple[int, ...] | None = None) -> np.ndarray:
         """
-        Crops that cover the image to its borders.
-
-        Those of several scales have the proportions of the image. Those of a patch size are square
-        and overlap by a fifth of their side or more.
+        Crops that cover the image to its borders: at several scales in its own proportions, or
+        squares that overlap by a fifth of their side or more.
         """
         height, width = shape[:2]
         boxes = []
@@ -188,7 +160,7 @@ class ImageWindows(Windows):
     def picture(
         self, photograph: np.ndarray, box: Sequence[int], size: Sequence[int]
     ) -> np.ndarray:
-        """A crop of a photograph (H', W', 3) of an image that the model takes at `size` (H, W)."""
+        """A crop of a photograph (H', W', 3); the box refers to an image of `size` (H, W)."""
         high, wide = photograph.shape[0] / size[0], photograph.shape[1] / size[1]
         top, left, height, width = (int(end) for end in box)
         bottom, right = round((top + height) * high), round((left + width) * wide)

@@ -4,7 +4,7 @@ logits. One `Network` serves any number of banks, so nothing is traced twice.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -63,14 +63,20 @@ class Network:
                 stacklevel=4,
             )
 
-    def compiled(self, key: Any, make: Callable[[], Any]) -> Any:
-        """The function that was compiled under this key, or is compiled now, and stays."""
+    def compiled(
+        self, key: Any, function: Callable[..., Any], signature: Sequence[tf.TensorSpec]
+    ) -> Any:
+        """What was compiled under this key; the function is, where nothing was."""
         if key not in self._compiled:
-            self._compiled[key] = make()
+            self._compiled[key] = compile_function(function, signature)
         return self._compiled[key]
 
     def shared(self, key: Any, make: Callable[[], Any]) -> Any:
-        """As `compiled`, of which only the last used stay: people may give many operators."""
+        """
+        What was made for this key, or is made now: functions that many explainers share.
+
+        Only those that were used last are kept, for people may give many operators.
+        """
         value = self._shared.pop(key) if key in self._shared else make()
         self._shared[key] = value  # the last used is the last to go
         if len(self._shared) > MOST_SHARED:
