@@ -136,10 +136,10 @@ def joined(clusters: list[Any]) -> Any:
 def clusterer(judge: Any, prepare: Any, pictures: np.ndarray, size: tuple[int, ...]) -> Any:
     """Boxes -> the crops as the judge sees them."""
     from xplique_craft.metrics import embed_crops
-    from xplique_craft.sampling.representatives import cut_picture
+    from xplique_craft.sampling.windows import IMAGE_WINDOWS
 
     def cluster(boxes: np.ndarray) -> Any:
-        cut = [cut_picture(pictures[box[0]], box[1:], size) for box in boxes]
+        cut = [IMAGE_WINDOWS.picture(pictures[box[0]], box[1:], size) for box in boxes]
         return embed_crops(judge, cut, boxes[:, 0], prepare=prepare, batch_size=32)
 
     return cluster

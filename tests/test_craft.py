@@ -14,7 +14,7 @@ from xplique.concepts.base import BaseConceptExtractor
 
 import xplique_craft as xc
 from xplique_craft.importance import SobolImportance
-from xplique_craft.sampling.crops import crop_boxes
+from xplique_craft.sampling.windows import IMAGE_WINDOWS
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_fit_gives_crops_coefficients_and_bank(
     craft: xc.Craft, images: np.ndarray, class_id: int
 ) -> None:
     crops, crops_u, bank = refit(craft, images).fit(images, class_id)
-    number = len(images) * len(crop_boxes(*SIZE))
+    number = len(images) * len(IMAGE_WINDOWS.boxes(SIZE))
     assert len(crops) == number
     assert crops_u.shape == (number, 3)
     assert bank.shape == (3, 6)

@@ -12,6 +12,7 @@ from squares import BANK, SIZE, coloured_squares, refit
 
 import xplique_craft as xc
 from xplique_craft.importance import SobolImportance
+from xplique_craft.sampling import rows
 
 
 @pytest.fixture(scope="module")
@@ -109,17 +110,17 @@ def test_batch_size_bounds_what_g_sees(
     craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, seen = craft.network, []
-    crop_latents, latents = network.crop_latents, network.latents
+    crop_latents, latents = rows.crop_latents, network.latents
 
-    def watched_crops(batch: np.ndarray, box: np.ndarray) -> Any:
+    def watched_crops(network: Any, batch: np.ndarray, box: np.ndarray, windows: Any) -> Any:
         seen.append(len(batch))
-        return crop_latents(batch, box)
+        return crop_latents(network, batch, box, windows)
 
     def watched(batch: np.ndarray) -> Any:
         seen.append(len(batch))
         return latents(batch)
 
-    monkeypatch.setattr(network, "crop_latents", watched_crops)
+    monkeypatch.setattr(rows, "crop_latents", watched_crops)
     monkeypatch.setattr(network, "latents", watched)
     other = refit(craft, images, batch_size=2)
     other.transform(images)

@@ -14,6 +14,7 @@ import tensorflow as tf
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.importance import SobolImportance
+from xplique_craft.sampling import rows
 
 SIZE, BATCH, IMAGES = (8, 12), 4, 40
 
@@ -71,7 +72,7 @@ def test_two_batches_are_alive_at_most(
 ) -> None:
     """The one at work, and the one before it until it is replaced: images and activations."""
     network, images, activations = craft.network, Alive(), Alive()
-    latents, crop_latents = network.latents, network.crop_latents
+    latents, crop_latents = network.latents, rows.crop_latents
 
     def watched(batch: np.ndarray) -> Any:
         found = latents(batch)
@@ -79,13 +80,13 @@ def test_two_batches_are_alive_at_most(
         activations.add(found)
         return found
 
-    def watched_crops(batch: np.ndarray, box: np.ndarray) -> Any:
+    def watched_crops(network: Any, batch: np.ndarray, box: np.ndarray, windows: Any) -> Any:
         if box[2] == SIZE[0]:  # the whole image, once a batch
             images.add(batch)
-        return crop_latents(batch, box)
+        return crop_latents(network, batch, box, windows)
 
     monkeypatch.setattr(network, "latents", watched)
-    monkeypatch.setattr(network, "crop_latents", watched_crops)
+    monkeypatch.setattr(rows, "crop_latents", watched_crops)
     QUESTIONS[question](craft, dataset(IMAGES))
     assert images.seen >= IMAGES // BATCH
     assert images.most <= 2

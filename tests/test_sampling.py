@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xplique_craft.sampling.crops import (
+from xplique_craft.sampling.crops import Crops
+from xplique_craft.sampling.windows import (
+    IMAGE_WINDOWS,
     MULTI_SCALE,
-    Crops,
     check_patch_size,
-    crop_boxes,
     describe_patch_size,
 )
 
@@ -30,7 +30,7 @@ def covered(boxes, height, width):
 # ------------------------------------------------------------------ boxes
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (227, 227), (96, 64), (31, 200), (6, 7)])
 def test_several_scales_each_cover_the_image(height, width):
-    boxes = crop_boxes(height, width)
+    boxes = IMAGE_WINDOWS.boxes((height, width))
     assert boxes.shape == (30, 4)
     assert boxes.dtype.kind == "i"
     start = 0
@@ -45,7 +45,7 @@ def test_several_scales_each_cover_the_image(height, width):
 
 def test_every_side_is_covered_by_every_scale():
     for side in range(6, 400):
-        boxes = crop_boxes(side, 6)
+        boxes = IMAGE_WINDOWS.boxes((side, 6))
         start = 0
         for _, number in MULTI_SCALE:
             scale = boxes[start : start + number**2]
@@ -57,7 +57,7 @@ def test_every_side_is_covered_by_every_scale():
 
 
 def test_boxes_by_hand():
-    boxes = crop_boxes(14, 28)
+    boxes = IMAGE_WINDOWS.boxes((14, 28))
     np.testing.assert_array_equal(
         boxes[:5], [[0, i, 4, 8] for i in (0, 7, 13, 20)] + [[3, 0, 4, 8]]
     )
@@ -69,14 +69,14 @@ def test_boxes_by_hand():
 
 @pytest.mark.parametrize("side", range(1, 6))
 def test_tiny_images(side):
-    boxes = crop_boxes(side, side)
+    boxes = IMAGE_WINDOWS.boxes((side, side))
     assert covered(boxes, side, side).min() >= 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 40), (41, 97)])
 @pytest.mark.parametrize("patch", [1, 2, 7, 16, 40])
 def test_patches_cover_the_image(height, width, patch):
-    boxes = crop_boxes(height, width, (patch,))
+    boxes = IMAGE_WINDOWS.boxes((height, width), (patch,))
     assert (boxes[:, 2:] == patch).all()
     assert covered(boxes, height, width).min() >= 1
     assert len(np.unique(boxes, axis=0)) == len(boxes)
@@ -88,25 +88,27 @@ def test_patches_cover_the_image(height, width, patch):
 def test_every_patch_covers_every_side():
     for size in range(1, 60):
         for patch in range(1, size + 1):
-            tops = np.unique(crop_boxes(size, patch, (patch,))[:, 0])
+            tops = np.unique(IMAGE_WINDOWS.boxes((size, patch), (patch,))[:, 0])
             assert tops[0] == 0
             assert tops[-1] == size - patch
             assert (np.diff(tops) <= max(1, int(0.8 * patch))).all()
 
 
 def test_patches_of_one_pixel():
-    boxes = crop_boxes(3, 5, (1,))
+    boxes = IMAGE_WINDOWS.boxes((3, 5), (1,))
     assert len(boxes) == 15
     assert (covered(boxes, 3, 5) == 1).all()
 
 
 def test_a_patch_as_large_as_the_image():
-    np.testing.assert_array_equal(crop_boxes(32, 32, (32,)), [[0, 0, 32, 32]])
+    np.testing.assert_array_equal(IMAGE_WINDOWS.boxes((32, 32), (32,)), [[0, 0, 32, 32]])
 
 
 def test_several_patch_sizes():
-    boxes = crop_boxes(64, 48, (16, 32))
-    expected = np.concatenate([crop_boxes(64, 48, (16,)), crop_boxes(64, 48, (32,))])
+    boxes = IMAGE_WINDOWS.boxes((64, 48), (16, 32))
+    expected = np.concatenate(
+        [IMAGE_WINDOWS.boxes((64, 48), (16,)), IMAGE_WINDOWS.boxes((64, 48), (32,))]
+    )
     np.testing.assert_array_equal(boxes, expected)
 
 
@@ -115,7 +117,7 @@ def test_patches_larger_than_the_image(height, width, smaller):
     with pytest.raises(
         ValueError, match=rf"patch_size .*smaller side, {smaller}, received 41.*None"
     ):
-        crop_boxes(height, width, (16, 41))
+        IMAGE_WINDOWS.boxes((height, width), (16, 41))
 
 
 # ------------------------------------------------------------------ patch_size

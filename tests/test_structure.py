@@ -7,12 +7,12 @@ from keras import layers
 from numpy.testing import assert_allclose
 from splittable import SHAPE, attention_model, randomised, residual_model, twice_nested_model
 
-from xplique_craft.splitting.graph import RenamedLayer, calls_of
+from xplique_craft.splitting.graph import Call, RenamedLayer, calls_of, unwrap
 from xplique_craft.splitting.split import Candidate, candidate_layers
 from xplique_craft.splitting.structure import (
-    affine_tensors,
+    affine_outputs,
+    is_affine_call,
     is_affine_model,
-    is_affine_operation,
     non_negative_tensors,
 )
 
@@ -50,6 +50,12 @@ def test_rank_five_is_no_candidate():
     assert [candidate.name for candidate in candidate_layers(model)] == ["pool"]
 
 
+def is_affine(operation):
+    """Of a call with nothing but a tensor, as the graph has it."""
+    tensor = keras.KerasTensor((None, 4))
+    return is_affine_call(Call((), unwrap(operation), (), "", (tensor,), {}, (tensor,)))
+
+
 class MyDense(layers.Dense):
     """Whatever a subclass computes is not known."""
 
@@ -80,15 +86,15 @@ class MyDense(layers.Dense):
     ],
 )
 def test_affine_operations(operation, expected):
-    assert is_affine_operation(operation) is expected
+    assert is_affine(operation) is expected
 
 
 def test_lora_is_not_trusted():
     dense = layers.Dense(2)
     dense.build((None, 4))
-    assert is_affine_operation(dense)
+    assert is_affine(dense)
     dense.enable_lora(1)
-    assert not is_affine_operation(dense)
+    assert not is_affine(dense)
 
 
 def test_affine_tensors_are_affine(images, rng):
@@ -104,8 +110,9 @@ def test_affine_tensors_are_affine(images, rng):
     relu = layers.ReLU()(affine.output)
     bent = keras.Model(image, layers.Dense(2)(relu))
     assert not is_affine_model(bent)
-    assert id(affine.output) in affine_tensors(bent)
-    assert id(relu) not in affine_tensors(bent)
+    known = affine_outputs(calls_of(bent), bent.inputs)
+    assert id(affine.output) in known
+    assert id(relu) not in known
     trained = layers.BatchNormalization()(image, training=True)
     assert not is_affine_model(keras.Model(image, trained))
 

@@ -10,22 +10,22 @@ __all__ = ["compile_function"]
 
 def compile_function(function: Callable[..., Any], signature: Sequence[tf.TensorSpec]) -> Any:
     """
-    A function traced once, for tensors of these shapes and types.
+    Compile a function once, for tensors of these shapes and types.
 
-    It is called as the concrete function that it is: TensorFlow then does not count the first
-    trace of each of several models' functions as retracing, which it warns of.
+    What is returned calls TensorFlow's concrete function directly. A `tf.function` would count the
+    first trace of each of several models as a retrace, and warn of it.
 
     Parameters
     ----------
     function
-        Of tensors.
+        Takes and returns tensors.
     signature
-        One specification for each of them.
+        The shape and type of each tensor that the function takes.
 
     Returns
     -------
     compiled
-        Takes tensors, arrays or numbers.
+        The same function; it also takes arrays and numbers.
     """
     concrete = tf.function(function, input_signature=list(signature)).get_concrete_function()
 

@@ -14,7 +14,11 @@ _BLOCK = 2_000_000  # entries of resampling weights held at once
 
 
 def _resampled_sums(values: np.ndarray, seed: int) -> np.ndarray:
-    """Means (RESAMPLES, d) of values (n, d) over images drawn with replacement."""
+    """
+    Means (RESAMPLES, d) of values (n, d), each over n images that are drawn with replacement.
+
+    A resample is written as how often each image was drawn, so that many are one product.
+    """
     n = len(values)
     rng = generator(seed, Draw.BOOTSTRAP)
     block = max(1, _BLOCK // n)
@@ -33,19 +37,22 @@ def _ends(samples: np.ndarray) -> np.ndarray:
 
 def bootstrap_mean(values: np.ndarray, seed: int) -> np.ndarray:
     """
-    Intervals of means over images.
+    Bootstrap intervals of means over images.
 
-    The spread of resampled means is sqrt(1 - 1/n) too small; they are stretched by as much.
+    Resampled means spread less than means of new images would, by a factor of sqrt(1 - 1/n); they
+    are stretched to make up for it.
 
     Parameters
     ----------
     values
-        (n, d).
+        (n, d): d numbers for each image.
+    seed
+        The same seed gives the same resamples.
 
     Returns
     -------
     intervals
-        (d, 2); NaN where there is one image only.
+        (d, 2): low and high end for each number; NaN where there is one image only.
     """
     values = np.asarray(values, np.float64)
     n = len(values)
@@ -57,9 +64,7 @@ def bootstrap_mean(values: np.ndarray, seed: int) -> np.ndarray:
 
 
 def bootstrap_ratio(numerator: np.ndarray, denominator: np.ndarray, seed: int) -> Estimate:
-    """
-    A ratio of sums over images, (n,) each, with its interval; the interval is NaN for one image.
-    """
+    """The ratio of two sums over images, (n,) each, with its interval: NaN where n is 1."""
     value = float(numerator.sum() / denominator.sum())
     if len(numerator) < 2:
         return Estimate(value, np.nan, np.nan)
@@ -70,7 +75,9 @@ def bootstrap_ratio(numerator: np.ndarray, denominator: np.ndarray, seed: int) -
 
 def proportion(successes: np.ndarray) -> Estimate:
     """
-    A share of images with Wilson's interval (a bootstrap of 100 in 100 has no width); NaN for none.
+    The share of images (n,) that are True, with Wilson's interval; all NaN where n is 0.
+
+    A bootstrap will not do: where all images are True, its interval has no width.
     """
     if len(successes) == 0:
         return Estimate(np.nan, np.nan, np.nan)

@@ -1,11 +1,12 @@
 """
-What Xplique's explainers draw, drawn from a seed, with the global generators put back.
+Random draws of Xplique's explainers, made to depend on a seed alone.
 
-Xplique draws from TensorFlow's global generator, and inside a `tf.function`: that remembers for
-ever the seed that was set when it was first traced, or that there was none, and goes on from its
-last draw. Its drawing functions are few (`_draws`). For the while they are replaced by the same
-functions, to be traced anew under the seed. What is no class of Xplique's may draw anywhere: for it
-the global generators are seeded as a whole, which makes TensorFlow prepare its functions again.
+Some explainers of Xplique draw random numbers from TensorFlow's global generator, inside a
+`tf.function`. Such a function keeps the seed that was set when it was first traced, and its draws
+go on from call to call, so setting a seed later changes nothing. The functions that draw are few
+(`_draws`). While an explainer runs they are replaced by copies that have not been traced yet, and
+are traced under our seed. An explainer that is not Xplique's may draw anywhere: for it the global
+generators themselves are seeded. In the end all is put back as it was.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,11 +21,11 @@ from xplique.attributions.gradient_statistics.gradient_statistic import Gradient
 
 __all__ = ["explain_seeded", "seeded"]
 
-_KNOWN = ("xplique", __name__.partition(".")[0])  # ours seed what they run themselves
+_KNOWN = ("xplique", __name__.partition(".")[0])  # our own explainers seed what they run
 
 
 def _draws(explainer: Any) -> list[tuple[Any, str]]:
-    """Where an explainer of Xplique keeps its drawing functions: (owner, name) each."""
+    """The functions by which an explainer of Xplique draws, each as (its owner, its name)."""
     if isinstance(explainer, Rise):
         return [(Rise, "_get_masks"), (Rise, "_apply_masks")]
     if isinstance(explainer, GradientStatistic):
@@ -42,19 +43,20 @@ def explain_seeded(
     targets: np.ndarray,
 ) -> np.ndarray:
     """
-    Maps of images, each with the draws of the seed, whatever its batch.
+    Maps of images, which do not depend on the batch that an image comes in.
 
     Parameters
     ----------
     seed
-        Non-negative. All images have the same draws: a map depends on the seed and on its image.
+        A non-negative number. All images get the same draws, so that a map depends on the seed and
+        on its image alone.
     explainer
-        Of Xplique: one that draws explains the images one after the other. Another explains them
-        all at once, and what it draws for each is its own affair.
+        One of Xplique's that draws explains the images one by one, each from the seed. Any other
+        explains them all at once.
     explain
-        (images (m, H, W, channels), targets (m, d)) -> maps (m, ...), by that explainer.
+        Runs that explainer: (images (m, H, W, channels), targets (m, d)) -> maps (m, ...).
     images, targets
-        (n, H, W, channels), and (n, d).
+        What to explain, (n, H, W, channels), and for which outputs, (n, d).
 
     Returns
     -------
@@ -73,14 +75,14 @@ def explain_seeded(
 @contextmanager
 def seeded(seed: int, explainer: Any) -> Iterator[None]:
     """
-    Run an explainer with what it draws seeded.
+    Seed what an explainer draws inside a `with` block, and put the generators back afterwards.
 
     Parameters
     ----------
     seed
-        Non-negative. The same seed gives the same draws, whatever ran before.
+        A non-negative number. The same seed gives the same draws, whatever ran before.
     explainer
-        Of Xplique, or another.
+        The explainer that runs in the block, one of Xplique's or any other.
     """
     eager = context.context()
     # TensorFlow has no public way back; where no seed was set, there is no generator yet.
@@ -96,9 +98,10 @@ def seeded(seed: int, explainer: Any) -> Iterator[None]:
             function = getattr(owner, name)
             if hasattr(function, "python_function"):
                 replaced.append((owner, name, vars(owner)[name]))
-                anew = tf.function(function.python_function)
-                anew._omit_frequent_tracing_warning = True  # it is traced anew on purpose
-                setattr(owner, name, staticmethod(anew) if isinstance(owner, type) else anew)
+                untraced = tf.function(function.python_function)
+                untraced._omit_frequent_tracing_warning = True  # each seed traces it on purpose
+                method = staticmethod(untraced) if isinstance(owner, type) else untraced
+                setattr(owner, name, method)
         yield
     finally:
         for owner, name, function in replaced:

@@ -20,9 +20,9 @@ from ..attributions.maps import activation_maps, has_places
 from ..craft import Craft
 from ..importance import SobolImportance
 from ..results import ClassExplanation, ConceptCard, Contributions, Estimate, ImageView
-from ..sampling.crops import describe_patch_size
-from ..sampling.representatives import best_crops, cut_picture
+from ..sampling.representatives import best_crops
 from ..sampling.stream import Stream
+from ..sampling.windows import IMAGE_WINDOWS, describe_patch_size
 from ..targets import check_class_id
 
 __all__ = ["explain_class"]
@@ -174,7 +174,7 @@ def explain_class(
                 float(importance.estimation_interval[j, 1]),
             ),
             crops=[
-                cut_picture(pictures[fit_rows[box[0]]], box[1:], images.shape[1:3])
+                IMAGE_WINDOWS.picture(pictures[fit_rows[box[0]]], box[1:], images.shape[1:3])
                 for box in crops.boxes[best[j]]
             ],
             crop_coefficients=crops_u[best[j], j].tolist(),

@@ -21,11 +21,11 @@ class XpliqueFactorizer(ConceptFactorizer):
     Parameters
     ----------
     factorizer
-        `NMF()`, `SemiNMF()`, `KMeans()`, `PCA()`, or one of your own.
+        What finds the bank: `NMF()`, `SemiNMF()`, `KMeans()`, `PCA()`, or one of your own.
     n_components
-        k, the number of concepts; the name is Xplique's.
+        k, the number of concepts, under the name that Xplique has for it.
     seed
-        Of everything random.
+        The same seed gives the same bank.
 
     Raises
     ------

@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from .._checks import check_int, check_non_negative
+from .implicit import encode
 
-__all__ = ["Factorized", "Factorizer", "check_rows"]
+__all__ = ["ExactFactorizer", "Factorized", "Factorizer"]
 
 RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
 SMALL_RANK = 0.8  # ranks below this share of k are reported
@@ -30,17 +31,18 @@ class Factorized:
     Parameters
     ----------
     factorizer
-        The settings it was made with.
+        The factorizer that found it, with its settings.
     bank
         W, (k, c) float32.
     offset
-        (c,) float32: what U W is added to; zeros but for PCA.
+        (c,) float32: what U W is added to; zeros for all but PCA.
     converged
         False where the solver stopped at its limit of iterations.
     iterations
-        Iterations done.
+        How many iterations the solver did.
     relative_error
-        ||A - UW - offset|| / ||A|| on the rows it was fitted on.
+        How much of the rows that the bank was fitted on it does not explain:
+        ||A - UW - offset|| / ||A||.
     """
 
     factorizer: "Factorizer"
@@ -69,7 +71,8 @@ class Factorized:
         u
             (..., k).
         residual
-            (...): relative KKT residual; NaN for encodings that solve no such problem.
+            (...): how far each u is from optimal, the relative KKT residual; NaN for encodings
+            that solve no such problem.
 
         Raises
         ------
@@ -121,6 +124,13 @@ class Factorizer(ABC):
     signed_coefficients: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
 
+    def __repr__(self) -> str:
+        settings = (
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value!r}"
+            for name, value in vars(self).items()
+        )
+        return f"{type(self).__name__}({', '.join(settings)})"
+
     def check(self, activations: np.ndarray) -> None:
         """
         Refuse activations (of any shape) that the method cannot take.
@@ -146,14 +156,14 @@ class Factorizer(ABC):
         rows
             A, (n, c).
         number_of_concepts
-            k, at most n.
+            k, how many rows the bank has; at most n.
         seed
-            Of everything random.
+            The same seed gives the same bank.
 
         Returns
         -------
         factorized
-            The bank with its encoding.
+            The bank, and how to encode and decode with it.
 
         Raises
         ------
@@ -161,7 +171,7 @@ class Factorizer(ABC):
             If there are fewer rows than concepts, all are 0, or `check` refuses them.
         """
         k = check_int("number_of_concepts", number_of_concepts)
-        rows = check_rows(rows, k)
+        rows = _checked_rows(rows, k)
         self.check(rows)
         factorized = self._fit(rows, k, seed)
         _warn_small_rank(factorized.bank)
@@ -177,8 +187,32 @@ class Factorizer(ABC):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Coefficients (..., k) of activations (..., c), and their relative KKT residual (...)."""
 
+    def _found(
+        self,
+        bank: np.ndarray,
+        *,
+        converged: bool,
+        iterations: int,
+        relative_error: float | np.floating,
+        offset: np.ndarray | None = None,
+    ) -> Factorized:
+        """What `_fit` gives; no offset stands for zeros."""
+        offset = np.zeros(bank.shape[1]) if offset is None else offset
+        bank, offset = bank.astype(np.float32), offset.astype(np.float32)
+        return Factorized(self, bank, offset, converged, iterations, float(relative_error))
 
-def check_rows(rows: np.ndarray, k: int) -> np.ndarray:
+
+class ExactFactorizer(Factorizer):
+    """A factorizer whose coefficients are the exact solution of min_{u >= 0} ||a - u W||^2."""
+
+    def encode(
+        self, activations: tf.Tensor | np.ndarray, bank: Any, offset: Any
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Exact coefficients and their relative KKT residual, see `implicit.encode`."""
+        return encode(activations, bank)
+
+
+def _checked_rows(rows: np.ndarray, k: int) -> np.ndarray:
     """Rows as float32 (n, c), enough of them for k concepts and not all 0."""
     rows = np.asarray(rows, np.float32)
     if rows.ndim != 2:

@@ -42,9 +42,9 @@ def svd_start(rows: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarr
     rows
         A, (n, c), non-negative.
     k
-        At most min(n, c).
+        How many concepts to start from, at most min(n, c).
     seed
-        Of the randomised decomposition.
+        Draws what the randomised decomposition begins with.
 
     Returns
     -------
@@ -127,19 +127,19 @@ def hals(
     rows
         A, (n, c) float32.
     u, bank
-        The start, (n, k) and (k, c).
+        The factors to start from, (n, k) and (k, c).
     max_iter
-        Limit of iterations.
+        How many sweeps are done at most.
     tolerance
-        It stops where a sweep moves the factors by less than this share of the first sweep's, or
-        by no more than rounding does.
+        It stops where a sweep moves the factors by less than this share of what the first sweep
+        moved them, or by no more than rounding does.
 
     Returns
     -------
     u, bank
         (n, k) and (k, c).
     iterations
-        Done.
+        How many sweeps were done.
     converged
         Whether the tolerance was reached.
     """

@@ -1,8 +1,9 @@
 """
 The encoding u(a, W) and its derivative by the implicit function theorem.
 
-With S = {j : u_j > 0} and strict complementarity (y_j > 0 off S), S does not change in a
-neighbourhood of a row a, and there u_S solves G_SS u_S = W_S a^T. Differentiating that equation,
+With G, b and y = u G - b as in `nnls`, S = {j : u_j > 0} and strict complementarity (y_j > 0 off
+S), S does not change in a neighbourhood of a row a, and there u_S solves G_SS u_S = W_S a^T.
+Differentiating that equation,
 
     du_S/da = (W_S W_S^T)^-1 W_S,    0 off S,
 
@@ -12,16 +13,34 @@ so for the cotangent v of a row, with z = G_SS^-1 v_S (0 off S) and E = A - U W,
 
 one k-sized solve a row, no unrolled iterations. Ref. Fel et al., CRAFT (CVPR 2023), section 3.3.
 
-What breaks it: where complementarity is not strict (u_j = 0 and y_j = 0, so wherever other concepts
-reconstruct a row exactly) u has a kink, and what is returned is the derivative on the side where
-u_j stays 0. There rounding decides which side u is on, and a concept would draw gradients where it
-is not. So a coefficient counts as 0 if the conditions hold without it as far as they can be known,
-y_j >= -r, with r = (2 eps + sqrt(c) eps / 2 + k eps_64) ||a||: the rounding of b = a W^T in the
-precision of a (of its factors, of c additions in either direction) and of k-sized systems. Leaving
-u_j out makes y_j = -u_j / (G_SS^-1)_jj, and (G_SS^-1)_jj <= (G^-1)_jj: what is above r (G^-1)_jj
-need not be tried, so what may go grows with the bank's conditioning, as the rounding of u does.
-Where rows of W_S are dependent u is not unique; a ridge then gives the derivative of the solution
-of least norm.
+What breaks it: where complementarity is not strict (u_j = 0 and y_j = 0) u has a kink, and what is
+returned is the derivative on the side where u_j stays 0. Where rows of W_S are dependent u is not
+unique; a ridge then gives the derivative of the solution of least norm.
+
+Which coefficients are positive
+-------------------------------
+*The problem.* At such a kink rounding decides whether u_j is 0 or 1e-5, and with it what S is. Take
+W_1 = (1, 0), W_2 = (1, 0.01) and the row a = (2, 0). It is 2 W_1: u = (2, 0), and y_2 = 0, for
+concept 1 leaves nothing to explain. If rounding makes u_2 positive, S is {1, 2} instead of {1}, and
+
+    du_1/da = (1, -100) instead of (1, 0),    du_2/da = (0, 100) instead of 0.
+
+A concept that is absent would draw gradients wherever a similar one is present.
+
+*The rule.* Only what the row needs belongs to S. A small coefficient is left out, the others are
+solved again, and it is put back only if the row then asks for it by more than rounding explains:
+y_j < -r, where r is how far the rounding of b = a W^T may move y_j (`_rounding`). In the example
+y_2 = 0 without concept 2, so it stays out. All small coefficients of a row are left out at once
+and put back until no y_j asks for another: of two concepts that are alike, either may go, but not
+both.
+
+*What is small.* Leaving u_j out makes y_j = -u_j / (G_SS^-1)_jj, and (G_SS^-1)_jj <= (G^-1)_jj. So
+what is above r (G^-1)_jj would be put back in any case, and is never left out.
+
+*What it costs.* u itself does not change, only its derivative: a real coefficient that is as small
+as that may draw no gradient. The limit grows with (G^-1)_jj, so with how alike the concepts are, as
+the rounding of u does, and is never more than 1% of the row's largest coefficient. Rows that have
+such coefficients need a few more k-sized solves, in the backward pass alone.
 """
 
 from functools import cache
@@ -36,7 +55,7 @@ from .nnls import RIDGE, by_rows, encode_gram, kkt_residual, solve_on_support
 __all__ = ["encode", "encode_rows"]
 
 BACKWARD_RIDGE = 1e-8  # z is as large as 1 / ridge along dependent rows, and cancels in z W only
-LARGEST_ROUNDING = 1e-2  # of a row's largest coefficient: what is above is never tried without
+LARGEST_ROUNDING = 1e-2  # of a row's largest coefficient: what is above is never left out
 
 
 def _gram(bank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -49,52 +68,41 @@ def _gram(bank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 
 def _rounding(activations: tf.Tensor, k: int) -> tf.Tensor:
-    """(n, 1) float64: r, by how much the conditions of a row cannot be known."""
+    """
+    r, (n, 1) float64: by how much rounding may move b = a W^T of each row.
+
+    In the precision of a: the two factors of each product, and c additions, whose errors go either
+    way and so grow with sqrt(c). In float64: the k-sized systems.
+    """
     channels = tf.cast(tf.shape(activations)[1], tf.float64)
     eps = np.finfo(activations.dtype.as_numpy_dtype).eps
     share = (2.0 + 0.5 * tf.sqrt(channels)) * eps + k * np.finfo(np.float64).eps
     return share * tf.cast(tf.norm(activations, axis=1, keepdims=True), tf.float64)
 
 
-def _certain_support(
+def _needed_support(
     gram: tf.Tensor, reach: tf.Tensor, ridge: float, u: tf.Tensor, b: tf.Tensor, rounding: tf.Tensor
 ) -> tf.Tensor:
     """
-    Supports without the coefficients that may be 0 as far as rounding lets one know.
+    The coefficients (n, k) bool that rows need, by the rule above, among those with u > 0.
 
-    Parameters
-    ----------
-    gram
-        G, (k, k).
-    reach
-        (k,): diagonal of G^-1, by how much a rounding of b may move a coefficient.
-    ridge
-        Of the systems that are solved again.
-    u, b
-        (n, k).
-    rounding
-        r, (n, 1).
-
-    Returns
-    -------
-    support
-        (n, k) bool, within u > 0.
+    `reach` (k,) is the diagonal of G^-1, `rounding` (n, 1) is r, and `ridge` is added to the
+    diagonal of the systems that are solved again.
     """
     largest = tf.reduce_max(u, axis=1, keepdims=True)
-    kept = u > tf.minimum(rounding * reach, LARGEST_ROUNDING * largest)
-    rows = tf.where(tf.reduce_any((u > 0.0) & ~kept, axis=1))[:, 0]
+    certain = u > tf.minimum(rounding * reach, LARGEST_ROUNDING * largest)
+    rows = tf.where(tf.reduce_any((u > 0.0) & ~certain, axis=1))[:, 0]
     b, rounding, positive = (tf.gather(x, rows) for x in (b, rounding, u > 0.0))
 
-    def put_back(some: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the conditions do need."""
-        slack = solve_on_support(gram, b, some, ridge) @ gram - b
-        missing = positive & ~some & (slack < -rounding)
-        return some | missing, tf.reduce_any(missing)
+    def put_back(support: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        slack = solve_on_support(gram, b, support, ridge) @ gram - b  # y
+        missing = positive & ~support & (slack < -rounding)
+        return support | missing, tf.reduce_any(missing)
 
-    some, _ = tf.while_loop(
-        lambda _, going_on: going_on, put_back, (tf.gather(kept, rows), tf.size(rows) > 0)
+    support, _ = tf.while_loop(
+        lambda _, going_on: going_on, put_back, (tf.gather(certain, rows), tf.size(rows) > 0)
     )
-    return tf.tensor_scatter_nd_update(kept, rows[:, None], some)
+    return tf.tensor_scatter_nd_update(certain, rows[:, None], support)
 
 
 @tf.custom_gradient
@@ -132,14 +140,14 @@ def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
         reach = tf.linalg.diag_part(tf.linalg.inv(gram + ridge * tf.eye(k, dtype=tf.float64)))
 
         def solve(v: tf.Tensor, *row: tf.Tensor) -> tf.Tensor:
-            support = _certain_support(gram, reach, ridge, *row)
+            support = _needed_support(gram, reach, ridge, *row)
             return solve_on_support(gram, v, support, BACKWARD_RIDGE)
 
         z = by_rows(solve, k, wide, scaled, b, _rounding(activations, k)) / norms
         into_rows = tf.cast(z @ tf.cast(bank, tf.float64), precision)
         z = tf.cast(z, precision)
-        error = activations - u @ bank
-        into_bank = tf.matmul(z, error, transpose_a=True) - tf.matmul(
+        unexplained = activations - u @ bank
+        into_bank = tf.matmul(z, unexplained, transpose_a=True) - tf.matmul(
             u, into_rows, transpose_a=True
         )
         return into_rows, into_bank

@@ -77,23 +77,7 @@ def _warm_start(gram: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 def _solve_bucket(
     gram: tf.Tensor, b: tf.Tensor, support: tf.Tensor, size: int, ridge: float, refine: bool
 ) -> tf.Tensor:
-    """
-    Solve G_SS u_S = b_S for rows whose supports have at most `size` members.
-
-    Parameters
-    ----------
-    gram
-        (k, k).
-    b
-        (n, k).
-    support
-        (n, k) bool.
-
-    Returns
-    -------
-    u
-        (n, k), 0 off the support.
-    """
+    """As `solve_on_support`, for rows whose supports have at most `size` members."""
     k = gram.shape[0]
     # The members of the support first, then others, masked, that fill the row up to `size`.
     mask, index = tf.math.top_k(tf.cast(support, tf.float32), k=size)
@@ -127,9 +111,9 @@ def solve_on_support(
     support
         (n, k) bool.
     ridge
-        Added to the diagonal of every system.
+        Added to the diagonal of every system, which keeps singular ones solvable.
     refine
-        Take the ridge out again by one step of iterative refinement.
+        Whether the effect of the ridge is taken out again, by one step of iterative refinement.
 
     Returns
     -------
@@ -169,15 +153,15 @@ def _pivot(
     gram, b, support, ridge, refine
         As in `solve_on_support`.
     tolerance
-        Absolute, in units of b scaled to max |b| = 1.
+        By how much a condition may be violated, for b scaled to max |b| = 1.
     max_rounds
-        Rounds after which rows are left as they are.
+        Rounds after which the rows that still violate the conditions are given up.
 
     Returns
     -------
     u
         (n, k), >= 0.
-    left
+    unsolved
         (m,) int64: rows that still violate the conditions.
     """
     k = gram.shape[0]
@@ -200,9 +184,9 @@ def _pivot(
         swap = violated & ((tries >= 0)[:, None] | (coordinate == last))
         support = tf.math.logical_xor(support, swap)
 
-        left = number > 0
+        unsolved = number > 0
         state = (rows, support, tf.minimum(fewest, number), tries)
-        return (round_ + 1, u, *(tf.boolean_mask(x, left) for x in state))
+        return (round_ + 1, u, *(tf.boolean_mask(x, unsolved) for x in state))
 
     rows = tf.range(tf.shape(b, tf.int64)[0])
     start = (
@@ -213,35 +197,35 @@ def _pivot(
         tf.fill(tf.shape(rows), k + 1),
         tf.fill(tf.shape(rows), FULL_EXCHANGES),
     )
-    _, u, left, *_ = tf.while_loop(
+    _, u, unsolved, *_ = tf.while_loop(
         lambda round_, u, rows, *_: tf.size(rows) > 0,
         swap_violations,
         start,
-        shape_invariants=(
-            tf.TensorShape([]),
-            tf.TensorShape([None, k]),
-            tf.TensorShape([None]),
-            tf.TensorShape([None, k]),
-            tf.TensorShape([None]),
-            tf.TensorShape([None]),
+        shape_invariants=tuple(
+            map(tf.TensorShape, ([], [None, k], [None], [None, k], [None], [None]))
         ),
         maximum_iterations=max_rounds,
     )
-    return u, left
+    return u, unsolved
 
 
 def by_rows(function: Any, k: int, *tensors: tf.Tensor) -> tf.Tensor:
     """
-    A function (n, k) -> (n, k) of rows, so many at a time that k x k systems of all of them fit.
+    A function of rows, so many of them at a time that a k x k system of each fits into memory.
 
     Parameters
     ----------
     function
-        Of slices of the tensors.
+        Takes the same rows of all tensors and gives (m, k) float64.
     k
-        Size of a system.
+        The size of a row's system.
     tensors
-        (n, k) each.
+        (n, ...) each.
+
+    Returns
+    -------
+    found
+        (n, k): what the function gave for all rows.
     """
     rows = max(1, SYSTEM_ENTRIES // k**2)
     total = tf.shape(tensors[0])[0]
@@ -288,17 +272,17 @@ def _encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tenso
     b = tf.math.divide_no_nan(b, scale)
     support = _warm_start(gram, b)
     tolerance, ridge = TOLERANCE[precision], RIDGE[precision]
-    u, left = _pivot(gram, b, support, tolerance, ridge, True, 10 + k)
+    u, unsolved = _pivot(gram, b, support, tolerance, ridge, True, 10 + k)
 
     def insist() -> tf.Tensor:
         # The ridge is kept: the matrix is then positive definite, and pivoting ends for certain.
         kept = gram + ridge * tf.eye(k, dtype=b.dtype)
-        start = tf.gather(u, left) > 0
-        again, _ = _pivot(kept, tf.gather(b, left), start, tolerance, 0.0, False, 100 * k)
+        start, target = tf.gather(u, unsolved) > 0, tf.gather(b, unsolved)
+        again, _ = _pivot(kept, target, start, tolerance, 0.0, False, 100 * k)
         # The ridge taken out again, where the support allows it.
-        sharp = solve_on_support(gram, tf.gather(b, left), again > 0, ridge)
+        sharp = solve_on_support(gram, target, again > 0, ridge)
         worse = tf.reduce_min(sharp, axis=1) < -tolerance
         again = tf.where(worse[:, None], again, tf.nn.relu(sharp))
-        return tf.tensor_scatter_nd_update(u, left[:, None], again)
+        return tf.tensor_scatter_nd_update(u, unsolved[:, None], again)
 
-    return scale * tf.cond(tf.size(left) > 0, insist, lambda: u)
+    return scale * tf.cond(tf.size(unsolved) > 0, insist, lambda: u)

@@ -8,14 +8,13 @@ Jordan, IEEE TPAMI 32 (2010). Both halves of an iteration are exact: U by non-ne
 (`nnls`), W by least squares, so the objective never rises.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import tensorflow as tf
 from sklearn.cluster import KMeans as SklearnKMeans
 
 from .._checks import check_int, check_number
-from .base import Factorized, Factorizer
+from .base import ExactFactorizer, Factorized
 from .implicit import encode
 
 __all__ = ["SemiNMF"]
@@ -23,14 +22,14 @@ __all__ = ["SemiNMF"]
 _SOFT_START = 0.2  # what the indicator of clusters is raised by, as Ding et al. do
 
 
-class SemiNMF(Factorizer):
+class SemiNMF(ExactFactorizer):
     """
     Semi-NMF: U >= 0, W of any sign.
 
     Parameters
     ----------
     max_iter
-        Limit of iterations.
+        How many iterations the solver does at most.
     tolerance
         The solver stops where an iteration lowers the objective by less than this share of it.
     """
@@ -40,9 +39,6 @@ class SemiNMF(Factorizer):
     def __init__(self, max_iter: int = 300, tolerance: float = 1e-5) -> None:
         self.max_iter = check_int("max_iter", max_iter)
         self.tolerance = check_number("tolerance", tolerance)
-
-    def __repr__(self) -> str:
-        return f"SemiNMF(max_iter={self.max_iter}, tolerance={self.tolerance:g})"
 
     def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
         # Clusters of the rows start U, softened so that no coefficient is locked at 0.
@@ -59,20 +55,12 @@ class SemiNMF(Factorizer):
             iterations += 1
             if not converged and iterations < self.max_iter:
                 bank = _unit_rows(_least_squares(u, rows, bank))
-        return Factorized(
-            factorizer=self,
-            bank=bank,
-            offset=np.zeros(rows.shape[1], np.float32),
+        return self._found(
+            bank,
             converged=converged,
             iterations=iterations,
-            relative_error=float(np.sqrt(error / norm)),
+            relative_error=np.sqrt(error / norm),
         )
-
-    def encode(
-        self, activations: tf.Tensor | np.ndarray, bank: Any, offset: Any
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Exact coefficients and their relative KKT residual, see `implicit.encode`."""
-        return encode(activations, bank)
 
 
 def _least_squares(

@@ -26,9 +26,9 @@ class KMeans(Factorizer):
     Parameters
     ----------
     max_iter
-        Limit of iterations.
+        How many iterations one run does at most.
     restarts
-        Runs from other starts, of which the best is kept.
+        How many runs are done, each from another start; the best one is kept.
     """
 
     name: ClassVar[str] = "kmeans"
@@ -38,25 +38,20 @@ class KMeans(Factorizer):
         self.max_iter = check_int("max_iter", max_iter)
         self.restarts = check_int("restarts", restarts)
 
-    def __repr__(self) -> str:
-        return f"KMeans(max_iter={self.max_iter}, restarts={self.restarts})"
-
     def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
         solver = SklearnKMeans(k, n_init=self.restarts, max_iter=self.max_iter, random_state=seed)
         solver.fit(rows)
-        return Factorized(
-            factorizer=self,
-            bank=solver.cluster_centers_.astype(np.float32),
-            offset=np.zeros(rows.shape[1], np.float32),
+        return self._found(
+            solver.cluster_centers_,
             converged=bool(solver.n_iter_ < self.max_iter),
             iterations=int(solver.n_iter_),
-            relative_error=float(np.sqrt(solver.inertia_) / np.linalg.norm(rows)),
+            relative_error=np.sqrt(solver.inertia_) / np.linalg.norm(rows),
         )
 
     def encode(
         self, activations: tf.Tensor | np.ndarray, bank: Any, offset: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The indicator (..., k) of the nearest centre, and NaN (...): there is no KKT residual."""
+        """The indicator (..., k) of the nearest centre, and NaN (...)."""
         activations = tf.convert_to_tensor(activations)
         centres = tf.cast(bank, activations.dtype)
         # ||a - w||^2 without ||a||^2, which is the same for all centres
@@ -64,7 +59,7 @@ class KMeans(Factorizer):
             activations, tf.transpose(centres), 1
         )
         u = tf.one_hot(tf.argmin(distance, axis=-1), centres.shape[0], dtype=activations.dtype)
-        return u, tf.fill(tf.shape(u)[:-1], tf.constant(np.nan, u.dtype))
+        return u, _no_residual(u)
 
 
 class PCA(Factorizer):
@@ -78,9 +73,6 @@ class PCA(Factorizer):
     name: ClassVar[str] = "pca"
     signed_coefficients: ClassVar[bool] = True
 
-    def __repr__(self) -> str:
-        return "PCA()"
-
     def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
         if k > min(rows.shape):
             raise ValueError(
@@ -89,13 +81,12 @@ class PCA(Factorizer):
             )
         solver = SklearnPCA(k, random_state=seed).fit(rows)
         rebuilt = solver.inverse_transform(solver.transform(rows))
-        return Factorized(
-            factorizer=self,
-            bank=solver.components_.astype(np.float32),
-            offset=solver.mean_.astype(np.float32),
+        return self._found(
+            solver.components_,
+            offset=solver.mean_,
             converged=True,
             iterations=1,
-            relative_error=float(np.linalg.norm(rows - rebuilt) / np.linalg.norm(rows)),
+            relative_error=np.linalg.norm(rows - rebuilt) / np.linalg.norm(rows),
         )
 
     def encode(
@@ -106,4 +97,9 @@ class PCA(Factorizer):
         directions = tf.cast(bank, activations.dtype)
         centred = activations - tf.cast(offset, activations.dtype)
         u = tf.tensordot(centred, tf.transpose(directions), 1)
-        return u, tf.fill(tf.shape(u)[:-1], tf.constant(np.nan, u.dtype))
+        return u, _no_residual(u)
+
+
+def _no_residual(u: tf.Tensor) -> tf.Tensor:
+    """NaN at every position: these encodings solve no problem that has a KKT residual."""
+    return tf.fill(tf.shape(u)[:-1], tf.constant(np.nan, u.dtype))

@@ -25,6 +25,7 @@ from ..importance.contributions import contributions_of
 from ..keras_models import KerasModels
 from ..results import Contributions
 from ..sampling.crops import Crops
+from ..sampling.rows import crop_latents
 from ..sampling.stream import Stream
 from ..splitting.split import Split, split_model
 from .mixedness import measure_mixedness
@@ -123,7 +124,7 @@ class Ground:
                 for i, place in enumerate(places):
                     some = numbers[which.reshape(-1) == i]
                     images = batch.images[self.boxes[some, 0] - batch.start]
-                    pooled, lowest = network.crop_latents(tf.convert_to_tensor(images), place)
+                    pooled, lowest = crop_latents(network, tf.convert_to_tensor(images), place)
                     kept.values[some] = pooled.numpy()
                     kept.lowest[some] = lowest.numpy().min(axis=1)
             kept.known |= wanted

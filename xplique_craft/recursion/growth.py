@@ -24,7 +24,8 @@ from .._random import keyed_bits
 from ..concept_model import ConceptModel
 from ..factorization import Factorizer
 from ..results import BranchState, Estimate, TreeBranch, TreeView
-from ..sampling.representatives import best_crops, cut_picture
+from ..sampling.representatives import best_crops
+from ..sampling.windows import IMAGE_WINDOWS
 from .crops import Ground, Level
 from .earlier import CannotDecompose
 from .node import ConceptNode
@@ -151,7 +152,7 @@ class ConceptTree:
         pictures = self._pictures(photographs, used)
         size = tuple(self._ground.image_shape[:2])
         shown = {
-            path: tuple(cut_picture(pictures[box[0]], box[1:], size) for box in found)
+            path: tuple(IMAGE_WINDOWS.picture(pictures[box[0]], box[1:], size) for box in found)
             for path, found in boxes.items()
         }
 

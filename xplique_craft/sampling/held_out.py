@@ -18,18 +18,18 @@ def hold_out(
     rows
         (n,): numbers of images.
     share
-        How much of them is held out: at least one image, unless it is 0.
+        How much of them is held out: at least one image, unless the share is 0.
     seed
-        Of the draw.
+        The same seed holds out the same images.
     fewest
-        So many stay to fit on in any case.
+        How many images stay to fit on in any case.
 
     Returns
     -------
     fitted, held_out
         Both in increasing order; nothing is held out where that would leave fewer than `fewest`.
     """
-    number = min(len(rows) - fewest, max(1, round(share * len(rows)))) if share else 0
+    wanted = max(1, round(share * len(rows))) if share else 0
+    number = max(0, min(wanted, len(rows) - fewest))
     order = generator(seed, Draw.HELD_OUT).permutation(rows)
-    number = max(number, 0)
     return np.sort(order[number:]), np.sort(order[:number])

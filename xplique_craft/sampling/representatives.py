@@ -1,8 +1,8 @@
-"""Which crops show a concept best, and how they look to people."""
+"""Which crops show a concept best."""
 
 import numpy as np
 
-__all__ = ["best_crops", "cut_picture"]
+__all__ = ["best_crops"]
 
 
 def best_crops(boxes: np.ndarray, crops_u: np.ndarray, number: int) -> list[np.ndarray]:
@@ -14,9 +14,9 @@ def best_crops(boxes: np.ndarray, crops_u: np.ndarray, number: int) -> list[np.n
     boxes
         (m, 5): image, top, left, height, width.
     crops_u
-        (m, k).
+        (m, k): coefficients of the crops.
     number
-        At most so many.
+        How many crops are wanted of each concept; there are fewer where fewer images hold it.
 
     Returns
     -------
@@ -31,27 +31,3 @@ def best_crops(boxes: np.ndarray, crops_u: np.ndarray, number: int) -> list[np.n
         _, first = np.unique(boxes[order, 0], return_index=True)
         best.append(order[np.sort(first)[:number]])
     return best
-
-
-def cut_picture(picture: np.ndarray, box: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """
-    A crop of a picture whose size may differ from that of the image that the box refers to.
-
-    Parameters
-    ----------
-    picture
-        (H', W', 3).
-    box
-        (4,): top, left, height, width.
-    size
-        (H, W) of the image.
-
-    Returns
-    -------
-    pixels
-        (height', width', 3).
-    """
-    high, wide = picture.shape[0] / size[0], picture.shape[1] / size[1]
-    top, left, height, width = (int(end) for end in box)
-    bottom, right = round((top + height) * high), round((left + width) * wide)
-    return picture[round(top * high) : bottom, round(left * wide) : right]

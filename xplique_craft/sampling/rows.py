@@ -6,6 +6,7 @@ rows a seeded reservoir sample of stated size is kept: every crop has a random k
 seed, image and crop, and the smallest keys stay. The sample does not depend on the batches.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,10 @@ import tensorflow as tf
 from .._random import keyed_bits
 from ..factorization import Factorized, Factorizer
 from ..splitting.network import Network
-from .crops import crop_boxes
 from .stream import Stream
+from .windows import IMAGE_WINDOWS, Windows
 
-__all__ = ["CropRows", "Extent", "extract_rows", "measure_extent"]
+__all__ = ["CropRows", "Extent", "crop_latents", "extract_rows", "measure_extent"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class CropRows:
     predicted
         How many of them the model predicts as the class.
     channels
-        Of the images.
+        How many channels the images have.
     """
 
     boxes: np.ndarray
@@ -44,6 +45,47 @@ class CropRows:
     images: int
     predicted: int
     channels: int
+
+
+def crop_latents(
+    network: Network, images: tf.Tensor, box: Sequence[int], windows: Windows = IMAGE_WINDOWS
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """
+    Pooled activations of one crop of every image, resized to the size of the image.
+
+    One function is compiled for each size of crops, and kept with the network.
+
+    Parameters
+    ----------
+    network
+        The model, of which g is run.
+    images
+        (n, H, W, channels).
+    box
+        (4,): top, left, height, width.
+    windows
+        How the box is cut and resized.
+
+    Returns
+    -------
+    pooled
+        (n, c): mean over positions.
+    lowest
+        (n, c): minimum over positions.
+    """
+    box = [int(number) for number in box]
+    starts, lengths = box[: windows.axes], box[windows.axes :]
+    shape = images.shape[1:]
+
+    def pooled(images: tf.Tensor, *starts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images = windows.to_input_size(images, [*starts, *lengths])
+        activations = network.activations(images)
+        positions = list(range(1, activations.shape.rank - 1))
+        return tf.reduce_mean(activations, positions), tf.reduce_min(activations, positions)
+
+    signature = [tf.TensorSpec([None, *shape], tf.float32)]
+    signature += [tf.TensorSpec([], tf.int32)] * len(starts)
+    return network.compiled((windows, *shape, *lengths), pooled, signature)(images, *starts)
 
 
 def extract_rows(
@@ -56,6 +98,7 @@ def extract_rows(
     max_crops: int,
     seed: int,
     verbose: bool,
+    windows: Windows = IMAGE_WINDOWS,
 ) -> CropRows:
     """
     Pooled activations of at most `max_crops` crops of the images.
@@ -65,34 +108,35 @@ def extract_rows(
     stream
         The images.
     network
-        g and h.
+        The model. Crops go through g; h tells which images are predicted as the class.
     factorizer
-        What checks that it can take the activations.
+        It refuses activations that it cannot take, negative ones for example.
     class_id
         The class whose predictions are counted.
     patch_size
-        See `crop_boxes`.
+        The sizes of the crops, see `Windows.boxes`.
     max_crops
-        Size of the reservoir.
+        So many crops are kept, drawn at random from all.
     seed
-        Of the reservoir.
+        Another seed keeps other crops.
     verbose
-        Whether to show a progress bar.
+        Whether a progress bar is shown.
+    windows
+        Where the crops are and how they are cut.
     """
-    boxes = np.empty((0, 5), int)
+    boxes = np.empty((0, 1 + 2 * windows.axes), int)
     rows = np.empty((0, network.channels), np.float32)
     keys = np.empty(0, np.uint64)
     predicted = total = channels = 0
     for batch in stream.progress("crops", verbose):
-        if batch.images.ndim != 4:
+        if batch.images.ndim != windows.axes + 2:
             raise ValueError(
                 f"Crops need images (n, H, W, channels), received shape {batch.images.shape}."
             )
         n = len(batch.images)
-        height, width = batch.images.shape[1:3]
-        places = crop_boxes(height, width, patch_size)
+        places = windows.boxes(batch.images.shape[1:], patch_size)
         images = tf.convert_to_tensor(batch.images)
-        found = [network.crop_latents(images, place) for place in places]
+        found = [crop_latents(network, images, place, windows) for place in places]
         pooled = tf.stack([f[0] for f in found], axis=1).numpy()
         lowest = tf.reduce_min(tf.stack([f[1] for f in found]), axis=0).numpy()
         factorizer.check(np.minimum(lowest, pooled.mean(axis=1)))  # a mean is NaN where any is
@@ -120,9 +164,9 @@ class Extent:
     Parameters
     ----------
     largest
-        (k,): largest magnitude of each coefficient.
+        (k,): the largest magnitude that each concept's coefficient has anywhere.
     mean
-        (k,): mean of each.
+        (k,): the mean of each concept's coefficient.
     """
 
     largest: np.ndarray

@@ -24,11 +24,11 @@ class ImageBatch:
     Parameters
     ----------
     start
-        Number of the first.
+        The number of the first image.
     images
         (n, H, W, channels), or whatever the model takes.
     targets
-        (n, ...) as the dataset gives them, or None.
+        (n, ...) as the dataset gives them, or None where it gives none.
     """
 
     start: int
@@ -51,11 +51,11 @@ class Stream:
         (n, H, W, channels) array or tensor (or a list of images of one size), or a
         tf.data.Dataset of images or of (image, target), batched or not.
     input_shape
-        What the model takes for one image, as (224, 224, 3); None where any size will do.
+        The shape that the model takes for one image, as (224, 224, 3); None where any size will do.
     batch_size
-        Images at a time.
+        How many images are read at a time; it bounds the memory.
     name
-        What to call the argument in messages.
+        The name of the argument in messages of errors.
 
     Raises
     ------
@@ -152,35 +152,33 @@ class Stream:
 
     # ----------------------------------------------------------------- reading
     def __iter__(self) -> Iterator[ImageBatch]:
-        if self._array is not None:
-            for start in range(0, len(self._array), self.batch_size):
-                images = np.asarray(self._array[start : start + self.batch_size])
-                images = images.astype(np.float32, copy=False)
-                self._check_finite(start, images)
-                yield ImageBatch(start, images, None)
-            return
         start = 0
-        elements = iter(self._dataset)
-        while True:
-            try:
-                element = next(elements, None)
-            except tf.errors.InvalidArgumentError as error:
-                raise ValueError(
-                    f"{self.name} is a dataset of images of different sizes. Resize them to one "
-                    f"size. ({error.message})"
-                ) from error
-            if element is None:
-                break
-            images, targets = element if isinstance(element, tuple) else (element, None)
+        for images, targets in self._elements():
             images = np.asarray(images).astype(np.float32, copy=False)
             self._check_shape(images.shape)
             self._check_finite(start, images)
-            self._check_order(start, images)
+            if self._array is None:
+                self._check_order(start, images)
             yield ImageBatch(start, images, None if targets is None else np.asarray(targets))
             start += len(images)
         if start == 0:
             raise ValueError(f"{self.name} holds no image.")
         self.length = start
+
+    def _elements(self) -> Iterator[tuple[Any, Any]]:
+        """Images and targets of one batch after the other, as they were given."""
+        if self._array is not None:
+            for start in range(0, len(self._array), self.batch_size):
+                yield self._array[start : start + self.batch_size], None
+            return
+        try:
+            for element in self._dataset:
+                yield element if isinstance(element, tuple) else (element, None)
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(
+                f"{self.name} is a dataset of images of different sizes. Resize them to one "
+                f"size. ({error.message})"
+            ) from error
 
     def _check_finite(self, start: int, images: np.ndarray) -> None:
         finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)

@@ -5,8 +5,8 @@ Models that are layers of another model are opened, so that every operation of t
 `Call`, and every tensor between two of them belongs to one model, `Graph.model`. Weights are
 shared: operations are called again where needed, never copied.
 
-A step is a *cut* when all that comes after it depends on the input through its output alone.
-In topological order that is: no tensor made before the step is used after it.
+A call is a *cut* when all that comes after it depends on the input through its output alone.
+In topological order that is: no tensor made before the call is used after it.
 """
 
 import copy
@@ -83,14 +83,14 @@ class Graph:
     ----------
     model
         The flat model; the user's own object where that was flat already.
-    steps
+    calls
         Its calls in topological order, from the input layer to the output.
     nested
         The nested models that were opened.
     """
 
     model: keras.Model
-    steps: tuple[Call, ...]
+    calls: tuple[Call, ...]
     nested: tuple[Place, ...] = ()
 
 
@@ -122,17 +122,17 @@ def is_flat(model: keras.Model) -> bool:
 
 def calls_of(model: keras.Model) -> tuple[Call, ...]:
     """Calls of a model that has a graph, in topological order, nested models left closed."""
-    return Replay().finish(model).steps
+    return Replay().finish(model).calls
 
 
-def cut_calls(steps: Sequence[Call]) -> list[int]:
-    """Positions of the steps that a graph can be cut after, input and output left out."""
-    last_use = {id(t): position for position, step in enumerate(steps) for t in step.inputs}
+def cut_calls(calls: Sequence[Call]) -> list[int]:
+    """Positions of the calls that a graph can be cut after, input and output left out."""
+    last_use = {id(t): position for position, call in enumerate(calls) for t in call.inputs}
     positions, open_until = [], -1
-    for position, step in enumerate(steps[:-1]):
-        if step.inputs and len(step.outputs) == 1 and open_until <= position:
+    for position, call in enumerate(calls[:-1]):
+        if call.inputs and len(call.outputs) == 1 and open_until <= position:
             positions.append(position)
-        open_until = max([open_until, *(last_use.get(id(t), -1) for t in step.outputs)])
+        open_until = max([open_until, *(last_use.get(id(t), -1) for t in call.outputs)])
     return positions
 
 
@@ -146,9 +146,9 @@ class Replay:
         self._renamed: dict[int, keras.Operation] = {}
         if start is not None:
             self._nested.extend(start.nested)
-            for node, step in zip(_nodes_of(start.model), start.steps, strict=True):
-                self._taken[step.name] = node.operation
-                self._origins[id(step.outputs[0])] = (step.path, step.operation)
+            for node, call in zip(_nodes_of(start.model), start.calls, strict=True):
+                self._taken[call.name] = node.operation
+                self._origins[id(call.outputs[0])] = (call.path, call.operation)
 
     def graph_of(self, model: keras.Model) -> Graph:
         """All operations of a model on a new input, nested models opened."""
@@ -203,13 +203,13 @@ class Replay:
         return outputs
 
     def finish(self, model: keras.Model) -> Graph:
-        """The graph of a flat model, each step with the place it came from."""
-        steps = []
+        """The graph of a flat model, each call with the place it came from."""
+        calls = []
         for node in _nodes_of(model):
             operation = node.operation
             own = ((operation.name,), unwrap(operation))
             path, original = self._origins.get(id(node.outputs[0]), own)
-            steps.append(
+            calls.append(
                 Call(
                     path=path,
                     operation=original,
@@ -220,9 +220,9 @@ class Replay:
                     inputs=tuple(node.input_tensors),
                 )
             )
-        used = {id(tensor) for step in steps for tensor in step.outputs}
+        used = {id(tensor) for call in calls for tensor in call.outputs}
         nested = [place for place in self._nested if not used.isdisjoint(map(id, place.outputs))]
-        return Graph(model, tuple(steps), tuple(nested))
+        return Graph(model, tuple(calls), tuple(nested))
 
     def _named(self, operation: keras.Operation, path: tuple[str, ...]) -> keras.Operation:
         if id(operation) in self._renamed:

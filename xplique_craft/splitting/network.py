@@ -1,15 +1,14 @@
 """
-The two halves of a model as compiled functions: g (images to activations), h (activations to
-logits) and g on crops. One `Network` serves any number of banks, so nothing is traced twice.
+The two halves of a model as compiled functions: g, images to activations, and h, activations to
+logits. One `Network` serves any number of banks, so nothing is traced twice.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from .._compiled import compile_function
@@ -17,7 +16,6 @@ from .graph import calls_of
 from .structure import begins_with_normalisation, is_affine_model
 
 __all__ = ["Network"]
-
 
 MOST_SHARED = 16  # operators whose compiled functions are kept
 
@@ -29,7 +27,7 @@ class Network:
     Parameters
     ----------
     input_to_latent, latent_to_logit
-        g and h.
+        g and h, Keras models with one input and one output each.
 
     Raises
     ------
@@ -50,7 +48,7 @@ class Network:
         self.number_of_classes: int = output_shape[1]
         self.dtype = input_to_latent.inputs[0].dtype
         self.channels: int = input_to_latent.output_shape[-1]
-        self._crop_functions: dict[tuple[int, ...], Any] = {}
+        self._compiled: dict[Any, Any] = {}
         self._shared: dict[Any, Any] = {}
         self._warn_softmax()
 
@@ -65,8 +63,20 @@ class Network:
                 stacklevel=4,
             )
 
+    def compiled(
+        self, key: Any, function: Callable[..., Any], signature: Sequence[tf.TensorSpec]
+    ) -> Any:
+        """What was compiled under this key; the function is, where nothing was."""
+        if key not in self._compiled:
+            self._compiled[key] = compile_function(function, signature)
+        return self._compiled[key]
+
     def shared(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What was made for this key, or is made now: functions that many explainers share."""
+        """
+        What was made for this key, or is made now: functions that many explainers share.
+
+        Only those that were used last are kept, for people may give many operators.
+        """
         value = self._shared.pop(key) if key in self._shared else make()
         self._shared[key] = value  # the last used is the last to go
         if len(self._shared) > MOST_SHARED:
@@ -87,15 +97,16 @@ class Network:
         """Whether what reads the activations first is a normalisation of each input by itself."""
         return begins_with_normalisation(self.latent_to_logit)
 
+    def activations(self, images: tf.Tensor) -> tf.Tensor:
+        """g in float32, as other compiled functions call it: images (n, ...) -> (n, ..., c)."""
+        images = tf.cast(images, self.dtype)
+        return tf.cast(self.input_to_latent(images, training=False), tf.float32)
+
     @cached_property
     def latents(self) -> Any:
         """g: images (n, ...) -> activations (n, ..., c), compiled for any n."""
-        model = self.input_to_latent
-
-        def latents(images: tf.Tensor) -> tf.Tensor:
-            return tf.cast(model(tf.cast(images, self.dtype), training=False), tf.float32)
-
-        return compile_function(latents, [tf.TensorSpec([None, *self.input_shape], tf.float32)])
+        signature = [tf.TensorSpec([None, *self.input_shape], tf.float32)]
+        return compile_function(self.activations, signature)
 
     @cached_property
     def logits(self) -> Any:
@@ -108,46 +119,3 @@ class Network:
 
         shape = [None, *model.input_shape[1:]]
         return compile_function(logits, [tf.TensorSpec(shape, tf.float32)])
-
-    def crop_latents(self, images: tf.Tensor, box: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-        """
-        Pooled activations of one crop of every image, resized to the size of the image.
-
-        Parameters
-        ----------
-        images
-            (n, H, W, channels).
-        box
-            (4,): top, left, height, width.
-
-        Returns
-        -------
-        pooled
-            (n, c): mean over positions.
-        lowest
-            (n, c): minimum over positions.
-        """
-        top, left, height, width = (int(b) for b in box)
-        key = (*images.shape[1:], height, width)
-        if key not in self._crop_functions:
-            self._crop_functions[key] = self._make_crop_function(images.shape[1:], height, width)
-        return self._crop_functions[key](images, top, left)
-
-    def _make_crop_function(self, shape: tuple[int, ...], height: int, width: int) -> Any:
-        model = self.input_to_latent
-        whole = (height, width) == tuple(shape[:2])
-
-        def pooled(images: tf.Tensor, top: Any, left: Any) -> tuple[tf.Tensor, tf.Tensor]:
-            if not whole:
-                crops = images[:, top : top + height, left : left + width]
-                images = tf.image.resize(crops, shape[:2])
-                images = tf.ensure_shape(images, [None, *shape])
-            activations = tf.cast(model(tf.cast(images, self.dtype), training=False), tf.float32)
-            positions = list(range(1, activations.shape.rank - 1))
-            return (
-                tf.reduce_mean(activations, positions),
-                tf.reduce_min(activations, positions),
-            )
-
-        scalar = tf.TensorSpec([], tf.int32)
-        return compile_function(pooled, [tf.TensorSpec([None, *shape], tf.float32), scalar, scalar])

@@ -9,15 +9,13 @@ from collections.abc import Sequence
 
 import keras
 
-from .graph import Call, calls_of, unwrap
+from .graph import Call, calls_of
 
 __all__ = [
     "affine_outputs",
-    "affine_tensors",
     "begins_with_normalisation",
     "is_affine_call",
     "is_affine_model",
-    "is_affine_operation",
     "is_channelwise_call",
     "is_counted_call",
     "is_flattening_call",
@@ -33,7 +31,16 @@ def _types(names: str) -> frozenset[type]:
     return frozenset(getattr(keras.layers, name) for name in every if hasattr(keras.layers, name))
 
 
-# Exact types: what a subclass computes is not known. Raw operations have no public class.
+def _raw(module: str, names: str) -> frozenset[str]:
+    """Raw operations, which have no public class, by where Keras keeps theirs."""
+    return frozenset(f"keras.src.ops.{module}.{name}" for name in names.split())
+
+
+def _activations(names: str) -> list[object]:
+    return [getattr(keras.activations, name) for name in names.split()]
+
+
+# Exact types: what a subclass computes is not known.
 _WITH_ACTIVATION = _types(
     "Activation Dense EinsumDense ConvnD ConvnDTranspose DepthwiseConvnD SeparableConvnD"
 )
@@ -46,106 +53,58 @@ _UPSAMPLING = _types("UpSamplingnD")
 _AFFINE = _SELECTING | _UPSAMPLING | _types("BatchNormalization Rescaling Subtract")
 _KEEP_SIGN = _SELECTING | _types("MaxPoolingnD GlobalMaxPoolingnD Multiply Minimum")
 _NORMALISING = _types("LayerNormalization GroupNormalization UnitNormalization RMSNormalization")
-_PASSING = _types(
-    "Dropout SpatialDropoutnD GaussianNoise GaussianDropout ActivityRegularization Identity "
-    "Flatten Reshape Permute"
-)
-_RAW_ADD = "keras.src.ops.numpy.Add"
-_RAW_AFFINE = {
-    f"keras.src.ops.numpy.{name}"
-    for name in [
-        "Add",
-        "Subtract",
-        "Mean",
-        "Sum",
-        "Reshape",
-        "Transpose",
-        "Squeeze",
-        "ExpandDims",
-        "GetItem",
-    ]
-}
-_RAW_NON_NEGATIVE = {
-    *(f"keras.src.ops.nn.{name}" for name in ("Relu", "Relu6", "Sigmoid", "Softmax", "Softplus")),
-    *(f"keras.src.ops.numpy.{name}" for name in ("Absolute", "Exp", "Square")),
-}
-_NON_NEGATIVE_ACTIVATIONS = [
-    getattr(keras.activations, name)
-    for name in ("relu", "relu6", "sigmoid", "hard_sigmoid", "softmax", "softplus", "exponential")
-]
-
-
+_POINTWISE = _types("Dropout GaussianNoise GaussianDropout ActivityRegularization Identity")
+_PASSING = _POINTWISE | _types("SpatialDropoutnD Flatten Reshape Permute")
 _MIXING = _types("Dense ConvnD")
 _COUNTED = _MIXING | _types("ConvnDTranspose DepthwiseConvnD SeparableConvnD")
-_RAW_REDUCTIONS = {f"keras.src.ops.numpy.{name}" for name in ("Mean", "Sum", "Max")}
 _CHANNELWISE = _types(  # each channel by itself, whatever their number
     "AveragePoolingnD GlobalAveragePoolingnD MaxPoolingnD GlobalMaxPoolingnD UpSamplingnD "
     "ZeroPaddingnD CroppingnD Dropout SpatialDropoutnD GaussianNoise GaussianDropout "
     "ActivityRegularization Identity ReLU LeakyReLU ELU Activation"
 )
 _ELEMENTWISE = _types("Add Subtract Multiply Average Maximum Minimum")
-_POINTWISE = _types("Dropout GaussianNoise GaussianDropout ActivityRegularization Identity")
-_ELEMENTWISE_ACTIVATIONS = [
-    getattr(keras.activations, name)
-    for name in [
-        "celu",
-        "elu",
-        "exponential",
-        "gelu",
-        "hard_sigmoid",
-        "hard_silu",
-        "leaky_relu",
-        "linear",
-        "mish",
-        "relu",
-        "relu6",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softplus",
-        "softsign",
-        "tanh",
-    ]
-]
-_RAW_CHANNELWISE = {
-    *(
-        f"keras.src.ops.nn.{name}"
-        for name in ["Relu", "Relu6", "Sigmoid", "Silu", "Softplus", "Gelu"]
-    ),
-    "keras.src.ops.numpy.Tanh",
-}
+_NON_NEGATIVE_ACTIVATIONS = _activations(
+    "relu relu6 sigmoid hard_sigmoid softmax softplus exponential"
+)
+_ELEMENTWISE_ACTIVATIONS = _activations(
+    "celu elu exponential gelu hard_sigmoid hard_silu leaky_relu linear mish relu relu6 selu "
+    "sigmoid silu softplus softsign tanh"
+)
+_RAW_ADD = _raw("numpy", "Add")
+_RAW_AFFINE = _RAW_ADD | _raw(
+    "numpy", "Subtract Mean Sum Reshape Transpose Squeeze ExpandDims GetItem"
+)
+_RAW_REDUCTIONS = _raw("numpy", "Mean Sum Max")
+_RAW_NON_NEGATIVE = _raw("nn", "Relu Relu6 Sigmoid Softmax Softplus") | _raw(
+    "numpy", "Absolute Exp Square"
+)
+_RAW_CHANNELWISE = _raw("nn", "Relu Relu6 Sigmoid Silu Softplus Gelu") | _raw("numpy", "Tanh")
 
 
-def is_affine_operation(operation: keras.Operation) -> bool:
-    """Whether an operation is known to be affine in its input tensors at inference."""
-    operation = unwrap(operation)
-    if getattr(operation, "quantization_mode", None) or getattr(operation, "lora_enabled", False):
+def is_affine_call(call: Call) -> bool:
+    """Whether a call is known to be affine in its input tensors at inference."""
+    operation = call.operation
+    if not _is_plain(call) or _has_other_weights(operation):
         return False
     if type(operation) in _WITH_ACTIVATION:
         return operation.activation is keras.activations.linear
     return type(operation) in _AFFINE or _raw_name(operation) in _RAW_AFFINE
 
 
-def is_affine_call(step: Call) -> bool:
-    """Whether a call is known to be affine in its input tensors at inference."""
-    return is_affine_operation(step.operation) and _is_plain(step)
-
-
-def is_counted_call(step: Call) -> bool:
+def is_counted_call(call: Call) -> bool:
     """Whether the multiply-adds of a call are known: a convolution, or a dense layer."""
-    return type(step.operation) in _COUNTED
+    return type(call.operation) in _COUNTED
 
 
-def is_mixing_call(step: Call) -> bool:
+def is_mixing_call(call: Call) -> bool:
     """
     Whether a call is a dense layer or convolution of which some channels can be computed alone.
     """
-    operation = step.operation
+    operation = call.operation
     return (
         type(operation) in _MIXING
-        and _is_plain(step)
-        and not getattr(operation, "quantization_mode", None)
-        and not getattr(operation, "lora_enabled", False)
+        and _is_plain(call)
+        and not _has_other_weights(operation)
         and _has_channels_last(operation)
         and getattr(operation, "groups", 1) == 1
         and getattr(operation, "padding", "") != "causal"
@@ -153,41 +112,41 @@ def is_mixing_call(step: Call) -> bool:
     )
 
 
-def is_channelwise_call(step: Call) -> bool:
+def is_channelwise_call(call: Call) -> bool:
     """Whether a call is known to treat every channel of its inputs by itself, and all alike."""
-    operation = step.operation
-    if not _is_plain(step) or not step.inputs or not _has_channels_last(operation):
+    operation = call.operation
+    if not _is_plain(call) or not call.inputs or not _has_channels_last(operation):
         return False
-    if is_flattening_call(step):
+    if is_flattening_call(call):
         return True
     if type(operation) is keras.layers.BatchNormalization:
-        return operation.axis in (-1, len(step.outputs[0].shape) - 1)
+        return operation.axis in (-1, len(call.outputs[0].shape) - 1)
     if _raw_name(operation) in _RAW_REDUCTIONS:
-        rank = len(step.inputs[0].shape)
+        rank = len(call.inputs[0].shape)
         axes = operation.axis if isinstance(operation.axis, list | tuple) else [operation.axis]
         return None not in axes and all(axis % rank not in (0, rank - 1) for axis in axes)
     if type(operation) in _ELEMENTWISE:
-        return len({tensor.shape[-1] for tensor in step.inputs}) == 1
+        return len({tensor.shape[-1] for tensor in call.inputs}) == 1
     if type(operation) is keras.layers.Activation:
         return any(operation.activation is function for function in _ELEMENTWISE_ACTIVATIONS)
     return type(operation) in _CHANNELWISE or _raw_name(operation) in _RAW_CHANNELWISE
 
 
-def is_flattening_call(step: Call) -> bool:
+def is_flattening_call(call: Call) -> bool:
     """Whether a call turns (n, 1, ..., 1, c) into (n, c)."""
-    if type(step.operation) not in (keras.layers.Flatten, keras.layers.Reshape):
+    if type(call.operation) not in (keras.layers.Flatten, keras.layers.Reshape):
         return False
-    before, after = step.inputs[0].shape, step.outputs[0].shape
+    before, after = call.inputs[0].shape, call.outputs[0].shape
     return set(before[1:-1]) == {1} and tuple(after[1:]) == (before[-1],)
 
 
-def is_pointwise_call(step: Call) -> bool:
+def is_pointwise_call(call: Call) -> bool:
     """Whether an affine call is known to treat every position by itself, and all alike."""
-    operation = step.operation
-    if not is_affine_call(step) or not _has_channels_last(operation):
+    operation = call.operation
+    if not is_affine_call(call) or not _has_channels_last(operation):
         return False
-    rank = len(step.outputs[0].shape)
-    if any(len(tensor.shape) != rank for tensor in step.inputs):
+    rank = len(call.outputs[0].shape)
+    if any(len(tensor.shape) != rank for tensor in call.inputs):
         return False
     if type(operation) in _MIXING:
         window = [*getattr(operation, "kernel_size", ()), *getattr(operation, "strides", ())]
@@ -195,7 +154,7 @@ def is_pointwise_call(step: Call) -> bool:
     if type(operation) in (keras.layers.BatchNormalization, keras.layers.Concatenate):
         return operation.axis in (-1, rank - 1)
     return type(operation) in _POINTWISE or (
-        type(operation) in _ELEMENTWISE and len({tensor.shape for tensor in step.inputs}) == 1
+        type(operation) in _ELEMENTWISE and len({tensor.shape for tensor in call.inputs}) == 1
     )
 
 
@@ -203,32 +162,27 @@ def _has_channels_last(operation: keras.Operation) -> bool:
     return getattr(operation, "data_format", None) in (None, "channels_last")
 
 
-def affine_tensors(model: keras.Model) -> set[int]:
-    """`id` of the tensors of a flat model that are known to be affine functions of its input."""
-    return affine_outputs(calls_of(model), model.inputs)
-
-
-def affine_outputs(steps: Sequence[Call], inputs: Sequence[keras.KerasTensor]) -> set[int]:
-    """The same for the steps of a flat model, its inputs included."""
+def affine_outputs(calls: Sequence[Call], inputs: Sequence[keras.KerasTensor]) -> set[int]:
+    """`id` of the inputs, and of the tensors that are known to be affine functions of them."""
     known = {id(tensor) for tensor in inputs}
-    for step in steps:
-        if is_affine_call(step) and step.inputs and known.issuperset(map(id, step.inputs)):
-            known.update(map(id, step.outputs))
+    for call in calls:
+        if is_affine_call(call) and call.inputs and known.issuperset(map(id, call.inputs)):
+            known.update(map(id, call.outputs))
     return known
 
 
 def is_affine_model(model: keras.Model) -> bool:
     """Whether a flat model is known to be an affine function of its input, at inference."""
-    return affine_tensors(model).issuperset(map(id, model.outputs))
+    return affine_outputs(calls_of(model), model.inputs).issuperset(map(id, model.outputs))
 
 
-def non_negative_tensors(steps: Sequence[Call]) -> set[int]:
-    """`id` of the tensors between the steps that are known to be >= 0 at inference."""
+def non_negative_tensors(calls: Sequence[Call]) -> set[int]:
+    """`id` of the tensors between the calls that are known to be >= 0 at inference."""
     known: set[int] = set()
-    for step in steps:
-        flags = [id(tensor) in known for tensor in step.inputs]
-        if _is_plain(step) and (_gives_non_negative(step.operation) or _keeps_sign(step, flags)):
-            known.update(map(id, step.outputs))
+    for call in calls:
+        flags = [id(tensor) in known for tensor in call.inputs]
+        if _is_plain(call) and (_gives_non_negative(call.operation) or _keeps_sign(call, flags)):
+            known.update(map(id, call.outputs))
     return known
 
 
@@ -240,12 +194,12 @@ def _gives_non_negative(operation: keras.Operation) -> bool:
     return type(operation) is keras.layers.Softmax or _raw_name(operation) in _RAW_NON_NEGATIVE
 
 
-def _keeps_sign(step: Call, flags: list[bool]) -> bool:
-    operation = step.operation
+def _keeps_sign(call: Call, flags: list[bool]) -> bool:
+    operation = call.operation
     if type(operation) is keras.layers.Maximum:
         return any(flags)
-    if _raw_name(operation) == _RAW_ADD:  # a constant may be negative
-        keeps = len(flags) == len(step.args)
+    if _raw_name(operation) in _RAW_ADD:  # a constant may be negative
+        keeps = len(flags) == len(call.args)
     elif type(operation) in _UPSAMPLING:  # other interpolations overshoot
         keeps = getattr(operation, "interpolation", "nearest") in ("nearest", "bilinear")
     elif type(operation) is keras.layers.Activation:
@@ -255,11 +209,18 @@ def _keeps_sign(step: Call, flags: list[bool]) -> bool:
     return keeps and bool(flags) and all(flags)
 
 
-def _is_plain(step: Call) -> bool:
+def _is_plain(call: Call) -> bool:
     """Whether a call has its tensors where every call has them, and no training=True or mask."""
-    options = [v for k, v in step.kwargs.items() if not (k == "training" and v is False)]
-    raw = not isinstance(step.operation, keras.layers.Layer)
-    return all(value is None for value in options) and (raw or len(step.args) == 1)
+    options = [v for k, v in call.kwargs.items() if not (k == "training" and v is False)]
+    raw = not isinstance(call.operation, keras.layers.Layer)
+    return all(value is None for value in options) and (raw or len(call.args) == 1)
+
+
+def _has_other_weights(operation: keras.Operation) -> bool:
+    """Whether a layer computes with more than its kernel: it is quantised, or adapted by LoRA."""
+    return bool(
+        getattr(operation, "quantization_mode", None) or getattr(operation, "lora_enabled", False)
+    )
 
 
 def _raw_name(operation: keras.Operation) -> str:
@@ -274,10 +235,10 @@ def begins_with_normalisation(model: keras.Model) -> bool:
     move values only, divides each input by its own size.
     """
     reached = {id(tensor) for tensor in model.inputs}
-    for step in calls_of(model):
-        if not reached.isdisjoint(map(id, step.inputs)):
-            if type(step.operation) in _NORMALISING:
+    for call in calls_of(model):
+        if not reached.isdisjoint(map(id, call.inputs)):
+            if type(call.operation) in _NORMALISING:
                 return True
-            if type(step.operation) in _PASSING:
-                reached.update(map(id, step.outputs))
+            if type(call.operation) in _PASSING:
+                reached.update(map(id, call.outputs))
     return False

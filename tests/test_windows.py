@@ -1,0 +1,121 @@
+"""The geometry of parts of an input is one noun, which a signal over time answers as images do."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import xplique_craft as xc
+from xplique_craft.factorization import NMF
+from xplique_craft.sampling.crops import Crops
+from xplique_craft.sampling.rows import crop_latents, extract_rows
+from xplique_craft.sampling.stream import Stream
+from xplique_craft.sampling.windows import IMAGE_WINDOWS, Windows
+
+LENGTH, CHANNELS = 24, 2
+
+
+class SignalWindows(Windows):
+    """Intervals of signals (T, channels): half of it at a time, and all of it."""
+
+    axes: ClassVar[int] = 1
+
+    def boxes(self, shape: Sequence[int], patch_size: tuple[int, ...] | None = None) -> np.ndarray:
+        starts = [(0, shape[0])] if patch_size is None else []
+        for size in patch_size or (shape[0] // 2,):
+            starts += [(start, size) for start in range(0, shape[0] - size + 1, size)]
+        return np.array(starts)
+
+    def cut(self, whole: np.ndarray, box: Sequence[int]) -> np.ndarray:
+        return whole[box[0] : box[0] + box[1]]
+
+    def resize(self, part: np.ndarray, size: Sequence[int] | np.ndarray) -> np.ndarray:
+        return np.repeat(part, size[0] // len(part), axis=0)
+
+    def to_input_size(self, batch: tf.Tensor, box: Sequence[Any]) -> tf.Tensor:
+        length = batch.shape[1]
+        parts = tf.repeat(batch[:, box[0] : box[0] + box[1]], length // box[1], axis=1)
+        return tf.ensure_shape(parts, [None, length, batch.shape[2]])
+
+    def picture(
+        self, photograph: np.ndarray, box: Sequence[int], size: Sequence[int]
+    ) -> np.ndarray:
+        return self.cut(photograph, box)
+
+
+WINDOWS = SignalWindows()
+
+
+@pytest.fixture(scope="module")
+def network():
+    keras.utils.set_random_seed(0)
+    x = signal = keras.Input((LENGTH, CHANNELS))
+    x = layers.Conv1D(5, 3, strides=2, padding="same", activation="relu", name="last")(x)
+    x = layers.GlobalAveragePooling1D()(x)
+    return xc.split_model(keras.Model(signal, layers.Dense(2)(x)), "last").network
+
+
+@pytest.fixture(scope="module")
+def signals() -> np.ndarray:
+    return np.random.default_rng(0).random((7, LENGTH, CHANNELS)).astype(np.float32)
+
+
+def test_signals_give_rows(network, signals):
+    found = extract_rows(
+        Stream(signals, network.input_shape, 3),
+        network,
+        NMF(),
+        class_id=0,
+        patch_size=None,
+        max_crops=100,
+        seed=0,
+        verbose=False,
+        windows=WINDOWS,
+    )
+    expected = [[i, *box] for i in range(7) for box in ((0, 24), (0, 12), (12, 12))]
+    np.testing.assert_array_equal(found.boxes, expected)
+    assert (found.images, found.channels) == (7, CHANNELS)
+    for row, (i, start, length) in zip(found.rows, found.boxes, strict=True):
+        part = np.repeat(signals[i, start : start + length], LENGTH // length, axis=0)
+        pooled = network.latents(part[None]).numpy().mean(axis=(0, 1))
+        np.testing.assert_allclose(row, pooled, rtol=1e-4, atol=1e-6)
+
+
+def test_signals_are_cut_lazily(signals):
+    boxes = np.array([[2, 0, 12], [5, 6, 6]])
+    crops = Crops(boxes, lambda numbers: signals[numbers], CHANNELS, windows=WINDOWS)
+    assert crops.shape == (2, 12, CHANNELS)
+    np.testing.assert_array_equal(crops[1], signals[5, 6:12])
+    np.testing.assert_array_equal(crops[:][1], np.repeat(signals[5, 6:12], 2, axis=0))
+
+
+def test_one_function_is_compiled_for_each_size_of_crops():
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(5, 3, activation="relu", name="last")(x)
+    model = keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    network = xc.split_model(model, "last").network
+    traces = []
+    compiled = network.compiled
+    network.compiled = lambda key, *rest: traces.append(key) or compiled(key, *rest)
+    images = tf.zeros((2, 16, 16, 3))
+    for box in IMAGE_WINDOWS.boxes((16, 16)):
+        crop_latents(network, images, box)
+    assert len(traces) == 30
+    assert sorted({key[-2:] for key in traces}) == [(5, 5), (8, 8), (11, 11), (16, 16)]
+    assert len(network._compiled) == 4
+
+
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [((0, 0, 10, 20), slice(0, 20), slice(0, 60)), ((3, 5, 4, 6), slice(6, 14), slice(15, 33))],
+)
+def test_pictures_are_cut_where_the_model_looked(box, rows, columns):
+    """A photograph of 20 x 60 that the model takes at 10 x 20."""
+    photograph = np.arange(20 * 60 * 3).reshape(20, 60, 3)
+    shown = IMAGE_WINDOWS.picture(photograph, np.array(box), (10, 20))
+    np.testing.assert_array_equal(shown, photograph[rows, columns])

@@ -1,0 +1,198 @@
+"""
+Places that a flat graph can be cut at: all of them, and the one that people mean by a layer.
+
+Where a layer is none, the error says which layers are.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import keras
+
+from .._checks import listing, nearest
+from .graph import Call, Graph, Place, cut_calls, unwrap
+from .structure import is_affine_call, non_negative_tensors
+
+__all__ = ["Candidate", "candidates_of", "find_cut"]
+
+_NAMED_IN_ERRORS = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """
+    A layer that a model can be cut at.
+
+    Parameters
+    ----------
+    name
+        What `split_model` takes; "outer/inner" in nested models.
+    shape
+        The shape of its output without the batch: (h, w, c), (t, c) or (c,); None where a size
+        varies from input to input.
+    non_negative
+        True if its output is known to be >= 0, as NMF needs.
+    affine_head
+        True if all that follows is known to be affine, so that importances have closed forms.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    non_negative: bool
+    affine_head: bool
+
+
+def candidates_of(graph: Graph) -> list[Candidate]:
+    """Places that a flat graph can be cut at, from the input to the output."""
+    calls = graph.calls
+    non_negative = non_negative_tensors(calls)
+    affine_from = len(calls)
+    while affine_from > 0 and is_affine_call(calls[affine_from - 1]):
+        affine_from -= 1
+    times = Counter(id(call.operation) for call in calls)
+    found = []
+    for position in cut_calls(calls):
+        call = calls[position]
+        (latent,) = call.outputs
+        usable = len(latent.shape) in (2, 3, 4) and "float" in latent.dtype
+        if usable and times[id(call.operation)] == 1:
+            found.append(
+                Candidate(
+                    name="/".join(call.path),
+                    shape=tuple(latent.shape[1:]),
+                    non_negative=id(latent) in non_negative,
+                    affine_head=position + 1 >= affine_from,
+                )
+            )
+    return found
+
+
+def find_cut(graph: Graph, model: keras.Model, layer: str | int | keras.layers.Layer) -> Call:
+    """
+    The call of a flat graph whose output is that of a layer of the model.
+
+    Parameters
+    ----------
+    graph
+        The flat view of the model.
+    model
+        The user's own model, in whose `layers` an index counts.
+    layer
+        See `split_model`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such layer or more than one, or if the graph cannot be cut there.
+    """
+    return _call_of(graph, _place_of(graph, model, layer))
+
+
+def _place_of(graph: Graph, model: keras.Model, layer: str | int | keras.layers.Layer) -> Place:
+    """The one place of a layer, or an error that says why there is none or more than one."""
+    places = (*graph.calls, *graph.nested)
+    if isinstance(layer, str):
+        found = _places_named(graph, layer)
+        label = f"layer {layer!r}"
+        missing = f"{label} is not in {model.name!r}.{_similar(places, layer)}"
+    elif isinstance(layer, int) and not isinstance(layer, bool):
+        count = len(model.layers)
+        if not -count <= layer < count:
+            raise ValueError(
+                f"layer index {layer} is out of range: {model.name!r} has {count} layers, "
+                f"{-count} to {count - 1}.{_advice(graph)}"
+            )
+        operation = model.layers[layer]
+        found = [place for place in places if place.operation is unwrap(operation)]
+        label = f"layer {layer} ({operation.name!r})"
+        missing = f"{label} is not between input and output of {model.name!r}."
+    elif isinstance(layer, keras.Operation):
+        found = [place for place in places if place.operation is unwrap(layer)]
+        label = f"layer {layer.name!r}"
+        missing = f"{label} is not one of the layers of {model.name!r}: give its own layer object."
+    else:
+        raise TypeError(
+            "layer must be a name, an index into model.layers or a layer of the model; received "
+            f"{layer!r} ({type(layer).__name__})."
+        )
+    if not found:
+        raise ValueError(missing + _advice(graph))
+    if any(place.operation is not found[0].operation for place in found):
+        paths = ", ".join(repr("/".join(place.path)) for place in found)
+        raise ValueError(f"{label} is the name of several layers: choose one of {paths}.")
+    if len(found) > 1:
+        raise ValueError(
+            f"{label} is called {len(found)} times in {model.name!r}: which call to cut at is not "
+            f"known. Choose a layer that is called once.{_advice(graph)}"
+        )
+    return found[0]
+
+
+def _places_named(graph: Graph, name: str) -> list[Place]:
+    """Places of that path; else of a path that ends so; else of that name in the flat model."""
+    wanted = tuple(name.split("/"))
+    places: tuple[Place, ...] = (*graph.calls, *graph.nested)
+    exact = [place for place in places if place.path == wanted]
+    ending = [place for place in places if place.path[-len(wanted) :] == wanted]
+    return exact or ending or [call for call in graph.calls if call.name == name]
+
+
+def _call_of(graph: Graph, place: Place) -> Call:
+    """The call that makes a place's output, if the graph can be cut there, or an error."""
+    label = "/".join(place.path)
+    if len(place.outputs) != 1:
+        raise ValueError(
+            f"layer {label!r} has {len(place.outputs)} outputs; a cut needs a layer with one."
+            + _advice(graph)
+        )
+    (latent,) = place.outputs
+    if latent is graph.model.inputs[0]:
+        raise ValueError(
+            f"layer {label!r} is the model's input: nothing would be left for g, and the concepts "
+            f"would be pixels. Choose a later layer.{_advice(graph)}"
+        )
+    if latent is graph.model.outputs[0]:
+        raise ValueError(
+            f"layer {label!r} is the model's output: nothing would be left for h. Choose an "
+            f"earlier layer.{_advice(graph)}"
+        )
+    made = [[id(tensor) for tensor in call.outputs] for call in graph.calls]
+    position = next(i for i, outputs in enumerate(made) if id(latent) in outputs)
+    cuts = cut_calls(graph.calls)
+    if position not in cuts:
+        around = [i for i in cuts if i < position][-1:] + [i for i in cuts if i > position][:1]
+        instead = [repr("/".join(graph.calls[i].path)) for i in around]
+        bypass = listing(_bypasses(graph, latent), _NAMED_IN_ERRORS)
+        raise ValueError(
+            f"layer {label!r} is not a cut of {graph.model.name!r}: the output also depends on "
+            f"{bypass} by a way around it. Choose a layer that every branch goes through"
+            f"{', as ' + ' or '.join(instead) if instead else ''}."
+        )
+    return graph.calls[position]
+
+
+def _bypasses(graph: Graph, latent: keras.KerasTensor) -> list[str]:
+    """Names of the layers whose outputs meet what comes after `latent` without passing by it."""
+    after, names = {id(latent)}, dict[str, None]()
+    for call in graph.calls:
+        others = [tensor for tensor in call.inputs if id(tensor) not in after]
+        if len(others) < len(call.inputs):
+            names.update({tensor._keras_history.operation.name: None for tensor in others})
+            after.update(map(id, call.outputs))
+    return list(names)
+
+
+def _similar(places: tuple[Place, ...], name: str) -> str:
+    paths = ["/".join(place.path) for place in places]
+    suggestion = nearest(name, dict.fromkeys([*paths, *(place.path[-1] for place in places)]))
+    return f" {suggestion}" if suggestion else ""
+
+
+def _advice(graph: Graph) -> str:
+    names = [candidate.name for candidate in candidates_of(graph)]
+    if not names:
+        return " This model has no layer that it can be cut at."
+    return (
+        f" It can be cut at {listing(names[-_NAMED_IN_ERRORS:])}"
+        f"{' (candidate_layers lists all)' if len(names) > _NAMED_IN_ERRORS else ''}."
+    )
