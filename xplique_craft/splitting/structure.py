@@ -17,7 +17,6 @@ __all__ = [
     "is_affine_call",
     "is_affine_model",
     "is_channelwise_call",
-    "is_counted_call",
     "is_flattening_call",
     "is_mixing_call",
     "is_pointwise_call",
@@ -56,7 +55,6 @@ _NORMALISING = _types("LayerNormalization GroupNormalization UnitNormalization R
 _POINTWISE = _types("Dropout GaussianNoise GaussianDropout ActivityRegularization Identity")
 _PASSING = _POINTWISE | _types("SpatialDropoutnD Flatten Reshape Permute")
 _MIXING = _types("Dense ConvnD")
-_COUNTED = _MIXING | _types("ConvnDTranspose DepthwiseConvnD SeparableConvnD")
 _CHANNELWISE = _types(  # each channel by itself, whatever their number
     "AveragePoolingnD GlobalAveragePoolingnD MaxPoolingnD GlobalMaxPoolingnD UpSamplingnD "
     "ZeroPaddingnD CroppingnD Dropout SpatialDropoutnD GaussianNoise GaussianDropout "
@@ -89,11 +87,6 @@ def is_affine_call(call: Call) -> bool:
     if type(operation) in _WITH_ACTIVATION:
         return operation.activation is keras.activations.linear
     return type(operation) in _AFFINE or _raw_name(operation) in _RAW_AFFINE
-
-
-def is_counted_call(call: Call) -> bool:
-    """Whether the multiply-adds of a call are known: a convolution, or a dense layer."""
-    return type(call.operation) in _COUNTED
 
 
 def is_mixing_call(call: Call) -> bool:
