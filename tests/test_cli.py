@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from xplique_craft import __version__
 from xplique_craft.console.app import app
-from xplique_craft.console.task import best_layer
+from xplique_craft.console.model import best_layer
 from xplique_craft.splitting.split import Candidate
 
 

@@ -2,15 +2,16 @@
 The console's `xplique-craft compare`: concept maps against heatmaps, on a folder of pictures.
 """
 
-import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
-from .._random import Draw, generator
+from .._checks import check_range
+from .model import craft_from_options
 from .options import (
+    DEFAULT_FACTORIZER,
     Baseline,
     BatchSizeOption,
     ClassOption,
@@ -26,7 +27,7 @@ from .options import (
     SeedOption,
     SizeOption,
 )
-from .task import chosen_layer, read_task
+from .task import read_task
 
 __all__ = ["compare"]
 
@@ -50,7 +51,7 @@ def compare(
     concepts: ConceptsOption = 10,
     factorizer: Annotated[
         FactorizerName, typer.Option(help="How concepts are found, as in `explain`.")
-    ] = FactorizerName.nmf,
+    ] = DEFAULT_FACTORIZER,
     baseline: Annotated[
         Baseline,
         typer.Option(help="What takes a concept's place where it is taken out, as in `explain`."),
@@ -107,31 +108,30 @@ def compare(
         size=size,
         verbose=not quiet,
     )
-    loaded, class_id, inputs = task.model, task.class_id, task.inputs
+    inputs = task.inputs
     output.mkdir(parents=True, exist_ok=True)
 
     from ..comparison import compare as compare_methods
     from ..comparison.methods import check_names
-    from ..craft import Craft
     from ..report import write_comparison
 
-    craft = Craft.from_model(
-        loaded,
-        layer or chosen_layer(loaded, factorizer),
+    craft = craft_from_options(
+        task.model,
+        layer,
         concepts,
         batch_size,
-        factorizer=factorizer.value,
-        baseline=baseline.value,
+        factorizer=factorizer,
+        baseline=baseline,
         seed=seed,
         verbose=not quiet,
     )
     wanted = _methods(methods)
     if wanted is not None:
         check_names(wanted, craft)
-    logits = loaded.predict(inputs, batch_size=batch_size, verbose=0)
-    rows = np.flatnonzero(logits.argmax(axis=1) == class_id)
+    logits = task.model.predict(inputs, batch_size=batch_size, verbose=0)
+    rows = np.flatnonzero(logits.argmax(axis=1) == task.class_id)
     fitted, measured = _divided(rows, held_out, images, seed, len(inputs))
-    craft.fit(inputs[fitted], class_id)
+    craft.fit(inputs[fitted], task.class_id)
     comparison = compare_methods(
         craft,
         inputs[measured],
@@ -159,16 +159,16 @@ def _methods(words: str) -> list[str] | None:
 
 
 def _divided(
-    rows: Any, share: float, most: int, seed: int, number: int
+    rows: np.ndarray, share: float, most: int, seed: int, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pictures to find the concepts in, and others to compare on; drawn by the seed."""
-    if not 0.0 < share < 1.0 or math.isnan(share):
-        raise ValueError(f"held-out must be a share between 0 and 1, not {share}.")
-    held = min(len(rows) - FEWEST, max(1, round(share * len(rows))))
-    if held < 1:
+    from ..sampling.held_out import hold_out
+
+    share = check_range("held-out", share, "(0, 1)")
+    fitted, measured = hold_out(rows, share, seed, fewest=FEWEST, most=most)
+    if not len(measured):
         raise ValueError(
             f"Only {len(rows)} of {number} pictures are predicted as the class, and at least "
             f"{FEWEST + 1} are needed. Check --class and --preprocess, or give more pictures."
         )
-    order = generator(seed, Draw.HELD_OUT).permutation(rows)
-    return np.sort(order[held:]), np.sort(order[: min(held, most)])
+    return fitted, measured
