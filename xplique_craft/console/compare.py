@@ -9,36 +9,20 @@ import numpy as np
 import typer
 
 from .._checks import check_range
+from . import options
 from .model import craft_from_options
-from .options import (
-    DEFAULT_FACTORIZER,
-    Baseline,
-    BatchSizeOption,
-    ClassOption,
-    ConceptsOption,
-    FactorizerName,
-    FolderArgument,
-    LabelsOption,
-    LayerOption,
-    ModelArgument,
-    QuietOption,
-    Resize,
-    ResizeOption,
-    SeedOption,
-    SizeOption,
-)
 from .task import read_task
 
 __all__ = ["compare"]
 
 FEWEST = 2
-"""Pictures that are predicted as the class, to find concepts in and to compare on, each."""
+"""So many of the pictures predicted as the class stay to find concepts in, in any case."""
 
 
 def compare(
-    model: ModelArgument,
-    folder: FolderArgument,
-    class_word: ClassOption,
+    model: options.ModelArgument,
+    folder: options.FolderArgument,
+    class_word: options.ClassOption,
     output: Annotated[Path, typer.Option(help="Folder to write compare.html into.")],
     methods: Annotated[
         str,
@@ -47,29 +31,29 @@ def compare(
     images: Annotated[
         int, typer.Option(help="Pictures to compare on at most; more take longer.", min=1)
     ] = 16,
-    layer: LayerOption = None,
-    concepts: ConceptsOption = 10,
+    layer: options.LayerOption = None,
+    concepts: options.ConceptsOption = 10,
     factorizer: Annotated[
-        FactorizerName, typer.Option(help="How concepts are found, as in `explain`.")
-    ] = DEFAULT_FACTORIZER,
+        options.FactorizerName, typer.Option(help="How concepts are found, as in `explain`.")
+    ] = options.DEFAULT_FACTORIZER,
     baseline: Annotated[
-        Baseline,
+        options.Baseline,
         typer.Option(help="What takes a concept's place where it is taken out, as in `explain`."),
-    ] = Baseline.zero,
+    ] = options.Baseline.zero,
     preprocess: Annotated[
         str,
         typer.Option(help="What the model was trained on, as in `explain`.", metavar="SPEC"),
     ] = "none",
-    resize: ResizeOption = Resize.crop,
-    size: SizeOption = None,
-    labels: LabelsOption = None,
+    resize: options.ResizeOption = options.Resize.crop,
+    size: options.SizeOption = None,
+    labels: options.LabelsOption = None,
     held_out: Annotated[
         float,
         typer.Option(help="Share of the pictures to compare on; the rest finds concepts.", max=0.9),
     ] = 0.3,
-    batch_size: BatchSizeOption = 64,
-    seed: SeedOption = 0,
-    quiet: QuietOption = False,
+    batch_size: options.BatchSizeOption = 64,
+    seed: options.SeedOption = 0,
+    quiet: options.QuietOption = False,
 ) -> None:
     """
     Compare concept maps with heatmaps, on a folder of pictures of one class.

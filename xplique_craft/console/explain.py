@@ -11,24 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..factorization import FACTORIZERS
+from . import options
 from .model import craft_from_options
-from .options import (
-    DEFAULT_FACTORIZER,
-    Baseline,
-    BatchSizeOption,
-    ClassOption,
-    ConceptsOption,
-    FactorizerName,
-    FolderArgument,
-    LabelsOption,
-    LayerOption,
-    ModelArgument,
-    QuietOption,
-    Resize,
-    ResizeOption,
-    SeedOption,
-    SizeOption,
-)
 from .task import read_task
 
 if TYPE_CHECKING:
@@ -43,22 +27,22 @@ _CONCEPTS_SHOWN = 5
 
 
 def explain(
-    model: ModelArgument,
-    folder: FolderArgument,
-    class_word: ClassOption,
+    model: options.ModelArgument,
+    folder: options.FolderArgument,
+    class_word: options.ClassOption,
     output: Annotated[Path, typer.Option(help="Folder to write report.html into.")],
-    layer: LayerOption = None,
-    concepts: ConceptsOption = 10,
+    layer: options.LayerOption = None,
+    concepts: options.ConceptsOption = 10,
     factorizer: Annotated[
-        FactorizerName,
+        options.FactorizerName,
         typer.Option(help="How concepts are found; semi-nmf takes signed layers (see above)."),
-    ] = DEFAULT_FACTORIZER,
+    ] = options.DEFAULT_FACTORIZER,
     baseline: Annotated[
-        Baseline,
+        options.Baseline,
         typer.Option(
             help="What takes a concept's place where it is taken out: nothing (zero), or its mean."
         ),
-    ] = Baseline.zero,
+    ] = options.Baseline.zero,
     preprocess: Annotated[
         str,
         typer.Option(
@@ -67,9 +51,9 @@ def explain(
             metavar="SPEC",
         ),
     ] = "none",
-    resize: ResizeOption = Resize.crop,
-    size: SizeOption = None,
-    labels: LabelsOption = None,
+    resize: options.ResizeOption = options.Resize.crop,
+    size: options.SizeOption = None,
+    labels: options.LabelsOption = None,
     held_out: Annotated[
         float,
         typer.Option(help="Share of the pictures kept to check the concepts on.", min=0, max=0.9),
@@ -86,9 +70,9 @@ def explain(
             help="Take mixed concepts apart at earlier layers, so many times; takes minutes.", min=0
         ),
     ] = 0,
-    batch_size: BatchSizeOption = 64,
-    seed: SeedOption = 0,
-    quiet: QuietOption = False,
+    batch_size: options.BatchSizeOption = 64,
+    seed: options.SeedOption = 0,
+    quiet: options.QuietOption = False,
 ) -> None:
     """
     Explain one class of a model, from a folder of pictures.
@@ -174,12 +158,9 @@ def explain(
     typer.echo(f"Report: {page.resolve()}")
 
 
-explain.__doc__ = (inspect.getdoc(explain) or "").format(
-    factorizers="\n  ".join(
-        f"{name:<{max(map(len, FACTORIZERS))}}  {entry.summary}"
-        for name, entry in FACTORIZERS.items()
-    )
-)
+_WIDTH = max(map(len, FACTORIZERS))
+_LINES = [f"{name:<{_WIDTH}}  {entry.summary}" for name, entry in FACTORIZERS.items()]
+explain.__doc__ = (inspect.getdoc(explain) or "").format(factorizers="\n  ".join(_LINES))
 
 
 def _print_summary(explanation: "ClassExplanation") -> None:

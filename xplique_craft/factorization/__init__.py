@@ -44,43 +44,32 @@ class FactorizerEntry(NamedTuple):
     ----------
     module, class_name
         The file in this folder that defines the class, and the name of the class there.
-    requires_non_negative
-        Whether activations must be >= 0, as the class says too.
     summary
         What its concepts are and when to take it, in a line of the console's help.
+    requires_non_negative
+        Whether activations must be >= 0, as the class says too.
     """
 
     module: str
     class_name: str
-    requires_non_negative: bool
     summary: str
+    requires_non_negative: bool = False
 
 
 FACTORIZERS = {
     "nmf": FactorizerEntry(
-        module="nmf",
-        class_name="NMF",
+        "nmf",
+        "NMF",
+        "parts that add up: CRAFT's, for non-negative layers",
         requires_non_negative=True,
-        summary="parts that add up: CRAFT's, for non-negative layers",
     ),
     "semi-nmf": FactorizerEntry(
-        module="semi_nmf",
-        class_name="SemiNMF",
-        requires_non_negative=False,
-        summary="the same for signed layers: transformers, GELU, before a ReLU",
+        "semi_nmf", "SemiNMF", "the same for signed layers: transformers, GELU, before a ReLU"
     ),
     "kmeans": FactorizerEntry(
-        module="sklearn_baselines",
-        class_name="KMeans",
-        requires_non_negative=False,
-        summary="clusters, one concept a position; to compare with",
+        "sklearn_baselines", "KMeans", "clusters, one concept a position; to compare with"
     ),
-    "pca": FactorizerEntry(
-        module="sklearn_baselines",
-        class_name="PCA",
-        requires_non_negative=False,
-        summary="directions with two ends; to compare with",
-    ),
+    "pca": FactorizerEntry("sklearn_baselines", "PCA", "directions with two ends; to compare with"),
 }
 """The package's own factorizers, by the names that `Craft(factorizer=...)` gives them."""
 
