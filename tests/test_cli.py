@@ -167,7 +167,9 @@ def test_errors_of_users(model_file: Path, folder: Path, tmp_path: Path) -> None
     assert "no file" in error_of("layers", tmp_path / "absent.keras")
     (tmp_path / "bad.keras").write_text("not a model")
     assert "cannot load" in error_of("layers", tmp_path / "bad.keras")
-    assert "number of outputs, 2, not 5" in error_of(*good, "--class", 5)
+    assert "class must be below the number of the model's outputs, 2, received 5" in error_of(
+        *good, "--class", 5
+    )
     assert "--labels FILE" in error_of(*good, "--class", "red")
     assert "preprocess must be" in error_of(*good, "--class", 0, "--preprocess", "keras")
     assert "the model's own, 32x32" in error_of(*good, "--class", 0, "--size", "64x64")

@@ -317,7 +317,7 @@ def test_the_command(model_file: Path, folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--class", 7), "class must be below the model's number of outputs, 2, not 7"),
+        (("--class", 7), "class must be below the number of the model's outputs, 2, received 7"),
         (("--class", 1), "Only 2 of 10 pictures are predicted as the class, and at least 3"),
         (("--class", 0, "--methods", "Salience"), "'Salience', which is none of .* Did you mean"),
         (("--class", 0, "--held-out", -0.5), r"held-out must be in \(0, 1\), received -0\.5"),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..targets import check_class_id
 from .labels import find_class, read_labels
 from .model import input_shape, load_model
 from .options import Resize
@@ -68,11 +69,7 @@ def read_task(
     class_id, class_name = find_class(class_word, known)
     loaded = load_model(model)
     height, width, channels = input_shape(loaded, size)
-    classes = loaded.output_shape[-1]
-    if class_id >= classes:
-        raise ValueError(
-            f"class must be below the model's number of outputs, {classes}, not {class_id}."
-        )
+    class_id = check_class_id(class_id, loaded.output_shape[-1], "class")
     pictures, names = read_pictures(
         folder, (height, width), resize.value, channels=channels, verbose=verbose
     )
