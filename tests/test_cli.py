@@ -11,7 +11,9 @@ from typer.testing import CliRunner, Result
 
 from xplique_craft import __version__
 from xplique_craft.console.app import app
-from xplique_craft.console.task import best_layer
+from xplique_craft.console.model import best_layer
+from xplique_craft.console.options import FactorizerName
+from xplique_craft.factorization import FACTORIZERS
 from xplique_craft.splitting.split import Candidate
 
 
@@ -106,12 +108,29 @@ def test_version() -> None:
     assert run("--version").output == f"xplique-craft {__version__}\n"
 
 
-def test_help_does_not_import_tensorflow() -> None:
-    code = "import sys, xplique_craft.console.app; print('tensorflow' in sys.modules)"
+@pytest.mark.parametrize("command", ["", "layers", "explain", "compare", "demo"])
+def test_help_does_not_import_tensorflow(command: str) -> None:
+    code = (
+        f"import sys; sys.argv = 'xplique-craft {command} --help'.split()\n"
+        "from xplique_craft.console.app import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    print(end.code, file=sys.stderr)\n"
+        "heavy = ('tensorflow', 'keras', 'xplique', 'sklearn', 'scipy', 'matplotlib')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert answer.stdout == "False\n"
+    assert f"Usage: xplique-craft {command}".strip() in answer.stdout
+    assert answer.stderr == "0\n[]\n"
+
+
+def test_help_lists_the_factorizers_in_their_order() -> None:
+    lines = [line.strip() for line in run("explain", "--help").output.splitlines()]
+    listed = [f"{name:<8}  {entry.summary}" for name, entry in FACTORIZERS.items()]
+    first = lines.index(listed[0])
+    assert lines[first : first + len(listed)] == listed
+    assert [choice.value for choice in FactorizerName] == list(FACTORIZERS)
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -148,7 +167,9 @@ def test_errors_of_users(model_file: Path, folder: Path, tmp_path: Path) -> None
     assert "no file" in error_of("layers", tmp_path / "absent.keras")
     (tmp_path / "bad.keras").write_text("not a model")
     assert "cannot load" in error_of("layers", tmp_path / "bad.keras")
-    assert "number of outputs, 2, not 5" in error_of(*good, "--class", 5)
+    assert "class must be below the number of the model's outputs, 2, received 5" in error_of(
+        *good, "--class", 5
+    )
     assert "--labels FILE" in error_of(*good, "--class", "red")
     assert "preprocess must be" in error_of(*good, "--class", 0, "--preprocess", "keras")
     assert "the model's own, 32x32" in error_of(*good, "--class", 0, "--size", "64x64")

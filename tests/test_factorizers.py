@@ -8,9 +8,19 @@ import tensorflow as tf
 from models import planted_factorization
 from reference import matched_cosines
 
-from xplique_craft.factorization import NMF, PCA, Factorizer, KMeans, SemiNMF, get_factorizer
+from xplique_craft import factorization
+from xplique_craft.factorization import (
+    FACTORIZERS,
+    NMF,
+    PCA,
+    Factorizer,
+    KMeans,
+    SemiNMF,
+    get_factorizer,
+    type_of_factorizer,
+)
 
-EVERY = [NMF(), SemiNMF(), KMeans(), PCA()]
+EVERY = [get_factorizer(name) for name in FACTORIZERS]
 every_factorizer = pytest.mark.parametrize("factorizer", EVERY, ids=lambda f: f.name)
 
 
@@ -165,7 +175,19 @@ def test_factorizers_by_name():
         assert isinstance(factorizer, Factorizer)
 
 
+@pytest.mark.parametrize("name", FACTORIZERS)
+def test_the_table_says_what_the_classes_say(name):
+    entry, found = FACTORIZERS[name], type_of_factorizer(name)
+    assert found.name == name
+    assert found.__name__ == entry.class_name
+    assert found.__module__ == f"xplique_craft.factorization.{entry.module}"
+    assert found.requires_non_negative is entry.requires_non_negative
+    assert getattr(factorization, entry.class_name) is found
+    assert entry.class_name in factorization.__all__
+
+
 def test_unknown_factorizers():
+    assert type_of_factorizer("nmff") is None
     with pytest.raises(ValueError, match=r"factorizer must be one of 'nmf'.*received 'nmff'"):
         get_factorizer("nmff")
     for wrong in (NMF, None, 3):

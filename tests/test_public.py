@@ -95,14 +95,16 @@ def test_every_module_says_what_it_offers() -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(AttributeError, match="module 'xplique_craft' has no attribute 'craft_tf'"):
+    with pytest.raises(AttributeError, match="No xplique_craft attribute craft_tf"):
         _ = xc.craft_tf
     with pytest.raises(ImportError, match="cannot import name 'CraftTf'"):
         from xplique_craft import CraftTf  # noqa: F401
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    code = f"import sys, xplique_craft; print([m for m in {HEAVY} if m in sys.modules])"
+@pytest.mark.parametrize("module", ["xplique_craft", "xplique_craft.factorization"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    """The table of factorizers is asked by the console, whose help must not wait either."""
+    code = f"import sys, {module}; print([m for m in {HEAVY} if m in sys.modules])"
     assert run(code) == "[]"
 
 
@@ -118,27 +120,32 @@ def test_what_draws_loads_no_model() -> None:
     assert run(code) == "False"
 
 
-DRAWN_FROM = {
-    "results": {"results"},
-    "plots": {"results", "plots"},
-    "report": {"results", "plots", "report"},
-}
+def test_importing_runs_no_other_file_of_the_package() -> None:
+    """And of what Python does not bring, lazy_loader only: so importing stays quick."""
+    code = (
+        "import sys; before = set(sys.modules); import xplique_craft; "
+        "print(sorted({m.split('.')[0] for m in set(sys.modules) - before} "
+        "- set(sys.stdlib_module_names)), [m for m in sys.modules if 'xplique_craft.' in m])"
+    )
+    assert run(code) == "['lazy_loader', 'xplique_craft'] []"
 
 
-@pytest.mark.parametrize("stage", DRAWN_FROM)
-def test_what_draws_imports_results_alone(stage: str) -> None:
-    """Of the package itself; imports inside functions and under TYPE_CHECKING count."""
-    found = set()
-    for path in (PACKAGE / stage).glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                outer = node.level > 1
-                names = [node.module] if node.module else [alias.name for alias in node.names]
-                found |= {name.split(".")[0] for name in names} if outer else {stage}
-            elif isinstance(node, (ast.Import, ast.ImportFrom)):
-                names = [getattr(node, "module", None) or node.names[0].name]
-                assert not any(name.startswith("xplique") for name in names), path
-    assert found == DRAWN_FROM[stage]
+def test_the_stub_is_all_that_there_is() -> None:
+    """Each public name stands once, in a line of `__init__.pyi` that type checkers export."""
+    tree = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    aliases = [a for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names]
+    assert [alias.asname for alias in aliases] == [alias.name for alias in aliases]
+    assert sorted(alias.name for alias in aliases) == NAMES
+
+
+def test_factorizers_are_loaded_when_they_are_asked_for() -> None:
+    from xplique_craft import factorization
+    from xplique_craft.factorization.nmf import NMF
+
+    assert factorization.NMF is NMF
+    assert set(factorization.__all__) <= set(dir(factorization))
+    with pytest.raises(AttributeError, match=r"No xplique_craft\.factorization attribute Nmf"):
+        _ = factorization.Nmf
 
 
 def test_star_imports_give_all_names() -> None:
@@ -150,48 +157,3 @@ def test_the_version() -> None:
     from importlib.metadata import version
 
     assert xc.__version__ == version("xplique-craft")
-
-
-def test_stages_know_nothing_of_what_draws() -> None:
-    """Arrows only go down: of the package itself, each stage imports none of these."""
-    above = {"craft", "explanation", "plots", "report", "cli", "_console"}
-    stages = [
-        "attributions",
-        "coding.py",
-        "comparison",
-        "contributions.py",
-        "explainer.py",
-        "gates.py",
-        "maps.py",
-        "metrics",
-        "network.py",
-        "perturbations.py",
-        "quality.py",
-        "recursion",
-        "relevance.py",
-        "representatives.py",
-        "results.py",
-        "sampling.py",
-        "splitting.py",
-        "streams.py",
-        "tree.py",
-        "factorization",
-        "importance",
-    ]
-    for stage in stages:
-        path = PACKAGE / stage
-        files = [path] if path.suffix else sorted(path.rglob("*.py"))
-        assert files
-        for file in files:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            guarded = {
-                id(node)
-                for branch in ast.walk(tree)
-                if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.dump(branch.test)
-                for node in ast.walk(branch)
-            }
-            for node in ast.walk(tree):
-                if isinstance(node, ast.ImportFrom) and node.level and id(node) not in guarded:
-                    first = (node.module or "").split(".")[0]
-                    imported = {first} if first else {alias.name for alias in node.names}
-                    assert not imported & above, f"{file.name} imports {imported & above}"

@@ -15,69 +15,12 @@ In the order of use:
     factorization                     how activations become concepts
     load_model                        reads a saved encoder or decoder
 
-Importing the package is quick; TensorFlow is loaded with the first name that needs it.
+Importing the package is quick; TensorFlow is loaded with the first name that needs it. Which names
+there are, and where each is defined, stands in `__init__.pyi`, which type checkers read too.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from . import attributions, factorization, importance, metrics, plots, report
-    from .comparison import compare
-    from .craft import Craft
-    from .explanation.of_class import explain_class
-    from .keras_models import load_model
-    from .metrics.prevalence import measure_prevalence
-    from .metrics.sanity import sanity_check
-    from .splitting.split import Candidate, Split, candidate_layers, join_models, split_model
-    from .targets import ClassDifference
+import lazy_loader
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Candidate",
-    "ClassDifference",
-    "Craft",
-    "Split",
-    "attributions",
-    "candidate_layers",
-    "compare",
-    "explain_class",
-    "factorization",
-    "importance",
-    "join_models",
-    "load_model",
-    "measure_prevalence",
-    "metrics",
-    "plots",
-    "report",
-    "sanity_check",
-    "split_model",
-]
-
-_HOMES = {
-    "Candidate": "splitting",
-    "ClassDifference": "targets",
-    "Craft": "craft",
-    "Split": "splitting",
-    "candidate_layers": "splitting",
-    "compare": "comparison",
-    "explain_class": "explanation",
-    "join_models": "splitting",
-    "load_model": "keras_models",
-    "measure_prevalence": "metrics.prevalence",
-    "sanity_check": "metrics.sanity",
-    "split_model": "splitting",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    if name in __all__:
-        return import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,42 +2,27 @@
 The console's `xplique-craft compare`: concept maps against heatmaps, on a folder of pictures.
 """
 
-import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
-from .._random import Draw, generator
-from .options import (
-    Baseline,
-    BatchSizeOption,
-    ClassOption,
-    ConceptsOption,
-    FactorizerName,
-    FolderArgument,
-    LabelsOption,
-    LayerOption,
-    ModelArgument,
-    QuietOption,
-    Resize,
-    ResizeOption,
-    SeedOption,
-    SizeOption,
-)
-from .task import chosen_layer, read_task
+from .._checks import check_range
+from . import options
+from .model import craft_from_options
+from .task import read_task
 
 __all__ = ["compare"]
 
 FEWEST = 2
-"""Pictures that are predicted as the class, to find concepts in and to compare on, each."""
+"""So many of the pictures predicted as the class stay to find concepts in, in any case."""
 
 
 def compare(
-    model: ModelArgument,
-    folder: FolderArgument,
-    class_word: ClassOption,
+    model: options.ModelArgument,
+    folder: options.FolderArgument,
+    class_word: options.ClassOption,
     output: Annotated[Path, typer.Option(help="Folder to write compare.html into.")],
     methods: Annotated[
         str,
@@ -46,29 +31,29 @@ def compare(
     images: Annotated[
         int, typer.Option(help="Pictures to compare on at most; more take longer.", min=1)
     ] = 16,
-    layer: LayerOption = None,
-    concepts: ConceptsOption = 10,
+    layer: options.LayerOption = None,
+    concepts: options.ConceptsOption = 10,
     factorizer: Annotated[
-        FactorizerName, typer.Option(help="How concepts are found, as in `explain`.")
-    ] = FactorizerName.nmf,
+        options.FactorizerName, typer.Option(help="How concepts are found, as in `explain`.")
+    ] = options.DEFAULT_FACTORIZER,
     baseline: Annotated[
-        Baseline,
+        options.Baseline,
         typer.Option(help="What takes a concept's place where it is taken out, as in `explain`."),
-    ] = Baseline.zero,
+    ] = options.Baseline.zero,
     preprocess: Annotated[
         str,
         typer.Option(help="What the model was trained on, as in `explain`.", metavar="SPEC"),
     ] = "none",
-    resize: ResizeOption = Resize.crop,
-    size: SizeOption = None,
-    labels: LabelsOption = None,
+    resize: options.ResizeOption = options.Resize.crop,
+    size: options.SizeOption = None,
+    labels: options.LabelsOption = None,
     held_out: Annotated[
         float,
         typer.Option(help="Share of the pictures to compare on; the rest finds concepts.", max=0.9),
     ] = 0.3,
-    batch_size: BatchSizeOption = 64,
-    seed: SeedOption = 0,
-    quiet: QuietOption = False,
+    batch_size: options.BatchSizeOption = 64,
+    seed: options.SeedOption = 0,
+    quiet: options.QuietOption = False,
 ) -> None:
     """
     Compare concept maps with heatmaps, on a folder of pictures of one class.
@@ -107,31 +92,30 @@ def compare(
         size=size,
         verbose=not quiet,
     )
-    loaded, class_id, inputs = task.model, task.class_id, task.inputs
+    inputs = task.inputs
     output.mkdir(parents=True, exist_ok=True)
 
     from ..comparison import compare as compare_methods
     from ..comparison.methods import check_names
-    from ..craft import Craft
     from ..report import write_comparison
 
-    craft = Craft.from_model(
-        loaded,
-        layer or chosen_layer(loaded, factorizer),
+    craft = craft_from_options(
+        task.model,
+        layer,
         concepts,
         batch_size,
-        factorizer=factorizer.value,
-        baseline=baseline.value,
+        factorizer=factorizer,
+        baseline=baseline,
         seed=seed,
         verbose=not quiet,
     )
     wanted = _methods(methods)
     if wanted is not None:
         check_names(wanted, craft)
-    logits = loaded.predict(inputs, batch_size=batch_size, verbose=0)
-    rows = np.flatnonzero(logits.argmax(axis=1) == class_id)
+    logits = task.model.predict(inputs, batch_size=batch_size, verbose=0)
+    rows = np.flatnonzero(logits.argmax(axis=1) == task.class_id)
     fitted, measured = _divided(rows, held_out, images, seed, len(inputs))
-    craft.fit(inputs[fitted], class_id)
+    craft.fit(inputs[fitted], task.class_id)
     comparison = compare_methods(
         craft,
         inputs[measured],
@@ -159,16 +143,16 @@ def _methods(words: str) -> list[str] | None:
 
 
 def _divided(
-    rows: Any, share: float, most: int, seed: int, number: int
+    rows: np.ndarray, share: float, most: int, seed: int, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pictures to find the concepts in, and others to compare on; drawn by the seed."""
-    if not 0.0 < share < 1.0 or math.isnan(share):
-        raise ValueError(f"held-out must be a share between 0 and 1, not {share}.")
-    held = min(len(rows) - FEWEST, max(1, round(share * len(rows))))
-    if held < 1:
+    from ..sampling.held_out import hold_out
+
+    share = check_range("held-out", share, "(0, 1)")
+    fitted, measured = hold_out(rows, share, seed, fewest=FEWEST, most=most)
+    if not len(measured):
         raise ValueError(
             f"Only {len(rows)} of {number} pictures are predicted as the class, and at least "
             f"{FEWEST + 1} are needed. Check --class and --preprocess, or give more pictures."
         )
-    order = generator(seed, Draw.HELD_OUT).permutation(rows)
-    return np.sort(order[held:]), np.sort(order[: min(held, most)])
+    return fitted, measured

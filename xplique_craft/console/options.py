@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
+from ..factorization import FACTORIZERS
+
 __all__ = [
+    "DEFAULT_FACTORIZER",
     "Baseline",
     "BatchSizeOption",
     "ClassOption",
@@ -33,13 +36,14 @@ class Resize(str, Enum):
     squash = "squash"
 
 
-class FactorizerName(str, Enum):
-    """Ways to find concepts, by the names that `Craft` gives them."""
+# mypy knows the members of an Enum only where they are written down
+FactorizerName = Enum(  # type: ignore[misc]
+    "FactorizerName", {name: name for name in FACTORIZERS}, type=str
+)
+"""Ways to find concepts, by the names that `Craft` gives them."""
 
-    nmf = "nmf"
-    semi_nmf = "semi-nmf"
-    kmeans = "kmeans"
-    pca = "pca"
+DEFAULT_FACTORIZER = FactorizerName("nmf")
+"""What `Craft` takes where no other is asked for."""
 
 
 class Baseline(str, Enum):

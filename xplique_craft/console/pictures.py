@@ -161,13 +161,8 @@ def read_pictures(
     Raises
     ------
     ValueError
-        If there is no such folder, no picture in it, or none that can be read; or if `resize` or
-        `channels` is none of the above.
+        If there is no such folder, no picture in it, or none that can be read.
     """
-    if resize not in ("crop", "squash"):
-        raise ValueError(f"resize must be 'crop' or 'squash', not {resize!r}.")
-    if channels not in _MODES:
-        raise ValueError(f"channels must be 1 or 3, what pictures have, not {channels}.")
     if not folder.is_dir():
         raise ValueError(f"folder must be a folder of pictures, and {folder} is none.")
     paths = sorted(

@@ -13,6 +13,8 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
+from .._checks import check_choice, check_int
+
 __all__ = ["CLASS_NAMES", "CROP_SIDE", "Sample", "crops", "photograph"]
 
 Sample = Literal["fit", "held_out", "train"]
@@ -69,7 +71,7 @@ def photograph(class_name: str) -> np.ndarray:
     FileNotFoundError
         If the installed scikit-image or scikit-learn does not carry the photograph.
     """
-    return np.array(_read(_known_class(class_name)))
+    return np.array(_read(check_choice("class_name", class_name, CLASS_NAMES)))
 
 
 def crops(
@@ -96,7 +98,7 @@ def crops(
         "fit" for the images that concepts are fitted on, "held_out" for those they are checked
         on, "train" for those the classifier was trained on.
     seed
-        Seed of the draws, 0 or more.
+        Draws other crops for another number; 0 or more.
 
     Returns
     -------
@@ -105,16 +107,12 @@ def crops(
 
     Raises
     ------
-    ValueError
-        If the class or the split is unknown, or the number or the seed is negative.
+    TypeError, ValueError
+        If the class or the split is unknown, or the number or the seed is no integer or negative.
     """
-    class_id = CLASS_NAMES.index(_known_class(class_name))
-    if split not in _SPLITS:
-        raise ValueError(f"split must be one of {', '.join(map(repr, _SPLITS))}, not {split!r}.")
-    for name, value in (("number", number), ("seed", seed)):
-        if value < 0:
-            raise ValueError(f"{name} must be 0 or more, not {value}.")
-
+    class_id = CLASS_NAMES.index(check_choice("class_name", class_name, CLASS_NAMES))
+    check_choice("split", split, _SPLITS)
+    number, seed = check_int("number", number, 0), check_int("seed", seed, 0)
     image = _read(class_name)
     images = np.empty((number, CROP_SIDE, CROP_SIDE, 3), dtype=np.uint8)
     for index in range(number):
@@ -133,15 +131,6 @@ def _random_box(rng: np.random.Generator, width: int, height: int) -> tuple[int,
     left = int(rng.integers(width - side, endpoint=True))
     top = int(rng.integers(height - side, endpoint=True))
     return left, top, left + side, top + side
-
-
-def _known_class(class_name: str) -> str:
-    """The name itself, or a ValueError that lists the names there are."""
-    if class_name not in _SOURCES:
-        raise ValueError(
-            f"class_name must be one of {', '.join(map(repr, CLASS_NAMES))}, not {class_name!r}."
-        )
-    return class_name
 
 
 @cache

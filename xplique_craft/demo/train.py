@@ -25,11 +25,9 @@ def labelled_crops(
     Parameters
     ----------
     crops_per_class
-        How many of each class.
-    split
-        As for `crops`.
-    seed
-        As for `crops`.
+        How many crops are drawn of each class.
+    split, seed
+        Which of the three draws, and what it depends on, as for `crops`.
 
     Returns
     -------
@@ -51,13 +49,14 @@ def train(
     Parameters
     ----------
     crops_per_class
-        How many crops of each class.
+        How many crops of each class it learns from.
     epochs
-        How many times each crop is seen.
+        How many times it sees each crop.
     seed
-        Seed of the crops, the first weights, the order and the augmentation.
+        Decides the crops, the first weights, the order and the augmentation: with the same seed,
+        training repeats itself.
     verbose
-        Whether to show Keras's progress bar.
+        Whether Keras's progress bar is shown.
 
     Returns
     -------
@@ -99,11 +98,11 @@ def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> floa
     Parameters
     ----------
     model
-        From images to logits.
+        A classifier, from images to logits.
     images
-        (n, 96, 96, 3).
+        The crops to classify, (n, 96, 96, 3).
     labels
-        (n,) class ids.
+        The class ids they should get, (n,).
 
     Returns
     -------

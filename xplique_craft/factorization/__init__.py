@@ -4,15 +4,26 @@ Factorisations A ~ U W of activations into concepts.
 `NMF` (the default) is CRAFT's; `SemiNMF` is for signed activations. The encoding of both is exact
 and differentiable. `KMeans` and `PCA` are there to compare with. `XpliqueFactorizer` lets any of
 them serve Xplique's HolisticCraftTf.
+
+A new factorizer is a class in a file of its own, and here its names and a line of `FACTORIZERS`,
+from which `Craft`, the console and saved models know it. TensorFlow, scikit-learn and Xplique are
+loaded with the first class that is asked for.
 """
 
-from .adapter import XpliqueFactorizer
-from .base import Factorized, Factorizer
-from .nmf import NMF
-from .semi_nmf import SemiNMF
-from .sklearn_baselines import PCA, KMeans
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from .adapter import XpliqueFactorizer
+    from .base import Factorized, Factorizer
+    from .nmf import NMF
+    from .semi_nmf import SemiNMF
+    from .sklearn_baselines import PCA, KMeans
 
 __all__ = [
+    "FACTORIZERS",
     "NMF",
     "PCA",
     "Factorized",
@@ -24,22 +35,72 @@ __all__ = [
     "type_of_factorizer",
 ]
 
-_BY_NAME: dict[str, type[Factorizer]] = {f.name: f for f in (NMF, SemiNMF, KMeans, PCA)}
+
+class FactorizerEntry(NamedTuple):
+    """
+    What is known of a factorizer before its class is loaded.
+
+    Parameters
+    ----------
+    module, class_name
+        The file in this folder that defines the class, and the name of the class there.
+    summary
+        What its concepts are and when to take it, in a line of the console's help.
+    requires_non_negative
+        Whether activations must be >= 0, as the class says too.
+    """
+
+    module: str
+    class_name: str
+    summary: str
+    requires_non_negative: bool = False
 
 
-def type_of_factorizer(name: str) -> type[Factorizer] | None:
+FACTORIZERS = {
+    "nmf": FactorizerEntry(
+        "nmf",
+        "NMF",
+        "parts that add up: CRAFT's, for non-negative layers",
+        requires_non_negative=True,
+    ),
+    "semi-nmf": FactorizerEntry(
+        "semi_nmf", "SemiNMF", "the same for signed layers: transformers, GELU, before a ReLU"
+    ),
+    "kmeans": FactorizerEntry(
+        "sklearn_baselines", "KMeans", "clusters, one concept a position; to compare with"
+    ),
+    "pca": FactorizerEntry("sklearn_baselines", "PCA", "directions with two ends; to compare with"),
+}
+"""The package's own factorizers, by the names that `Craft(factorizer=...)` gives them."""
+
+_FILES = {"base": ["Factorized", "Factorizer"], "adapter": ["XpliqueFactorizer"]}
+for _entry in FACTORIZERS.values():
+    _FILES.setdefault(_entry.module, []).append(_entry.class_name)
+if not TYPE_CHECKING:  # type checkers read the imports above, and know no other name
+    __getattr__, _, _ = lazy_loader.attach(__name__, submod_attrs=_FILES)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+def type_of_factorizer(name: str) -> "type[Factorizer] | None":
     """The package's own class of that name, if there is one."""
-    return _BY_NAME.get(name)
+    entry = FACTORIZERS.get(name)
+    if entry is None:
+        return None
+    return getattr(import_module(f".{entry.module}", __name__), entry.class_name)
 
 
-def get_factorizer(factorizer: str | Factorizer) -> Factorizer:
+def get_factorizer(factorizer: "str | Factorizer") -> "Factorizer":
     """
     A factorizer by its name.
 
     Parameters
     ----------
     factorizer
-        "nmf", "semi-nmf", "kmeans" or "pca", or a `Factorizer` with settings of its own.
+        A name in `FACTORIZERS`, for a factorizer with the default settings; or a `Factorizer` with
+        settings of its own, which is returned as it is.
 
     Raises
     ------
@@ -48,13 +109,18 @@ def get_factorizer(factorizer: str | Factorizer) -> Factorizer:
     TypeError
         If it is neither a name nor a `Factorizer`.
     """
-    if isinstance(factorizer, Factorizer):
+    from . import base
+
+    if isinstance(factorizer, base.Factorizer):
         return factorizer
-    if isinstance(factorizer, str):
-        if factorizer.lower() in _BY_NAME:
-            return _BY_NAME[factorizer.lower()]()
-        raise ValueError(
-            f"factorizer must be one of {', '.join(map(repr, _BY_NAME))} or a Factorizer, received "
-            f"{factorizer!r}."
+    if not isinstance(factorizer, str):
+        raise TypeError(
+            f"factorizer must be a name or a Factorizer instance, received {factorizer!r}."
         )
-    raise TypeError(f"factorizer must be a name or a Factorizer instance, received {factorizer!r}.")
+    found = type_of_factorizer(factorizer.lower())
+    if found is None:
+        raise ValueError(
+            f"factorizer must be one of {', '.join(map(repr, FACTORIZERS))} or a Factorizer, "
+            f"received {factorizer!r}."
+        )
+    return found()

@@ -8,7 +8,7 @@ __all__ = ["hold_out"]
 
 
 def hold_out(
-    rows: np.ndarray, share: float, seed: int, fewest: int = 1
+    rows: np.ndarray, share: float, seed: int, fewest: int = 1, most: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """
     Divide rows at random into those to fit on and those held out.
@@ -23,6 +23,9 @@ def hold_out(
         The same seed holds out the same images.
     fewest
         How many images stay to fit on in any case.
+    most
+        Of more than so many held out, only the first ones drawn are returned; the others are not
+        fitted on either.
 
     Returns
     -------
@@ -32,4 +35,4 @@ def hold_out(
     wanted = max(1, round(share * len(rows))) if share else 0
     number = max(0, min(wanted, len(rows) - fewest))
     order = generator(seed, Draw.HELD_OUT).permutation(rows)
-    return np.sort(order[number:]), np.sort(order[:number])
+    return np.sort(order[number:]), np.sort(order[:number][:most])

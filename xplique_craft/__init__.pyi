@@ -1,0 +1,20 @@
+from . import attributions as attributions
+from . import factorization as factorization
+from . import importance as importance
+from . import metrics as metrics
+from . import plots as plots
+from . import report as report
+from .comparison import compare as compare
+from .craft import Craft as Craft
+from .explanation.of_class import explain_class as explain_class
+from .keras_models import load_model as load_model
+from .metrics.prevalence import measure_prevalence as measure_prevalence
+from .metrics.sanity import sanity_check as sanity_check
+from .splitting.split import Candidate as Candidate
+from .splitting.split import Split as Split
+from .splitting.split import candidate_layers as candidate_layers
+from .splitting.split import join_models as join_models
+from .splitting.split import split_model as split_model
+from .targets import ClassDifference as ClassDifference
+
+__version__: str

@@ -1,0 +1,86 @@
+"""
+The console's `xplique-craft demo`: the shipped model, on photographs that are installed with it.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from .options import SeedOption
+
+__all__ = ["demo"]
+
+DEMO_CROPS = 60
+"""How many crops of each photograph the demo explains."""
+
+DEMO_HELD_OUT = 0.4
+"""The share of these crops that the concepts are checked on instead of fitted on."""
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder to write report.html into.")] = Path(
+        "demo-report"
+    ),
+    classes: Annotated[
+        str, typer.Option(help="Classes to explain, as astronaut,coffee; or all.")
+    ] = "all",
+    concepts: Annotated[int, typer.Option(help="How many concepts of each class.", min=1)] = 8,
+    seed: SeedOption = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """
+    Explain a small model on real photographs, all of it already installed.
+
+    Nothing is downloaded. The page shows, for each class, its concepts as
+    crops, what each adds to the score, where each is in whole pictures, and
+    how faithful all this is to the model.
+
+    Example: [bold]xplique-craft demo --classes astronaut,coffee[/bold]
+    """
+    started = time.perf_counter()
+
+    from .. import demo as shipped
+
+    names = _classes(classes, shipped.CLASS_NAMES)
+    output.mkdir(parents=True, exist_ok=True)
+
+    from ..craft import Craft
+    from ..explanation.of_class import explain_class
+    from ..report import write_report
+    from ..splitting.split import split_model
+
+    split = split_model(shipped.load_model(), shipped.DEFAULT_LAYER)
+    explanations = []
+    for name in tqdm(names, desc="explaining classes", unit="class", disable=quiet):
+        photographs = shipped.crops(name, DEMO_CROPS, split="fit", seed=seed)
+        explanations.append(
+            explain_class(
+                Craft.from_model(split, number_of_concepts=concepts, seed=seed),
+                photographs.astype("float32"),
+                shipped.CLASS_NAMES.index(name),
+                photographs=photographs,
+                class_names=shipped.CLASS_NAMES,
+                held_out=DEMO_HELD_OUT,
+                model_name="the demo's classifier of photographs",
+            )
+        )
+    page = write_report(explanations, output / "report.html")
+    typer.echo(f"Explained {len(names)} classes in {time.perf_counter() - started:.0f} s.")
+    typer.echo(f"Report: {page.resolve()}")
+
+
+def _classes(words: str, known: Sequence[str]) -> list[str]:
+    """The classes named in --classes, in that order, each once."""
+    if words == "all":
+        return list(known)
+    names = list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ValueError(
+            f"classes must be all, or some of {', '.join(known)}, not {', '.join(unknown) or words}"
+        )
+    return names

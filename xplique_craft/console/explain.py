@@ -1,0 +1,198 @@
+"""
+The console's `xplique-craft explain`: one class of a model, from a folder of pictures.
+"""
+
+import inspect
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..factorization import FACTORIZERS
+from . import options
+from .model import craft_from_options
+from .task import read_task
+
+if TYPE_CHECKING:
+    from ..results import ClassExplanation
+
+__all__ = ["explain"]
+
+FEW_PICTURES = 10
+"""Below this many pictures of a class, a warning says that its concepts are hardly reliable."""
+
+_CONCEPTS_SHOWN = 5
+
+
+def explain(
+    model: options.ModelArgument,
+    folder: options.FolderArgument,
+    class_word: options.ClassOption,
+    output: Annotated[Path, typer.Option(help="Folder to write report.html into.")],
+    layer: options.LayerOption = None,
+    concepts: options.ConceptsOption = 10,
+    factorizer: Annotated[
+        options.FactorizerName,
+        typer.Option(help="How concepts are found; semi-nmf takes signed layers (see above)."),
+    ] = options.DEFAULT_FACTORIZER,
+    baseline: Annotated[
+        options.Baseline,
+        typer.Option(
+            help="What takes a concept's place where it is taken out: nothing (zero), or its mean."
+        ),
+    ] = options.Baseline.zero,
+    preprocess: Annotated[
+        str,
+        typer.Option(
+            help="What the model was trained on: none, unit, tf, torch, caffe, or "
+            "'mean=R,G,B;std=R,G,B' (see above).",
+            metavar="SPEC",
+        ),
+    ] = "none",
+    resize: options.ResizeOption = options.Resize.crop,
+    size: options.SizeOption = None,
+    labels: options.LabelsOption = None,
+    held_out: Annotated[
+        float,
+        typer.Option(help="Share of the pictures kept to check the concepts on.", min=0, max=0.9),
+    ] = 0.3,
+    patch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="One side of crops, in pixels; default: several, up to the whole picture.", min=1
+        ),
+    ] = None,
+    tree_depth: Annotated[
+        int,
+        typer.Option(
+            help="Take mixed concepts apart at earlier layers, so many times; takes minutes.", min=0
+        ),
+    ] = 0,
+    batch_size: options.BatchSizeOption = 64,
+    seed: options.SeedOption = 0,
+    quiet: options.QuietOption = False,
+) -> None:
+    """
+    Explain one class of a model, from a folder of pictures.
+
+    Only pictures that the model [bold]predicts[/bold] as the class are used (the
+    others are counted): give it 50 to 200 pictures of the class, as you would
+    show them to a person.
+
+    [bold]--layer[/bold] is where the model is cut: `xplique-craft layers MODEL`
+    lists what there is.
+
+    [bold]--factorizer[/bold] is how concepts are found in its activations:
+
+    \b
+      {factorizers}
+
+    [bold]--baseline mean[/bold] is for heads that begin with a normalisation, such as
+    the LayerNorm of a transformer or ConvNeXt.
+
+    [bold]--preprocess[/bold] is what was done to the pictures when the model was
+    trained; with a wrong one, few pictures are predicted right. For x from 0
+    to 255, in RGB:
+
+    \b
+      none    x                      the model does it itself
+      unit    x / 255
+      tf      x / 127.5 - 1          MobileNet, Inception, Xception of Keras
+      torch   (x / 255 - m) / s      with the mean and std of ImageNet
+      caffe   BGR, x - m             VGG, ResNet of Keras
+      'mean=R,G,B;std=R,G,B'         (x - mean) / std, std is 1 if left out
+
+    Examples:
+
+    \b
+      xplique-craft explain model.keras tench/ --class 0 --layer conv_pw_13_relu \\
+          --preprocess tf --output tench-report
+      xplique-craft explain model.keras tench/ --class tench \\
+          --labels imagenet.json --preprocess mean=123,117,104 --output tench-report
+      xplique-craft explain vit.keras tench/ --class 0 --factorizer semi-nmf \\
+          --baseline mean --output tench-report
+    """
+    task = read_task(
+        model,
+        folder,
+        class_word,
+        labels,
+        preprocess=preprocess,
+        resize=resize,
+        size=size,
+        verbose=not quiet,
+    )
+    output.mkdir(parents=True, exist_ok=True)
+
+    from ..explanation.of_class import explain_class
+    from ..report import write_report
+
+    craft = craft_from_options(
+        task.model,
+        layer,
+        concepts,
+        batch_size,
+        patch_size,
+        factorizer=factorizer,
+        baseline=baseline,
+        seed=seed,
+        verbose=not quiet,
+    )
+    pictures = task.pictures
+    explanation = explain_class(
+        craft,
+        task.inputs,
+        task.class_id,
+        photographs=pictures.repeat(3, axis=-1) if pictures.shape[-1] == 1 else pictures,
+        class_name=task.class_name,
+        class_names=task.class_names,
+        titles=task.names,
+        tree_depth=tree_depth,
+        held_out=held_out or None,
+        model_name=model.stem,
+    )
+    page = write_report([explanation], output / "report.html")
+    _print_summary(explanation)
+    typer.echo(f"Report: {page.resolve()}")
+
+
+_WIDTH = max(map(len, FACTORIZERS))
+_LINES = [f"{name:<{_WIDTH}}  {entry.summary}" for name, entry in FACTORIZERS.items()]
+explain.__doc__ = (inspect.getdoc(explain) or "").format(factorizers="\n  ".join(_LINES))
+
+
+def _print_summary(explanation: "ClassExplanation") -> None:
+    """How many pictures, how faithful, and the first concepts."""
+    from ..report.numbers import NOT_APPLICABLE
+
+    checked = explanation.quality_held_out
+    quality = checked or explanation.quality
+    held_out = checked.number_of_images if checked else 0
+    used = explanation.number_of_images + held_out
+    typer.echo(
+        f"{explanation.class_name}: {used} of {used + explanation.number_left_out} pictures are "
+        f"predicted as it and used, {explanation.number_of_images} to find the concepts and "
+        f"{held_out} to check them."
+    )
+    if used < FEW_PICTURES:
+        warnings.warn(
+            f"Concepts of {used} pictures are hardly reliable: give more than {FEW_PICTURES} that "
+            "the model predicts as the class (and see that --preprocess is right).",
+            stacklevel=2,
+        )
+    where = "pictures it was not fitted on" if checked else "the pictures it was fitted on"
+    typer.echo(f"Faithfulness on {where}, with 90% intervals:")
+    typer.echo(f"  agreement             {quality.agreement}")
+    typer.echo(f"  reconstruction share  {quality.reconstruction_share}")
+    typer.echo(f"  explained share       {quality.explained_share}")
+    encoding = quality.kkt_residual
+    text = f"{encoding:.1e}" if math.isfinite(encoding) else NOT_APPLICABLE
+    typer.echo(f"  KKT residual          {text}")
+    typer.echo("Concepts that add most to the score:")
+    for card in explanation.cards[:_CONCEPTS_SHOWN]:
+        typer.echo(
+            f"  concept {card.concept:<3d} {card.share:7.1%} of the score, "
+            f"Sobol total index {card.importance}"
+        )
