@@ -91,15 +91,11 @@ class ImageExplanation:
                 "The photograph is not known: give it to explain_image(..., photograph=...), uint8 "
                 "(H, W, 3), for the model's input is preprocessed."
             )
-        found = self.explained
-        return ImageView(
+        return ImageView.of(
+            self.explained,
+            0,
             photograph=self.photograph,
             maps=self.maps,
-            phi=found.phi[0],
-            base=float(found.base[0]),
-            residual=float(found.residual[0]),
-            score=float(found.score[0]),
-            gap=float(found.gap[0]),
             title=title,
             prediction=self.names[0],
         )
