@@ -391,6 +391,9 @@ def test_preprocessed_images_need_photographs(
 def test_preprocessed_images_with_photographs(craft: xc.Craft, images: np.ndarray) -> None:
     explanation = explain_class(craft, images / 255, 0, photographs=images.astype(np.uint8))
     assert explanation.images[0].photograph.max() == 200
+    restored = explain_class(craft, images / 255, 0, photographs=lambda given: 255.0 * given)
+    for view, other in zip(explanation.images, restored.images, strict=True):
+        assert_array_equal(other.photograph, view.photograph)
 
 
 def test_a_class_that_is_never_predicted(craft: xc.Craft, images: np.ndarray) -> None:

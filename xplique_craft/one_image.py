@@ -144,12 +144,11 @@ def _one(image: Any, shape: tuple[int | None, ...]) -> np.ndarray:
 
 def _picture(photograph: Any, image: np.ndarray, restore: Restore | None) -> np.ndarray | None:
     """The image as people look at it, uint8 (H', W', 3); None where that is not known."""
-    shown = None if photograph is None else as_pictures(photograph, image, "photograph")
-    if restore is None:
-        return as_pictures(None, image) if shown is None else shown
-    # It is tried on the image in any case: on crops, what is wrong with it may not be seen.
+    # `restore` is tried in any case: crops do not tell what is wrong with it.
     restored = as_pictures(restore, image[None], "restore")
-    return restored[0] if shown is None and restored is not None else shown
+    if photograph is not None:
+        return as_pictures(photograph, image, "photograph")
+    return None if restored is None else restored[0]
 
 
 def _crop_pictures(

@@ -37,9 +37,9 @@ def as_pictures(
     Parameters
     ----------
     photographs
-        Pixels of the images as people look at them, one picture for each image, of any size: see
-        `as_uint8`; or a function that makes them of the images; None where the images themselves
-        are pixels.
+        One picture for each image, of any size: uint8 or pixels in [0, 255], (..., H', W', 3) or
+        grey, (..., H', W', 1) or (..., H', W'); or a function that makes them of the images; None
+        where the images themselves are pixels.
     images
         (..., H, W, channels), as the model takes them.
     name
@@ -55,36 +55,21 @@ def as_pictures(
     ValueError
         If they are not pictures, or not one for each image.
     """
-    if photographs is None:
-        photographs = images if are_pixels(images) else None
-    elif callable(photographs):
+    if photographs is None and not are_pixels(images):
+        return None
+    if callable(photographs):
         photographs, name = photographs(images), f"{name}(images)"
-    return None if photographs is None else as_uint8(photographs, images.shape[:-3], name)
+    return as_uint8(images if photographs is None else photographs, images.shape[:-3], name)
 
 
 def as_uint8(
     pixels: Any, number: tuple[int, ...], name: str = "photographs", *, whole: bool = True
 ) -> np.ndarray:
     """
-    Pixels as pictures in three channels.
+    Pixels, uint8 or in [0, 255], in colour or grey, as uint8 (*number, H, W, 3).
 
-    Parameters
-    ----------
-    pixels
-        (..., H, W, 3), or grey: (..., H, W, 1) or (..., H, W). They are uint8 or in [0, 255];
-        what a restoring function leaves just beyond that range is clipped to it.
-    number
-        Sizes of the leading axes: (n,) for n pictures, () for one.
-    name
-        What to call them in messages.
-    whole
-        Whether these are whole pictures, of which some value is above 1 if they are in [0, 255];
-        False for a part of one, which may be all dark.
-
-    Returns
-    -------
-    pictures
-        uint8 (..., H, W, 3).
+    What a restoring function leaves just beyond [0, 255] is clipped to it. A `whole` picture has
+    some value above 1, or it was divided by 255; a part of one may be all dark.
 
     Raises
     ------

@@ -15,23 +15,15 @@ __all__ = ["concept_cards", "encode_for_page", "image_views"]
 
 def encode_for_page(craft: Craft, images: np.ndarray, shown: int) -> tuple[np.ndarray, np.ndarray]:
     """
-    The coefficients of images that a page needs; only a batch is ever held at every position.
-
-    Parameters
-    ----------
-    craft
-        A fitted one.
-    images
-        (n, H, W, channels).
-    shown
-        So many of the first images are shown.
+    The coefficients of images (n, H, W, channels) that a page needs.
 
     Returns
     -------
     means
         (n, k): coefficients averaged over positions, for the histograms of the cards.
     first
-        (at most shown, ..., k): coefficients at every position, for the maps of the views.
+        (shown, ..., k): of the first images, for the maps of the views; of the others coefficients
+        at every position are held for a batch at a time.
     """
     stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
     means, first, kept = [], [], 0
@@ -57,18 +49,9 @@ def concept_cards(
     """
     One card for each concept, by decreasing share of the class score.
 
-    Parameters
-    ----------
-    contributions, importance, coefficients
-        Of the same n images; coefficients are their means, (n, k).
-    crops
-        The crops that the concepts were found in, and their coefficients (m, k).
-    pictures
-        uint8, of the images that these crops were cut from, in their order.
-    size
-        (H, W) of these images.
-    number_of_crops
-        Crops on a card at most, each of another image.
+    Contributions, importance and mean coefficients (n, k) are of the same images. `crops` are those
+    that the concepts were found in, with their coefficients (m, k); they are cut from `pictures` of
+    the images, whose (H, W) is `size`.
     """
     found, crops_u = crops
     best = best_crops(found.boxes, crops_u, number_of_crops)
@@ -97,28 +80,16 @@ def image_views(
     titles: Sequence[str],
     prediction: str,
 ) -> list[ImageView]:
-    """
-    One view for each picture; they are of the first images that contributions are of.
-
-    Parameters
-    ----------
-    contributions
-        Of at least as many images.
-    maps
-        (n, H, W, k): where each concept is in them; None where it has no places.
-    pictures
-        uint8 (n, H', W', 3).
-    titles
-        What to call each.
-    prediction
-        The class that all are predicted as.
-    """
+    """One view for each picture; they are of the first images that contributions are of."""
     return [
-        ImageView.of(
-            contributions,
-            i,
+        ImageView(
             photograph=picture,
             maps=None if maps is None else maps[i],
+            phi=contributions.phi[i],
+            base=float(contributions.base[i]),
+            residual=float(contributions.residual[i]),
+            score=float(contributions.score[i]),
+            gap=float(contributions.gap[i]),
             title=title,
             prediction=prediction,
         )

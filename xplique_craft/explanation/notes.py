@@ -24,20 +24,7 @@ def note_warnings(caught: Sequence[warnings.WarningMessage]) -> list[str]:
 def note_limits(
     craft: Craft, contributions: Contributions, fitted_on: int, *, with_maps: bool
 ) -> list[str]:
-    """
-    What limits the numbers of a fitted craft.
-
-    Parameters
-    ----------
-    craft
-        The fitted one.
-    contributions
-        Of the images that the page is about.
-    fitted_on
-        Number of images that the concepts were found in.
-    with_maps
-        Whether the page can lay concepts over photographs.
-    """
+    """What limits the numbers of a craft, fitted on so many images, and what the page lacks."""
     notes = []
     if not with_maps:
         notes.append(

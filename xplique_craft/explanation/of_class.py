@@ -111,33 +111,32 @@ def explain_class(
     check_int("tree_depth", tree_depth, minimum=0)
     check_class_names(class_names, classes)
     share = check_range("held_out", held_out, "[0, 1)") if held_out else 0.0
-    chosen = select(craft, stream, class_id, share)
+    fitted, held, others = select(craft, stream, class_id, share)
     class_name = class_name or class_name_of(class_id, class_names)
-    size = images.shape[1:3]
-    rows = chosen.asked
-    shown = rows[:number_of_views]
+    asked = held if len(held) else fitted  # what contributions and importance are of
+    shown, size = asked[:number_of_views], images.shape[1:3]
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        crops, crops_u, _ = craft.fit(images[chosen.fitted], class_id)
-        quality = craft.quality(images[chosen.fitted])
-        quality_held_out = craft.quality(images[rows]) if len(chosen.held_out) else None
-        contributions = craft.contributions(images[rows])
+        crops, crops_u, _ = craft.fit(images[fitted], class_id)
+        quality = craft.quality(images[fitted])
+        quality_held_out = craft.quality(images[asked]) if len(held) else None
+        contributions = craft.contributions(images[asked])
         importance = SobolImportance(
             craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
-        ).summary(images[rows], class_id)
-        mean_coefficients, coefficients = encode_for_page(craft, images[rows], len(shown))
+        ).summary(images[asked], class_id)
+        mean_coefficients, coefficients = encode_for_page(craft, images[asked], len(shown))
         tree = None
         if tree_depth:
-            tree = craft.grow(depth=tree_depth).view(pictures[chosen.fitted], number_of_crops)
+            tree = craft.grow(depth=tree_depth).view(pictures[fitted], number_of_crops)
         maps = drawn_maps(coefficients, craft.coefficient_scale, size)
     return ClassExplanation(
         model_name=model_name or craft.model.name,
         layer=craft.layer,
         class_name=class_name,
         class_id=class_id,
-        number_of_images=len(chosen.fitted),
-        number_left_out=len(chosen.other_predictions),
+        number_of_images=len(fitted),
+        number_left_out=len(others),
         patch_sizes=describe_patch_size(craft.patch_size),
         seed=craft.seed,
         versions=_versions(),
@@ -150,7 +149,7 @@ def explain_class(
             importance,
             mean_coefficients,
             (crops, crops_u),
-            pictures[chosen.fitted],
+            pictures[fitted],
             size=size,
             number_of_crops=number_of_crops,
         ),
@@ -159,8 +158,8 @@ def explain_class(
         ),
         notes=[
             *note_warnings(caught),
-            *note_limits(craft, contributions, len(chosen.fitted), with_maps=maps is not None),
-            *note_images_left_out(chosen.other_predictions, class_names),
+            *note_limits(craft, contributions, len(fitted), with_maps=maps is not None),
+            *note_images_left_out(others, class_names),
         ],
         tree=tree,
     )

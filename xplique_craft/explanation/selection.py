@@ -5,7 +5,6 @@ CRAFT explains the images that the model *predicts* as the class. The concepts a
 them, and what is said of the concepts is said of others, which are held out.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,45 +14,13 @@ from ..craft import Craft
 from ..sampling.held_out import hold_out
 from ..sampling.stream import Stream
 
-__all__ = ["Selection", "as_array", "select"]
+__all__ = ["as_array", "select"]
 
 FEWEST_IMAGES = 2
 
 
-@dataclass(frozen=True)
-class Selection:
-    """
-    The images of a class, by their numbers in increasing order.
-
-    Parameters
-    ----------
-    fitted
-        (m,): the images that the concepts are found in.
-    held_out
-        (h,): the others that are predicted as the class; none where none are held out.
-    other_predictions
-        What the model predicts of each of the images that were left out: another class.
-    """
-
-    fitted: np.ndarray
-    held_out: np.ndarray
-    other_predictions: np.ndarray
-
-    @property
-    def asked(self) -> np.ndarray:
-        """The images that contributions and importance are of: those held out, if there are any."""
-        return self.held_out if len(self.held_out) else self.fitted
-
-
 def as_array(images: Any) -> np.ndarray:
-    """
-    Images as an array, out of which some can be picked.
-
-    Raises
-    ------
-    TypeError
-        If they can only be read one after the other, as those of a tf.data.Dataset.
-    """
+    """Images as an array, out of which some can be picked, or how to make one of them."""
     if isinstance(images, tf.data.Dataset):
         received = "a tf.data.Dataset. Collect its images"
         remedy = (
@@ -71,25 +38,19 @@ def as_array(images: Any) -> np.ndarray:
     )
 
 
-def select(craft: Craft, images: Stream, class_id: int, held_out: float) -> Selection:
+def select(
+    craft: Craft, images: Stream, class_id: int, held_out: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     Divide images by what the model predicts, and those of the class by the craft's seed.
 
-    Parameters
-    ----------
-    craft
-        Its model predicts; it need not be fitted.
-    images
-        All images.
-    class_id
-        The class that is explained.
-    held_out
-        Share of the images of the class that is held out, at least one; 0 for none.
-
     Returns
     -------
-    selection
-        At least one image to fit on.
+    fitted, held_out
+        Numbers of the images that are predicted as the class, in increasing order: those to find
+        the concepts in, and the share that is held out (at least one image, unless it is 0).
+    other_predictions
+        What the model predicts of the images that are left out, one by one.
 
     Raises
     ------
@@ -110,4 +71,4 @@ def select(craft: Craft, images: Stream, class_id: int, held_out: float) -> Sele
             "the preprocessing, or give more images."
         )
     fitted, held = hold_out(chosen, held_out, craft.seed)
-    return Selection(fitted, held, predictions[predictions != class_id])
+    return fitted, held, predictions[predictions != class_id]

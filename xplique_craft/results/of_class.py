@@ -77,30 +77,6 @@ class ImageView:
     title: str
     prediction: str
 
-    @classmethod
-    def of(
-        cls,
-        contributions: Contributions,
-        image: int,
-        *,
-        photograph: np.ndarray,
-        maps: np.ndarray | None,
-        title: str,
-        prediction: str,
-    ) -> "ImageView":
-        """The view of one image, by its number, among those that contributions are of."""
-        return cls(
-            photograph=photograph,
-            maps=maps,
-            phi=contributions.phi[image],
-            base=float(contributions.base[image]),
-            residual=float(contributions.residual[image]),
-            score=float(contributions.score[image]),
-            gap=float(contributions.gap[image]),
-            title=title,
-            prediction=prediction,
-        )
-
 
 @dataclass(frozen=True)
 class ClassExplanation:

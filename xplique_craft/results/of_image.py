@@ -91,11 +91,15 @@ class ImageExplanation:
                 "The photograph is not known: give it to explain_image(..., photograph=...), uint8 "
                 "(H, W, 3), for the model's input is preprocessed."
             )
-        return ImageView.of(
-            self.explained,
-            0,
+        found = self.explained
+        return ImageView(
             photograph=self.photograph,
             maps=self.maps,
+            phi=found.phi[0],
+            base=float(found.base[0]),
+            residual=float(found.residual[0]),
+            score=float(found.score[0]),
+            gap=float(found.gap[0]),
             title=title,
             prediction=self.names[0],
         )
