@@ -11,9 +11,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
 from xplique_craft.attributions.maps import activation_maps
-from xplique_craft.explanation.of_class import _left_out, best_crops, explain_class
+from xplique_craft.explanation import explain_class
+from xplique_craft.explanation.notes import note_images_left_out
 from xplique_craft.importance import SobolImportance
 from xplique_craft.results import ClassExplanation
+from xplique_craft.sampling.representatives import best_crops
 
 SIZE = (16, 24)
 OTHERS = (2, 5, 11, 14)  # images that are not of the class
@@ -310,7 +312,7 @@ def test_what_the_images_left_out_are_predicted_as(craft: xc.Craft, images: np.n
 
 def test_three_predictions_are_named_the_most_frequent_first() -> None:
     predictions = np.array([4, 2, 2, 7, 5, 5, 5, 9])
-    (note,) = _left_out(predictions, list("abcdefghij"))
+    (note,) = note_images_left_out(predictions, list("abcdefghij"))
     assert note == (
         "8 images were left out, predicted as another class: f (3), c (2), e (1) and 2 more of "
         "the model's classes."
@@ -389,6 +391,9 @@ def test_preprocessed_images_need_photographs(
 def test_preprocessed_images_with_photographs(craft: xc.Craft, images: np.ndarray) -> None:
     explanation = explain_class(craft, images / 255, 0, photographs=images.astype(np.uint8))
     assert explanation.images[0].photograph.max() == 200
+    restored = explain_class(craft, images / 255, 0, photographs=lambda given: 255.0 * given)
+    for view, other in zip(explanation.images, restored.images, strict=True):
+        assert_array_equal(other.photograph, view.photograph)
 
 
 def test_a_class_that_is_never_predicted(craft: xc.Craft, images: np.ndarray) -> None:
@@ -405,13 +410,13 @@ def test_a_class_that_is_never_predicted(craft: xc.Craft, images: np.ndarray) ->
     [
         ({"class_id": 3}, ValueError, "class_id must be below .* 3, received 3"),
         ({"class_id": 0.0}, TypeError, "class_id must be an integer"),
-        ({"held_out": 1.0}, ValueError, r"held_out must be a share in \[0, 1\), received 1.0"),
-        ({"held_out": -0.1}, ValueError, r"held_out must be a share in \[0, 1\)"),
+        ({"held_out": 1.0}, ValueError, r"held_out must be in \[0, 1\), received 1.0"),
+        ({"held_out": -0.1}, ValueError, r"held_out must be in \[0, 1\), received -0.1"),
         ({"titles": ["a", "b"]}, ValueError, "titles must name 16 images, received 2 names"),
         (
             {"photographs": np.zeros((15, 16, 24, 3), np.uint8)},
             ValueError,
-            r"photographs must have shape .* n = 16, received \(15, 16, 24, 3\)",
+            r"photographs must have shape \(16, H, W, 3\) or .*, received \(15, 16, 24, 3\)",
         ),
         (
             {"photographs": np.zeros((16, 16, 24, 4), np.uint8)},

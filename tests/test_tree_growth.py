@@ -1,5 +1,7 @@
 """Growing trees: what is taken apart and what is not, as numbers, text and record."""
 
+from typing import Any
+
 import numpy as np
 import planted_levels
 import pytest
@@ -198,10 +200,28 @@ def test_without_pictures(tree: ConceptTree) -> None:
     assert all(branch.crops == () for branch in tree.view().walk())
 
 
-@pytest.mark.parametrize("given", [np.zeros((16, 16, 16, 3)), np.zeros((16, 16, 16), np.uint8)])
-def test_pictures_that_are_none(tree: ConceptTree, given: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="photographs must be pictures as people look at them"):
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.full((16, 16, 16, 3), 0.5), r"pixels in \[0, 255\], .* to 0.5: .* by 255"),
+        (np.zeros((16, 16, 16, 4), np.uint8), r"have shape \(\d+, H, W, 3\) or .* 16, 16, 4\)"),
+        (lambda images: images[0], r"have shape \(\d+, H, W, 3\) or"),
+    ],
+)
+def test_pictures_that_are_none(tree: ConceptTree, given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"photographs must .*{message}"):
         tree.view(given)
+
+
+def test_pictures_in_other_forms(tree: ConceptTree, images: np.ndarray) -> None:
+    """Numbers of another type are the same pictures; grey ones are drawn in three channels."""
+    plain = tree.view(pictures(images), 2)
+    floats = tree.view(pictures(images).astype(np.float32), 2)
+    grey = tree.view(pictures(images)[..., 0], 2)
+    for one, other, third in zip(plain.walk(), floats.walk(), grey.walk(), strict=True):
+        for a, b, c in zip(one.crops, other.crops, third.crops, strict=True):
+            assert_array_equal(a, b)
+            assert_array_equal(a[..., :1].repeat(3, axis=-1), c)
 
 
 def test_too_few_pictures(tree: ConceptTree, images: np.ndarray) -> None:

@@ -7,8 +7,6 @@ to the difference of the two scores tell what misled it: they add up to score(pr
 score(truth), so a concept that speaks for both counts as little as it should.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,24 +16,27 @@ import tensorflow as tf
 
 from ._checks import check_int
 from .attributions import ConceptAttribution
-from .attributions.maps import activation_maps, has_places
+from .attributions.maps import drawn_maps
 from .concept_model import ConceptModel
 from .importance.contributions import contributions_of
+from .photographs import are_pixels, as_pictures, as_uint8
 from .results.of_image import ImageExplanation
 from .sampling.representatives import best_crops
 from .sampling.stream import Stream
-from .targets import ClassDifference, check_class_id
+from .targets import ClassDifference, check_class_id, check_class_names, class_name_of, one_hot
 
 __all__ = ["explain_image"]
 
+Restore = Callable[[np.ndarray], Any]
+
 
 def explain_image(
-    craft: ConceptModel,
+    concept_model: ConceptModel,
     image: Any,
     target: int | None = None,
     *,
     photograph: Any = None,
-    restore: Callable[[np.ndarray], Any] | None = None,
+    restore: Restore | None = None,
     class_names: Sequence[str] | None = None,
     number_of_crops: int = 4,
 ) -> ImageExplanation:
@@ -44,23 +45,25 @@ def explain_image(
 
     Parameters
     ----------
-    craft
-        Fitted on images that are predicted as what this one is predicted as.
+    concept_model
+        Its concepts explain the image: those of images that are predicted as what this one is
+        predicted as.
     image
         (H, W, channels) or (1, H, W, channels), preprocessed as the model takes it.
     target
-        The true class; None where it is not known.
+        The true class; with it, a wrong prediction is explained by what speaks for it instead of
+        for the truth. None where it is not known.
     photograph
-        uint8 (H', W', 3), as people look at it; None for `restore(image)`, or for the image itself
-        where it is pixels in [0, 255] already.
+        The image as people look at it: uint8 or pixels in [0, 255], (H', W', 3) or (H', W'); None
+        for `restore(image)`, or for the image itself where it is pixels already.
     restore
-        Function from what the model takes (m, h, w, channels) to pixels in [0, 255], for crops of
-        the images that the concepts were found in; None where these are pixels already. What is
-        beyond that range is clipped to it.
+        Function from what the model takes (m, h, w, channels) to pixels in [0, 255], which also
+        shows crops of the images that the concepts were found in; None where these are pixels
+        already. What is beyond that range is clipped to it.
     class_names
         Names of all classes; None for numbers.
     number_of_crops
-        Crops of each concept at most, each of another image.
+        How many crops show each concept at most, each of another image.
 
     Returns
     -------
@@ -70,64 +73,60 @@ def explain_image(
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        If the craft is not fitted.
+        If the concepts are not known yet.
     TypeError, ValueError
-        If the image is not one that the model takes, or there is no such class; or if `restore`
-        gives no pixels in [0, 255].
+        If the image is not one that the model takes, or there is no such class; or if a
+        picture is not one that people can look at.
 
     Warns
     -----
     UserWarning
         If the concepts are those of another class than the prediction.
     """
-    craft.check_if_fitted()
+    concept_model.check_if_fitted()
     check_int("number_of_crops", number_of_crops, minimum=0)
-    classes = craft.network.number_of_classes
+    network = concept_model.network
+    classes = network.number_of_classes
     if target is not None:
         target = check_class_id(target, classes, "target")
-    if class_names is not None and len(class_names) != classes:
-        raise ValueError(
-            f"class_names must name the model's {classes} classes, received {len(class_names)}."
-        )
-    inputs = _one(image, craft.network.input_shape)
-    picture = _picture(photograph, inputs, restore)
-    latents = craft.network.latents(inputs)
-    logits = craft.network.logits(latents).numpy()[0]
+    check_class_names(class_names, classes)
+    inputs = _one(image, network.input_shape)
+    picture = _picture(photograph, inputs[0], restore)
+    latents = network.latents(inputs)
+    logits = network.logits(latents).numpy()[0]
     prediction = int(logits.argmax())
-    if prediction != craft.class_id:
+    if prediction != concept_model.class_id:
         warnings.warn(
-            f"The image is predicted as {_name(prediction, class_names)}, and the concepts are "
-            f"those of {_name(craft.class_id, class_names)}: they may not be what the model went "
-            "by. Fit a Craft on images that are predicted as the former.",
+            f"The image is predicted as {class_name_of(prediction, class_names)}, and the concepts "
+            f"are those of {class_name_of(concept_model.class_id, class_names)}: they may not be "
+            "what the model went by. Fit a Craft on images that are predicted as the former.",
             stacklevel=3,
         )
-    against = None
-    explained = np.zeros((1, classes), np.float32)
-    explained[0, prediction] = 1.0
+    explained: list[int | ClassDifference] = [prediction]
     if target is not None and target != prediction:
-        against = contributions_of(craft, inputs, ClassDifference(prediction, target))
-        explained[0, target] = -1.0
-    u = craft.transform(None, latents)
-    size = inputs.shape[1:3]
-    maps = class_map = None
-    if has_places(u.shape, size):
-        maps = np.clip(activation_maps(np.abs(u), craft.coefficient_scale, size)[0], 0.0, 1.0)
-        class_map = ConceptAttribution(craft).explain(inputs, explained).numpy()[0, ..., 0]
+        explained.append(ClassDifference(prediction, target))
+    contributions = [contributions_of(concept_model, inputs, one) for one in explained]
+    u = concept_model.transform(None, latents)
+    maps = drawn_maps(u, concept_model.coefficient_scale, inputs.shape[1:3])
+    class_map = None
+    if maps is not None:
+        weights = one_hot(explained[-1], 1, classes)
+        class_map = ConceptAttribution(concept_model).explain(inputs, weights).numpy()[0, ..., 0]
     return ImageExplanation(
         prediction=prediction,
         probability=float(tf.nn.softmax(logits)[prediction]),
         target=target,
         names=(
-            _name(prediction, class_names),
-            None if target is None else _name(target, class_names),
+            class_name_of(prediction, class_names),
+            None if target is None else class_name_of(target, class_names),
         ),
         coefficients=u.reshape(1, -1, u.shape[-1]).mean(axis=1)[0],
-        contributions=contributions_of(craft, inputs, prediction),
-        against=against,
-        maps=maps,
+        contributions=contributions[0],
+        against=contributions[1] if len(contributions) == 2 else None,
+        maps=None if maps is None else maps[0],
         class_map=class_map,
         photograph=picture,
-        crops=_crops(craft, number_of_crops, restore),
+        crops=_crop_pictures(concept_model, number_of_crops, restore),
     )
 
 
@@ -143,83 +142,32 @@ def _one(image: Any, shape: tuple[int | None, ...]) -> np.ndarray:
     return next(iter(Stream(batch, shape, 1, name="image"))).images
 
 
-def _name(class_id: int, names: Sequence[str] | None) -> str:
-    return f"class {class_id}" if names is None else str(names[class_id])
+def _picture(photograph: Any, image: np.ndarray, restore: Restore | None) -> np.ndarray | None:
+    """The image as people look at it, uint8 (H', W', 3); None where that is not known."""
+    # `restore` is tried in any case: crops do not tell what is wrong with it.
+    restored = as_pictures(restore, image[None], "restore")
+    if photograph is not None:
+        return as_pictures(photograph, image, "photograph")
+    return None if restored is None else restored[0]
 
 
-def _pixels(pixels: Any) -> np.ndarray | None:
-    """uint8 (..., 3) of what is pixels in [0, 255]; None of what is not."""
-    pixels = np.asarray(pixels)
-    if pixels.dtype != np.uint8 and not (pixels.min() >= 0 and 1.0 < pixels.max() <= 255.0):
-        return None
-    return _as_uint8(pixels)
-
-
-def _as_uint8(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (..., 3) of (..., 1) or (..., 3)."""
-    if pixels.shape[-1] == 1:
-        pixels = pixels.repeat(3, axis=-1)
-    return np.rint(pixels).astype(np.uint8)
-
-
-def _picture(
-    photograph: Any, inputs: np.ndarray, restore: Callable[[np.ndarray], Any] | None
-) -> np.ndarray | None:
-    restored = None if restore is None else _checked_restore(restore, inputs)
-    if photograph is None:
-        return _pixels(inputs[0]) if restored is None else restored
-    picture = np.asarray(photograph)
-    if picture.ndim == 2:
-        picture = picture[..., None]
-    if picture.ndim != 3 or picture.shape[-1] not in (1, 3) or _pixels(picture) is None:
-        raise ValueError(
-            "photograph must have shape (H, W, 3) or (H, W) and hold pixels in [0, 255], received "
-            f"{np.shape(photograph)} from {picture.min():.3g} to {picture.max():.3g}."
-        )
-    return _pixels(picture)
-
-
-def _restored(restore: Callable[[np.ndarray], Any], images: np.ndarray) -> np.ndarray:
-    """Pixels (m, h, w, 1 or 3) of images, or why these are none."""
-    pixels = np.asarray(restore(images))
-    if pixels.ndim != 4 or len(pixels) != len(images) or pixels.shape[-1] not in (1, 3):
-        raise ValueError(
-            "restore must give pixels (m, h, w, 3) of (m, h, w, channels), received "
-            f"{pixels.shape} of {images.shape}."
-        )
-    if not np.isfinite(pixels).all():
-        raise ValueError(
-            "restore must give pixels in [0, 255], received values that are not finite."
-        )
-    return pixels
-
-
-def _checked_restore(restore: Callable[[np.ndarray], Any], inputs: np.ndarray) -> np.ndarray:
-    """The one image as uint8 (H, W, 3), or why `restore` does not do what it must."""
-    pixels = _restored(restore, inputs)[0]
-    low, high = float(pixels.min()), float(pixels.max())
-    if pixels.dtype != np.uint8 and high <= 1.0 and (low, high) != (0.0, 0.0):
-        raise ValueError(
-            f"restore must give pixels in [0, 255], received values from {low:.3g} to {high:.3g}: "
-            "if they are in [0, 1], multiply them by 255."
-        )
-    return _as_uint8(np.clip(pixels, 0, 255))
-
-
-def _crops(
-    craft: ConceptModel, number: int, restore: Callable[[np.ndarray], Any] | None
+def _crop_pictures(
+    concept_model: ConceptModel, number: int, restore: Restore | None
 ) -> list[list[np.ndarray]]:
-    """For each concept, its best crops as people look at them."""
-    found: list[list[np.ndarray]] = []
-    crops, crops_u = craft.concepts.crops, craft.concepts.crops_u
+    """For each concept, its best crops as people look at them; none where that is not known."""
+    crops, crops_u = concept_model.concepts.crops, concept_model.concepts.crops_u
     if crops is None or crops_u is None or number == 0:
-        return [[] for _ in craft.bank]
-    for best in best_crops(crops.boxes, crops_u, number):
-        cut = crops.cut(best) if len(best) else []
-        if restore is not None:
-            cut = [np.clip(_restored(restore, crop[None]), 0, 255)[0] for crop in cut]
-            found.append([_as_uint8(crop) for crop in cut])
-            continue
-        pictures = [_pixels(crop) for crop in cut]
-        found.append([picture for picture in pictures if picture is not None])
-    return found
+        return [[] for _ in concept_model.bank]
+    return [
+        _as_seen(crops.cut(best), restore) if len(best) else []
+        for best in best_crops(crops.boxes, crops_u, number)
+    ]
+
+
+def _as_seen(crops: list[np.ndarray], restore: Restore | None) -> list[np.ndarray]:
+    """Crops that were cut from what the model takes; only those that can be shown."""
+    if restore is None:
+        return [as_uint8(crop, (), "crops") for crop in crops if are_pixels(crop)]
+    return [
+        as_uint8(restore(crop[None]), (1,), "restore(images)", whole=False)[0] for crop in crops
+    ]

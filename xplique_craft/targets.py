@@ -5,6 +5,7 @@ A target is a class, the difference of two, or any weights of the outputs; here 
 classes) weights, or an error that says what it should have been.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,14 @@ import numpy as np
 
 from ._checks import check_int
 
-__all__ = ["ClassDifference", "Targets", "check_class_id", "one_hot"]
+__all__ = [
+    "ClassDifference",
+    "Targets",
+    "check_class_id",
+    "check_class_names",
+    "class_name_of",
+    "one_hot",
+]
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,27 @@ def check_class_id(class_id: Any, number_of_classes: int, name: str = "class_id"
             f"received {value}. Classes are counted from 0."
         )
     return value
+
+
+def check_class_names(names: Sequence[str] | None, number_of_classes: int) -> None:
+    """
+    Say so if there are names, but not one for each of the model's outputs.
+
+    Raises
+    ------
+    ValueError
+        If their number is another.
+    """
+    if names is not None and len(names) != number_of_classes:
+        raise ValueError(
+            f"class_names must name the model's {number_of_classes} classes, received "
+            f"{len(names)} names."
+        )
+
+
+def class_name_of(class_id: int, names: Sequence[str] | None) -> str:
+    """The name of a class; "class 3" where classes have no names."""
+    return f"class {class_id}" if names is None else str(names[class_id])
 
 
 def one_hot(

@@ -23,6 +23,7 @@ from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
 from ..concept_model import ConceptModel
 from ..factorization import Factorizer
+from ..photographs import as_uint8
 from ..results import BranchState, Estimate, TreeBranch, TreeView
 from ..sampling.representatives import best_crops
 from ..sampling.windows import IMAGE_WINDOWS
@@ -129,8 +130,9 @@ class ConceptTree:
         Parameters
         ----------
         photographs
-            Pictures as people look at them, uint8 (n, H', W', 3), of the images of `fit`; or a
-            function that makes them of images as the model takes them. None for no crops.
+            The images of `fit` as people look at them: uint8 or pixels in [0, 255], (n, H', W', 3)
+            or (n, H', W'); or a function that makes such pictures of images as the model takes
+            them. None for a tree without crops.
         number_of_crops
             Crops of each concept at most, each of another photograph.
 
@@ -142,7 +144,7 @@ class ConceptTree:
         Raises
         ------
         ValueError
-            If the pictures are not uint8 (m, H', W', 3).
+            If they are no such pictures, or there are too few of them.
         """
         number = check_int("number_of_crops", number_of_crops)
         if photographs is None:
@@ -179,8 +181,7 @@ class ConceptTree:
     def _pictures(self, photographs: Any, used: np.ndarray) -> dict[int, np.ndarray]:
         """Photographs by number."""
         if callable(photographs):
-            images = self._ground.stream().images(used)
-            found = np.asarray(photographs(images))
+            found = photographs(self._ground.stream().images(used))
         else:
             array = np.asarray(photographs)
             if array.ndim == 0 or len(array) <= used.max():
@@ -189,13 +190,7 @@ class ConceptTree:
                     f"{used.max()}, received shape {array.shape}."
                 )
             found = array[used]
-        if found.dtype != np.uint8 or found.ndim != 4 or found.shape[-1] != 3:
-            raise ValueError(
-                "photographs must be pictures as people look at them, uint8 (n, H, W, 3), or a "
-                "function that makes them of the model's images, received "
-                f"{found.dtype} {found.shape}."
-            )
-        return dict(zip(used.tolist(), found, strict=True))
+        return dict(zip(used.tolist(), as_uint8(found, used.shape), strict=True))
 
 
 def grow(

@@ -1,0 +1,101 @@
+"""What a page shows: a card for each concept, a view for each photograph."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..craft import Craft
+from ..results import ConceptCard, Contributions, Estimate, ImageView, Importance
+from ..sampling.crops import Crops
+from ..sampling.representatives import best_crops
+from ..sampling.stream import Stream
+from ..sampling.windows import IMAGE_WINDOWS
+
+__all__ = ["concept_cards", "encode_for_page", "image_views"]
+
+
+def encode_for_page(craft: Craft, images: np.ndarray, shown: int) -> tuple[np.ndarray, np.ndarray]:
+    """
+    The coefficients of images (n, H, W, channels) that a page needs.
+
+    Returns
+    -------
+    means
+        (n, k): coefficients averaged over positions, for the histograms of the cards.
+    first
+        (shown, ..., k): of the first images, for the maps of the views; of the others coefficients
+        at every position are held for a batch at a time.
+    """
+    stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
+    means, first, kept = [], [], 0
+    for batch in stream.progress("encode", craft.verbose):
+        u = craft.transform(None, craft.network.latents(batch.images))
+        means.append(u.reshape(len(u), -1, u.shape[-1]).mean(axis=1))
+        if kept < shown:
+            first.append(u[: shown - kept].copy())
+            kept += len(first[-1])
+    return np.concatenate(means), np.concatenate(first)
+
+
+def concept_cards(
+    contributions: Contributions,
+    importance: Importance,
+    coefficients: np.ndarray,
+    crops: tuple[Crops, np.ndarray],
+    pictures: np.ndarray,
+    *,
+    size: tuple[int, ...],
+    number_of_crops: int,
+) -> list[ConceptCard]:
+    """
+    One card for each concept, by decreasing share of the class score.
+
+    Contributions, importance and mean coefficients (n, k) are of the same images. `crops` are those
+    that the concepts were found in, with their coefficients (m, k); they are cut from `pictures` of
+    the images, whose (H, W) is `size`.
+    """
+    found, crops_u = crops
+    best = best_crops(found.boxes, crops_u, number_of_crops)
+    share = contributions.share
+    return [
+        ConceptCard(
+            concept=int(j),
+            share=float(share[j]),
+            importance=Estimate(float(importance.overall[j]), *importance.image_interval[j]),
+            estimation=(
+                float(importance.estimation_interval[j, 0]),
+                float(importance.estimation_interval[j, 1]),
+            ),
+            crops=[
+                IMAGE_WINDOWS.picture(pictures[box[0]], box[1:], size)
+                for box in found.boxes[best[j]]
+            ],
+            crop_coefficients=crops_u[best[j], j].tolist(),
+            coefficients=coefficients[:, j],
+        )
+        for j in np.argsort(-share, kind="stable")
+    ]
+
+
+def image_views(
+    contributions: Contributions,
+    maps: np.ndarray | None,
+    pictures: np.ndarray,
+    titles: Sequence[str],
+    prediction: str,
+) -> list[ImageView]:
+    """One view for each picture; they are of the first images that contributions are of."""
+    return [
+        ImageView(
+            photograph=picture,
+            maps=None if maps is None else maps[i],
+            phi=contributions.phi[i],
+            base=float(contributions.base[i]),
+            residual=float(contributions.residual[i]),
+            score=float(contributions.score[i]),
+            gap=float(contributions.gap[i]),
+            title=title,
+            prediction=prediction,
+        )
+        for i, (picture, title) in enumerate(zip(pictures, titles, strict=True))
+    ]

@@ -1,0 +1,75 @@
+"""What a reader must know of how the numbers came about, in sentences."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..craft import Craft
+from ..results import Contributions
+from ..targets import class_name_of
+
+__all__ = ["note_images_left_out", "note_limits", "note_warnings"]
+
+STABLE_IMAGES = 20  # images from which on the concepts of a class hardly change
+PREDICTIONS_NAMED = 3  # of the images left out
+
+
+def note_warnings(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """What the package warned of, each once; what other packages deprecate is not for readers."""
+    told = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
+    return list(dict.fromkeys(told))
+
+
+def note_limits(
+    craft: Craft, contributions: Contributions, fitted_on: int, *, with_maps: bool
+) -> list[str]:
+    """What limits the numbers of a craft, fitted on so many images, and what the page lacks."""
+    notes = []
+    if not with_maps:
+        notes.append(
+            "The activations at this layer have no places in the image, so the concepts are not "
+            "laid over the photographs."
+        )
+    if fitted_on < STABLE_IMAGES:
+        notes.append(
+            f"Only {fitted_on} images were used to find the concepts; from about "
+            f"{STABLE_IMAGES} on they are stable."
+        )
+    if not craft.factorized.converged:
+        notes.append(
+            f"The factorisation stopped at its limit of {craft.factorized.iterations} iterations, "
+            "before its tolerance was reached; more change the concepts little."
+        )
+    if craft.factorized.factorizer.signed_coefficients:
+        notes.append(
+            "Coefficients are signed here: a concept is a direction with two opposite ends. Its "
+            "crops show the positive end only, and maps show both alike."
+        )
+    if craft.baseline == "mean":
+        notes.append(
+            "Gates lead towards the mean activation of the images, so what these have in common is "
+            "part of what the concepts do not explain."
+        )
+    if not contributions.exact:
+        total = np.abs(contributions.score - contributions.base - contributions.residual).sum()
+        gap = np.abs(contributions.gap).sum() / total if total > 0.0 else float("nan")
+        notes.append(
+            "What follows the layer is not linear, so contributions are integrals computed with "
+            f"up to {contributions.points} points; they miss {gap:.2%} of the score they divide."
+        )
+    return notes
+
+
+def note_images_left_out(predictions: np.ndarray, names: Sequence[str] | None) -> list[str]:
+    """What the images that were left out are predicted as, the most frequent first."""
+    if not len(predictions):
+        return []
+    classes, counts = np.unique(predictions, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:PREDICTIONS_NAMED]
+    named = ", ".join(f"{class_name_of(int(classes[i]), names)} ({counts[i]})" for i in order)
+    number = len(predictions)
+    subject = "1 image was left out, which is" if number == 1 else f"{number} images were left out,"
+    if len(classes) > PREDICTIONS_NAMED:
+        named += f" and {len(classes) - PREDICTIONS_NAMED} more of the model's classes"
+    return [f"{subject} predicted as another class: {named}."]
