@@ -19,8 +19,6 @@ from numpy.typing import ArrayLike
 import xplique_craft as xc
 from xplique_craft.factorization import NMF, Factorized
 from xplique_craft.gates import Coded
-from xplique_craft.gates.coding import coded_batches
-from xplique_craft.sampling.stream import Stream
 
 HEADS = ("affine", "relu", "attention")
 LATENTS = ("map", "pooled")
@@ -217,15 +215,8 @@ def coded(
     keep_residual: bool = True,
 ) -> Coded:
     """Images in terms of the craft's concepts, as one batch."""
-    (batch,) = coded_batches(
-        Stream(images, craft.network.input_shape, len(images)),
-        craft.network,
-        craft.factorized,
-        craft.reference,
-        targets=targets,
-        class_id=craft.class_id,
-        keep_residual=keep_residual,
-    )
+    together = craft.variant(batch_size=len(images), keep_residual=keep_residual)
+    (batch,) = together.batches(images, targets)
     return batch
 
 
