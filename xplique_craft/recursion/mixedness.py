@@ -1,21 +1,29 @@
 """
-Mixedness: whether a concept is one thing or several, at an earlier layer.
+Is a concept one thing or several? Asked of its crops before it is taken apart.
 
-With A the pooled activations of the concept's crops there,
+A concept may stand for fur, or for fur and grass alike; only the second is worth taking apart. At
+an earlier layer fur is [1, 0] and grass is [0, 1], say, each in several strengths. Crops of fur
+alone are described by one row, scaled from crop to crop; a second row adds nothing. Of crops half
+of which show fur and half grass, one row misses half of ||A||^2, and two rows miss nothing. So the
+measure is what k descriptions explain beyond one. With A the pooled activations of the concept's
+crops at the earlier layer, and B those of all crops of the class,
 
-    mixedness = (||A - U_1 W_1||^2 - ||A - U_k W_k||^2) / ||A||^2 / spread
+    gain      = (||A - U_1 W_1||^2 - ||A - U_k W_k||^2) / ||A||^2
+    spread    = ||B - U_1 W_1||^2 / ||B||^2
+    mixedness = gain / spread
 
-on photographs that neither bank was fitted on, where the spread is ||A - U_1 W_1||^2 / ||A||^2 of
-all crops of the class. One description, scaled from crop to crop, covers a concept that is more or
-less there; what it misses is what changes from one crop to the next. Of a concept of one piece that
-is little, or noise, of which k descriptions explain nothing in other photographs: 0, or below. It
-is 1 where as much changes, and can be described, as in the crops of the class as a whole.
+Each bank is one of A's own, or of B's own, with 1 or k rows. A concept of one piece has mixedness
+0, or a little below; 1 is a concept as diverse as everything in the crops of the class.
 
-What all crops have in common (in some layers nearly everything) so counts for nothing, which it
-would in the number of effective children or in relative errors.
+Banks for the gain are fitted on one half of the photographs and tried on the other, because k rows
+always describe the crops that they were fitted on better than one does, be it by their noise. In
+other photographs they do only if the several things are really there.
 
-It is computed before a concept is taken apart and needs no contribution, only two small
-factorisations for each half of the photographs.
+The gain is divided by the spread because crops have much in common at some layers, nearly
+everything: there even wholly different crops are described well by one row, and all gains are
+small. Relative errors, or the number of effective children, would measure what is in common.
+
+No contribution is needed for it, only two small factorisations for each half.
 """
 
 import warnings
@@ -33,27 +41,28 @@ def measure_mixedness(
     photographs: np.ndarray,
     factorizer: Factorizer,
     k: int,
+    *,
     spread: float,
     seed: int,
 ) -> float:
     """
-    How much better k descriptions are than one, in photographs that they have not seen.
+    How much better k descriptions are than one, in photographs that they were not fitted on.
 
     Parameters
     ----------
     rows
         A, (m, c): one row a crop.
     photographs
-        (m,): number of the photograph of each crop. Half of them, drawn by the seed, are fitted,
-        the other half is described, and the other way round.
+        (m,): number of the photograph of each crop. Banks are fitted on half of the photographs,
+        drawn by the seed, and tried on the other half, and the other way round.
     factorizer
-        How descriptions are found.
+        What finds the banks.
     k
-        Their number.
+        How many things the concept may be made of.
     spread
-        Of all crops of the class, see above.
+        What one description misses of all crops of the class, see above.
     seed
-        Of the halves and the factorisations.
+        The halves and the factorisations follow from it.
 
     Returns
     -------
@@ -65,7 +74,7 @@ def measure_mixedness(
     order = unique[np.argsort(keyed_bits(seed, unique), kind="stable")]
     first = np.isin(photographs, order[: len(order) // 2])
     norms = np.square(rows, dtype=np.float64).sum(axis=1)
-    left = np.zeros(2)
+    missed = np.zeros(2)  # ||A - U W||^2 with 1 row and with k
     for half in (first, ~first):
         if half.sum() < k or not norms[half].any():
             return float("nan")
@@ -75,5 +84,5 @@ def measure_mixedness(
                 warnings.filterwarnings("ignore", message="The bank of .* concepts has rank")
                 bank = factorizer.fit(rows[half], number, seed)
             described = bank.decode(bank.encode(rows[~half])[0]).numpy()
-            left[i] += np.square(rows[~half] - described, dtype=np.float64).sum()
-    return float((left[0] - left[1]) / norms.sum() / spread) if spread > 0.0 else float("nan")
+            missed[i] += np.square(rows[~half] - described, dtype=np.float64).sum()
+    return float((missed[0] - missed[1]) / norms.sum() / spread) if spread > 0.0 else float("nan")
