@@ -208,9 +208,12 @@ def test_a_node_hands_its_settings_on(craft: xc.Craft) -> None:
 
 
 def test_another_fit_starts_afresh() -> None:
-    craft = planted_levels.fitted(planted_levels.images(6))
+    images = planted_levels.images(6)
+    craft = planted_levels.fitted(images)
     first = craft.decompose(0, "early", 2)
+    whole = craft.contributions(images).phi[:, 0]
     craft.fit(planted_levels.images(8, seed=1), 0)
+    np.testing.assert_array_equal(first.contributions(images, "through").score, whole)
     second = craft.decompose(0, "early", 2)
     assert first.crops.boxes[:, 0].max() == 5
     assert second.crops.boxes[:, 0].max() == 7

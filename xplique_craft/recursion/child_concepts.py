@@ -108,7 +108,7 @@ class ChildConcepts:
         return self._children_on(self._siblings.encoder_at(self.layer), self.concept_id)
 
     def _children_on(self, split: Split, class_id: int) -> ConceptModel:
-        """The children on a model cut at their layer. The residual is kept: as in A(m), above."""
+        """The children on a model cut at their layer; E' is kept, as in A(m) above."""
         craft = self._shared.craft
         return ConceptModel(
             split,
@@ -128,11 +128,8 @@ class ChildConcepts:
 
     @cached_property
     def _layer_concepts(self) -> LayerConcepts:
-        """The children, and which crops hold them."""
-
-        def coefficients() -> np.ndarray:
-            rows = self._rows(np.arange(len(self._shared.boxes)))
-            presence = self._siblings.presence(self.concept_id)
-            return self.factorized.transform(rows) * presence[:, None]
-
+        """The children, and which crops hold them, where these hold their parent."""
+        rows = self._rows(np.arange(len(self._shared.boxes)))
+        presence = self._siblings.presence(self.concept_id)
+        coefficients = self.factorized.transform(rows) * presence[:, None]
         return LayerConcepts(self.for_class, self._shared, self.settings, coefficients)

@@ -27,7 +27,7 @@ class Growable(ConceptModel, Decomposable):
         def make() -> LayerConcepts:
             shared = SharedCrops(self.variant())
             settings = DecompositionSettings(factorizer=self.factorized.factorizer)
-            return LayerConcepts(shared.craft, shared, settings, lambda: shared.crops_u)
+            return LayerConcepts(shared.craft, shared, settings, shared.crops_u)
 
         return self.concepts.once(LayerConcepts, make)
 

@@ -8,9 +8,7 @@ child counts only where its parent is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +29,7 @@ CROPS_FOR_A_CHILD = 2
 @dataclass(frozen=True)
 class LayerConcepts:
     """
-    A craft's concepts, or the children of a concept.
+    A craft's concepts, or the children of one concept.
 
     Parameters
     ----------
@@ -41,22 +39,17 @@ class LayerConcepts:
         The craft's crops.
     settings
         How each of them is taken apart unless something else is asked for.
-    make_coefficients
-        Computes `coefficients` when they are first needed.
+    coefficients
+        (m, k): how much of each concept each of these crops holds.
     """
 
     concept_model: ConceptModel
     shared: SharedCrops
     settings: DecompositionSettings
-    make_coefficients: Callable[[], np.ndarray]
-
-    @cached_property
-    def coefficients(self) -> np.ndarray:
-        """(m, k): how much of each concept each of the craft's crops holds."""
-        return self.make_coefficients()
+    coefficients: np.ndarray
 
     def presence(self, concept_id: int) -> np.ndarray:
-        """(m,) in [0, 1]: the same of one concept, 1 being the crop with the most of it."""
+        """(m,) in [0, 1]: the coefficients of one concept, 1 in the crop with the most of it."""
         u = np.maximum(self.coefficients[:, concept_id], 0.0)
         largest = u.max(initial=0.0)
         return u / largest if largest > 0.0 else u
@@ -68,9 +61,10 @@ class LayerConcepts:
         It is a model like any other, with concepts for classes: all that can be asked of a class
         of the craft's model can be asked of concept i, the encoder's class i.
         """
-        encoder = KerasModels.of(self.concept_model).encoder
-        key = ("encoder", layer)
-        return self.concept_model.concepts.once(key, lambda: split_model(encoder, layer))
+        return self.concept_model.concepts.once(
+            ("encoder", layer),
+            lambda: split_model(KerasModels.of(self.concept_model).encoder, layer),
+        )
 
 
 def choose_crops(u: np.ndarray, concept_id: int, settings: DecompositionSettings) -> np.ndarray:

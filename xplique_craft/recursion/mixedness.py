@@ -1,29 +1,30 @@
 """
 Is a concept one thing or several? Asked of its crops before it is taken apart.
 
-A concept may stand for fur, or for fur and grass alike; only the second is worth taking apart. At
-an earlier layer fur is [1, 0] and grass is [0, 1], say, each in several strengths. Crops of fur
-alone are described by one row, scaled from crop to crop; a second row adds nothing. Of crops half
-of which show fur and half grass, one row misses half of ||A||^2, and two rows miss nothing. So the
-measure is what k descriptions explain beyond one. With A the pooled activations of the concept's
-crops at the earlier layer, and B those of all crops of the class,
+A concept may stand for fur, or for fur and grass alike; only the second is worth taking apart. Let
+fur be [1, 0] at an earlier layer, and grass [0, 1]. Crops that show fur, some more of it and some
+less, are described by one row of a bank, [1, 0], and a second row adds nothing. Of crops that show
+fur in one half and grass in the other, one row misses half of ||A||^2, and two rows miss nothing.
+So the question is what k rows describe that one does not. With A the pooled activations of the
+concept's crops at the earlier layer, and B those of all crops of the class,
 
-    gain      = (||A - U_1 W_1||^2 - ||A - U_k W_k||^2) / ||A||^2
-    spread    = ||B - U_1 W_1||^2 / ||B||^2
-    mixedness = gain / spread
+    gain      = (||A - U_1 W_1||^2 - ||A - U_k W_k||^2) / ||A||^2       W_1: one row, W_k: k rows
+    spread    =  ||B - V_1 Z_1||^2 / ||B||^2                            Z_1: one row
+    mixedness =  gain / spread
 
-Each bank is one of A's own, or of B's own, with 1 or k rows. A concept of one piece has mixedness
-0, or a little below; 1 is a concept as diverse as everything in the crops of the class.
+It is 0, or a little below, for a concept of one piece, and 1 for one as diverse as all crops of the
+class together.
 
-Banks for the gain are fitted on one half of the photographs and tried on the other, because k rows
-always describe the crops that they were fitted on better than one does, be it by their noise. In
-other photographs they do only if the several things are really there.
+W_1 and W_k are fitted on one half of the photographs and tried on the other, and the other way
+round: k rows always describe the crops that they were fitted on better than one row does, if only
+their noise; they describe crops of other photographs better only where there are several things.
 
-The gain is divided by the spread because crops have much in common at some layers, nearly
-everything: there even wholly different crops are described well by one row, and all gains are
-small. Relative errors, or the number of effective children, would measure what is in common.
+The gain is divided by the spread because crops of a class can have nearly everything in common at a
+layer. One row then describes even very different crops well, and every gain is small; the spread is
+as small. Relative errors, or the number of children that count, would mostly measure what crops
+have in common.
 
-No contribution is needed for it, only two small factorisations for each half.
+It needs no contributions, only two small factorisations for each half of the photographs.
 """
 
 import warnings

@@ -55,7 +55,6 @@ class SharedCrops:
         self.boxes: np.ndarray = fitted.crops.boxes
         self.crops_u: np.ndarray = fitted.crops_u
         self._channels: int = fitted.crops.shape[-1]
-        self._splits: dict[str, Split] = {}
         self._rows: dict[str, _LayerRows] = {}
         self._spreads: dict[tuple[str, str], float] = {}
         self._last: tuple[Any, Contributions] | None = None
@@ -75,9 +74,8 @@ class SharedCrops:
 
     def split(self, layer: str) -> Split:
         """The craft's model, cut at a layer; made once."""
-        if layer not in self._splits:
-            self._splits[layer] = split_model(self.craft.model, layer)
-        return self._splits[layer]
+        model = self.craft.model
+        return self.craft.concepts.once(("model", layer), lambda: split_model(model, layer))
 
     def contributions(self, inputs: Any) -> Contributions:
         """Those of the craft's own concepts; kept for the last inputs that were asked for."""
