@@ -85,13 +85,13 @@ def measure(model_name: str, class_name: str, queue: Any) -> None:
         pairs = [(c, one) for one, family in zip(own, children, strict=True) for c in family]
         reasons.append(
             Reason(
-                model_name,
-                class_name,
-                f"{name} {layer}",
-                ends(of_own.accuracy),
-                ends(of_children.accuracy),
-                ends(difference(of_children, of_own)),
-                ends(binary_choice(pairs, shown=SHOWN, **settings).accuracy),
+                model=model_name,
+                class_name=class_name,
+                judge=f"{name} {layer}",
+                taken_apart=ends(of_own.accuracy),
+                children=ends(of_children.accuracy),
+                difference=ends(difference(of_children, of_own)),
+                binary=ends(binary_choice(pairs, shown=SHOWN, **settings).accuracy),
             )
         )
     queue.put(reasons)

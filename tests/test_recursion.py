@@ -10,6 +10,7 @@ from reference import matched_cosines
 
 import xplique_craft as xc
 from xplique_craft.importance import SobolImportance
+from xplique_craft.keras_models import KerasModels
 from xplique_craft.recursion import ConceptNode
 from xplique_craft.recursion.shares import split_contribution
 from xplique_craft.results import Contributions
@@ -180,8 +181,8 @@ def test_shares_of_the_class_make_up_the_share_of_the_parent(
     shares = node.measure(images)
     through = [share.value for share in shares.through_parent]
     whole = craft.contributions(images).share[mixture]
-    assert sum(through) + shares.left_through_parent.value == pytest.approx(whole, rel=2e-3)
-    parts = sum(share.value for share in shares.of_parent) + shares.left_of_parent.value
+    assert sum(through) + shares.residual_through_parent.value == pytest.approx(whole, rel=2e-3)
+    parts = sum(share.value for share in shares.of_parent) + shares.residual_of_parent.value
     assert parts == pytest.approx(1.0, abs=2e-3)
     for share in (*shares.of_parent, *shares.through_parent, *shares.at_large):
         assert share.low < share.value < share.high
@@ -204,7 +205,7 @@ def deep() -> tuple[xc.Craft, ConceptNode, ConceptNode, np.ndarray]:
 
 def test_every_node_adds_up(deep: tuple[xc.Craft, ConceptNode, ConceptNode, np.ndarray]) -> None:
     craft, node, below, images = deep
-    for at, encoder in ((node, craft.encoder), (below, node.for_class.encoder)):
+    for at, encoder in ((node, craft.encoder), (below, KerasModels.of(node.for_class).encoder)):
         found = at.contributions(images)
         u = encoder.predict(images, verbose=0)[:, at.concept_id]
         closed = found.base + found.residual
@@ -244,7 +245,7 @@ def test_a_child_counts_within_its_parents_place(
     """Crops of a child's child: by its coefficient times how much of the parent there is."""
     craft, node, below, _ = deep
     parent = craft.factorization.crops_u[:, node.concept_id]
-    every = node.level.coefficients[:, below.concept_id]
+    every = node._layer_concepts.coefficients[:, below.concept_id]
     own = node.crops_u[:, below.concept_id]
     chosen = parent >= np.percentile(parent, 80.0)
     assert_allclose(every[chosen], own * parent[chosen] / parent.max(), rtol=1e-5)

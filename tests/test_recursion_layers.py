@@ -1,5 +1,8 @@
 """Which layer, which crops, and what is said where a concept cannot be taken apart."""
 
+from dataclasses import fields
+from inspect import signature
+
 import keras
 import numpy as np
 import planted
@@ -9,8 +12,10 @@ from keras import layers
 from sklearn.exceptions import NotFittedError
 
 import xplique_craft as xc
+from xplique_craft.concept_model import ConceptModel
 from xplique_craft.factorization import NMF
-from xplique_craft.recursion.earlier import CannotDecompose, default_layer, earlier_layers
+from xplique_craft.recursion import GrowthSettings
+from xplique_craft.recursion.earlier_layers import CannotDecompose, default_layer, earlier_layers
 from xplique_craft.recursion.mixedness import measure_mixedness
 
 
@@ -155,20 +160,60 @@ def test_arguments_out_of_range(
 
 def test_what_a_node_refuses(craft: xc.Craft) -> None:
     node = craft.decompose(0, "early", 2)
-    with pytest.raises(ValueError, match="score must be one of 'parent', 'through', 'class'"):
+    with pytest.raises(
+        ValueError, match="score must be 'parent', 'through' or 'class', received 'logit'"
+    ):
         node.contributions(score="logit")
-    with pytest.raises(ValueError, match="score must be one of 'parent', 'class'"):
+    with pytest.raises(ValueError, match="score must be 'parent' or 'class', received 'through'"):
         node.quality(score="through")
     with pytest.raises(ValueError, match="concept_id must be below the number of concepts, 2"):
         node.maps(planted_levels.images(1), [2])
-    with pytest.raises(TypeError, match="their bank is given"):
-        node.for_class.fit(planted_levels.images(1))
+
+
+def test_the_bank_of_a_node_is_given(craft: xc.Craft) -> None:
+    """What takes a craft takes a node's concept models; but they cannot be fitted to other ones."""
+    node = craft.decompose(0, "early", 2)
+    for concept_model in (node.for_parent, node.for_class):
+        assert isinstance(concept_model, ConceptModel)
+        assert concept_model.bank is node.factorized.bank
+        assert not hasattr(concept_model, "fit")
+
+
+def test_settings_are_declared_once() -> None:
+    """The signatures take their defaults from the settings; a node hands its own on."""
+    defaults = {field.name: field.default for field in fields(GrowthSettings)}
+    grow = signature(xc.Craft.grow).parameters
+    for name in defaults.keys() - {"factorizer", "layer"}:
+        assert grow[name].default == defaults[name], name
+    assert grow.keys() - defaults.keys() == {"self", "inputs"}
+    decompose = signature(xc.Craft.decompose).parameters
+    for name in ("layer", "number_of_concepts", "percentile"):
+        assert decompose[name].default == defaults[name], name
+
+
+def test_a_node_hands_its_settings_on(craft: xc.Craft) -> None:
+    given = NMF(max_iter=500)
+    node = craft.decompose(0, "early", 2, factorizer=given, completeness=0.5)
+    assert node._layer_concepts.settings.factorizer is given
+    assert node._layer_concepts.settings.completeness == 0.5
+    assert craft.decompose(0, "early", 2).settings.completeness == 0.01
+    assert craft.decompose(0, "early", 2).settings.factorizer is craft.factorizer
+    assert list(signature(node.children[0].decompose).parameters) == [
+        "layer",
+        "number_of_concepts",
+        "percentile",
+        "factorizer",
+        "completeness",
+    ]
 
 
 def test_another_fit_starts_afresh() -> None:
-    craft = planted_levels.fitted(planted_levels.images(6))
+    images = planted_levels.images(6)
+    craft = planted_levels.fitted(images)
     first = craft.decompose(0, "early", 2)
+    whole = craft.contributions(images).phi[:, 0]
     craft.fit(planted_levels.images(8, seed=1), 0)
+    np.testing.assert_array_equal(first.contributions(images, "through").score, whole)
     second = craft.decompose(0, "early", 2)
     assert first.crops.boxes[:, 0].max() == 5
     assert second.crops.boxes[:, 0].max() == 7
@@ -216,9 +261,9 @@ def test_mixedness_tells_one_thing_from_several(noise: float, common: float) -> 
     kinds = np.eye(4, 12) + common
     everything, _ = rows_of(kinds, noise)
     spread = NMF().fit(everything, 1).relative_error ** 2
-    one = measure_mixedness(*rows_of(kinds[:1], noise), NMF(), 4, spread, 0)
-    two = measure_mixedness(*rows_of(kinds[:2], noise), NMF(), 4, spread, 0)
-    four = measure_mixedness(*rows_of(kinds, noise), NMF(), 4, spread, 0)
+    one = measure_mixedness(*rows_of(kinds[:1], noise), NMF(), 4, spread=spread, seed=0)
+    two = measure_mixedness(*rows_of(kinds[:2], noise), NMF(), 4, spread=spread, seed=0)
+    four = measure_mixedness(*rows_of(kinds, noise), NMF(), 4, spread=spread, seed=0)
     assert abs(one) < 0.02
     assert 0.4 < two < 0.9
     assert four == pytest.approx(1.0, abs=0.1)
@@ -227,8 +272,8 @@ def test_mixedness_tells_one_thing_from_several(noise: float, common: float) -> 
 def test_mixedness_is_seeded_and_says_when_it_is_not_known() -> None:
     rows, photographs = rows_of(np.eye(3, 12), 0.05)
     first, again, other = (
-        measure_mixedness(rows, photographs, NMF(), 3, 1.0, seed) for seed in (0, 0, 1)
+        measure_mixedness(rows, photographs, NMF(), 3, spread=1.0, seed=seed) for seed in (0, 0, 1)
     )
     assert first == again != other
-    assert np.isnan(measure_mixedness(rows[:6], photographs[:6], NMF(), 4, 1.0, 0))
-    assert np.isnan(measure_mixedness(rows, photographs, NMF(), 3, 0.0, 0))
+    assert np.isnan(measure_mixedness(rows[:6], photographs[:6], NMF(), 4, spread=1.0, seed=0))
+    assert np.isnan(measure_mixedness(rows, photographs, NMF(), 3, spread=0.0, seed=0))

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import xplique_craft as xc
+from xplique_craft.keras_models import KerasModels
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +46,7 @@ def test_every_node_adds_up(real: tuple[xc.Craft, np.ndarray]) -> None:
         assert_allclose(whole.score, model, rtol=1e-3, atol=1e-3)
         if depth == 0:
             child = int(np.argmax(found.phi.sum(axis=0)))
-            encoder, amount = node.for_class.encoder, passed.phi[:, child]
+            encoder, amount = KerasModels.of(node.for_class).encoder, passed.phi[:, child]
             node = node.decompose(child, number_of_concepts=3, percentile=80.0)
 
 

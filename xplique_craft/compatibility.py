@@ -72,19 +72,18 @@ class Factorization:
 
     @classmethod
     def of(cls, concepts: Concepts) -> Factorization:
-        """What a fit left behind, under CraftTf's names."""
+        """What a fit left behind, under CraftTf's names; the same object until the next fit."""
         if concepts.crops is None or concepts.crops_u is None:
-            raise ValueError(
-                "concepts must have been found by fit, and these were found elsewhere."
-            )
-        return cls(
-            inputs=concepts.inputs,
-            class_id=concepts.class_id,
-            crops=concepts.crops,
-            reducer=concepts.factorized,
-            crops_u=concepts.crops_u,
-            concept_bank_w=concepts.factorized.components_,
-        )
+            raise ValueError("concepts must have been found by fit, not given.")
+        found = {
+            "inputs": concepts.inputs,
+            "class_id": concepts.class_id,
+            "crops": concepts.crops,
+            "reducer": concepts.factorized,
+            "crops_u": concepts.crops_u,
+            "concept_bank_w": concepts.factorized.components_,
+        }
+        return concepts.once(cls, lambda: cls(**found))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .importance.contributions import ablation_effects_of, contributions_of
 from .keras_models import KerasModels, bound_decoder
 from .metrics.quality import measure_quality
 from .one_image import explain_image
-from .recursion import ConceptNode, ConceptTree, Ground, GrowthSettings, grow, plan_for
+from .recursion import Growable
 from .results import Contributions, ImageExplanation, Quality
 from .sampling import Crops
 from .splitting import Split, join_models, split_model
@@ -32,7 +32,7 @@ __all__ = ["Craft"]
 MAX_CROPS = 20_000
 
 
-class Craft(ConceptModel, BaseConceptExtractor):
+class Craft(Growable, BaseConceptExtractor):
     """
     Concept extractor, Fel et al., CRAFT (CVPR 2023).
 
@@ -183,7 +183,6 @@ class Craft(ConceptModel, BaseConceptExtractor):
         )
         self.settings = settings
         self.sensitivity: Sensitivity | None = None
-        self._ground: Ground | None = None
 
     @property
     def number_of_concepts(self) -> int:
@@ -383,116 +382,6 @@ class Craft(ConceptModel, BaseConceptExtractor):
             class_names=class_names,
             number_of_crops=number_of_crops,
         )
-
-    # --------------------------------------------------------------- recursion
-    def decompose(
-        self,
-        concept_id: int,
-        layer: str | int | keras.layers.Layer | None = None,
-        number_of_concepts: int = 5,
-        percentile: float = 90.0,
-        *,
-        factorizer: str | Factorizer | None = None,
-        completeness: float = 0.01,
-    ) -> ConceptNode:
-        """
-        Take a concept apart at an earlier layer (section 3.1).
-
-        Parameters
-        ----------
-        concept_id
-            Index of the concept.
-        layer
-            Name, index or layer object, before the one the craft is cut at; None for the nearest
-            one with at least three times as many positions and two to eight layers of weights
-            between or, where there is none, with four (see `recursion.earlier`).
-        number_of_concepts
-            How many children.
-        percentile
-            Of the concept's coefficients in the crops: the crops at or above it are kept, and those
-            without the concept never.
-        factorizer
-            As in the constructor; None for the craft's own.
-        completeness
-            Largest gap of the children's contributions in an image, as a share of what they divide.
-
-        Returns
-        -------
-        node
-            The children with their crops, maps, shares and quality.
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError
-            If there are no concepts yet, there is no such concept, the layer is not earlier, or too
-            few crops hold the concept.
-        """
-        ground = self._shared_ground()
-        plan = plan_for(
-            ground,
-            ground.root,
-            concept_id,
-            layer,
-            number_of_concepts,
-            percentile,
-            self.factorizer if factorizer is None else factorizer,
-            completeness,
-        )
-        return ConceptNode(ground, ground.root, self, concept_id, plan)
-
-    def grow(
-        self,
-        depth: int = 2,
-        min_share: float = 0.05,
-        min_mixedness: float = 0.1,
-        number_of_concepts: int = 5,
-        percentile: float = 90.0,
-        *,
-        layers: Sequence[str | int | keras.layers.Layer] | None = None,
-        inputs: Any = None,
-        max_images: int = 40,
-        max_unexplained: float = 1.0,
-        completeness: float = 0.01,
-    ) -> ConceptTree:
-        """
-        Take apart what is important and mixed, then what is so among its children, and so on.
-
-        Parameters
-        ----------
-        depth, min_share, min_mixedness, number_of_concepts, percentile, layers, max_images,
-        max_unexplained, completeness
-            See `recursion.GrowthSettings`.
-        inputs
-            The images that shares are measured on, better held-out ones; None for those of `fit`.
-
-        Returns
-        -------
-        tree
-            `print(tree)`, `tree.nodes[3,]`, `plots.concept_tree(tree.view(photographs))`.
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError
-            As `decompose`.
-        """
-        settings = GrowthSettings(
-            depth,
-            min_share,
-            min_mixedness,
-            number_of_concepts,
-            percentile,
-            layers,
-            max_images,
-            max_unexplained,
-            completeness,
-        )
-        return grow(self, self._shared_ground(), settings, self.factorizer, inputs)
-
-    def _shared_ground(self) -> Ground:
-        """What all nodes of this fit share."""
-        if self._ground is None or self._ground.concepts is not self.concepts:
-            self._ground = Ground(self)
-        return self._ground
 
     # CraftTf's methods that draw: a Craft does not, and says what does.
     plot_concepts_importances = MovedPlot("xplique_craft.plots.importance_bars")

@@ -11,83 +11,25 @@ default is too much. What is left whole says why. Everything random follows from
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import keras
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check_int, check_number
+from .._checks import check_int
 from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
-from ..concept_model import ConceptModel
-from ..factorization import Factorizer
 from ..photographs import as_uint8
 from ..results import BranchState, Estimate, TreeBranch, TreeView
 from ..sampling.representatives import best_crops
 from ..sampling.windows import IMAGE_WINDOWS
-from .crops import Ground, Level
-from .earlier import CannotDecompose
-from .node import ConceptNode
-from .plan import plan_for
+from .earlier_layers import CannotDecompose
+from .node import ConceptNode, Decomposable
+from .settings import GrowthSettings
+from .shared_crops import SharedCrops
 
-__all__ = ["ConceptTree", "GrowthSettings", "grow"]
-
-
-@dataclass(frozen=True)
-class GrowthSettings:
-    """
-    How a tree grows.
-
-    Parameters
-    ----------
-    depth
-        How many times in a row concepts are taken apart at most.
-    min_share
-        Least magnitude of the share of the class score that a concept must have, through its
-        parents.
-    min_mixedness
-        Least mixedness: 0 for a concept of one piece, 1 for one as diverse as the crops of the
-        class as a whole (see `recursion.mixedness`).
-    number_of_concepts, percentile, completeness
-        As in `Craft.decompose`.
-    layers
-        One for each time, the latest first; None for the rule of `Craft.decompose`.
-    max_images
-        Shares are measured on so many images at most, drawn by the seed: the time goes by it.
-    max_unexplained
-        A concept of which its parts leave more than this unexplained, |F(0)| / F(1), stays whole.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is out of range, or there is not one layer for each time.
-    """
-
-    depth: int
-    min_share: float
-    min_mixedness: float
-    number_of_concepts: int
-    percentile: float
-    layers: Sequence[str | int | keras.layers.Layer] | None
-    max_images: int
-    max_unexplained: float
-    completeness: float
-
-    def __post_init__(self) -> None:
-        check_int("depth", self.depth)
-        check_number("min_share", self.min_share)
-        check_number("min_mixedness", self.min_mixedness)
-        check_number("max_unexplained", self.max_unexplained)
-        check_int("max_images", self.max_images)
-        if self.layers is not None and (
-            isinstance(self.layers, str) or len(self.layers) != self.depth
-        ):
-            raise ValueError(
-                f"layers must name one layer for each of the {self.depth} times that concepts are "
-                f"taken apart, the latest first, received {self.layers!r}."
-            )
+__all__ = ["ConceptTree", "grow"]
 
 
 class ConceptTree:
@@ -96,8 +38,8 @@ class ConceptTree:
 
     Parameters
     ----------
-    ground
-        What all nodes share.
+    shared
+        The craft's crops.
     view
         The tree as a record, without crops.
     nodes
@@ -110,10 +52,10 @@ class ConceptTree:
     """
 
     def __init__(
-        self, ground: Ground, view: TreeView, nodes: dict[tuple[int, ...], ConceptNode]
+        self, shared: SharedCrops, view: TreeView, nodes: dict[tuple[int, ...], ConceptNode]
     ) -> None:
         self.nodes = nodes
-        self._ground = ground
+        self._shared = shared
         self._view = view
 
     def __str__(self) -> str:
@@ -152,7 +94,7 @@ class ConceptTree:
         boxes = self._boxes(number)
         used = np.unique(np.concatenate([found[:, 0] for found in boxes.values()]))
         pictures = self._pictures(photographs, used)
-        size = tuple(self._ground.image_shape[:2])
+        size = tuple(self._shared.image_shape[:2])
         shown = {
             path: tuple(IMAGE_WINDOWS.picture(pictures[box[0]], box[1:], size) for box in found)
             for path, found in boxes.items()
@@ -168,7 +110,7 @@ class ConceptTree:
 
     def _boxes(self, number: int) -> dict[tuple[int, ...], np.ndarray]:
         """The best crops of every concept, by path."""
-        every, u = self._ground.boxes, self._ground.root.coefficients
+        every, u = self._shared.boxes, self._shared.crops_u
         top = best_crops(every, u, number)
         found: dict[tuple[int, ...], np.ndarray] = {}
         for index, best in enumerate(top):
@@ -181,7 +123,7 @@ class ConceptTree:
     def _pictures(self, photographs: Any, used: np.ndarray) -> dict[int, np.ndarray]:
         """Photographs by number."""
         if callable(photographs):
-            found = photographs(self._ground.stream().images(used))
+            found = photographs(self._shared.stream().images(used))
         else:
             array = np.asarray(photographs)
             if array.ndim == 0 or len(array) <= used.max():
@@ -193,61 +135,39 @@ class ConceptTree:
         return dict(zip(used.tolist(), as_uint8(found, used.shape), strict=True))
 
 
-def grow(
-    craft: ConceptModel,
-    ground: Ground,
-    settings: GrowthSettings,
-    factorizer: Factorizer,
-    inputs: Any,
-) -> ConceptTree:
-    """
-    Take apart what is important and mixed.
-
-    Parameters
-    ----------
-    craft
-        A fitted craft.
-    ground
-        What its nodes share.
-    settings
-        How far, and what.
-    inputs
-        The images that shares are measured on, or drawn from; None for those of `fit`.
-
-    Returns
-    -------
-    tree
-        The tree.
-    """
-    inputs = _sample(ground, inputs, settings.max_images)
-    found = ground.contributions(inputs)
+def grow(craft: Decomposable, settings: GrowthSettings, inputs: Any) -> ConceptTree:
+    """The tree of a craft's concepts, see `Growable.grow`."""
+    shared = craft._layer_concepts.shared
+    model = shared.craft
+    inputs = _sample(shared, inputs, settings.max_images)
+    found = shared.contributions(inputs)
     total = found.score - found.base
-    with tqdm(desc="grow", unit="concept", disable=not craft.verbose, leave=False) as bar:
-        growth = _Growth(craft, ground, settings, factorizer, inputs, bar)
-        shares = [bootstrap_ratio(phi, total, craft.seed) for phi in found.phi.T]
-        branches = growth.branches(ground.root, craft, shares, None, shares)
+    with tqdm(desc="grow", unit="concept", disable=not model.verbose, leave=False) as bar:
+        growth = _Growth(settings, inputs, bar)
+        shares = [bootstrap_ratio(phi, total, model.seed) for phi in found.phi.T]
+        branches = growth.branches(craft, shares, None, shares)
     view = TreeView(
-        class_id=craft.class_id,
-        layer=craft.layer,
+        class_id=model.class_id,
+        layer=model.layer,
         branches=branches,
-        residual=bootstrap_ratio(found.residual, total, craft.seed),
+        residual=bootstrap_ratio(found.residual, total, model.seed),
         number_of_images=len(total),
         depth=settings.depth,
         min_share=settings.min_share,
         min_mixedness=settings.min_mixedness,
     )
-    return ConceptTree(ground, view, growth.nodes)
+    return ConceptTree(shared, view, growth.nodes)
 
 
-def _sample(ground: Ground, inputs: Any, number: int) -> Any:
+def _sample(shared: SharedCrops, inputs: Any, number: int) -> Any:
     """At most that many of the images, drawn by the craft's seed, in their order."""
-    stream = ground.stream(inputs)
+    stream = shared.stream(inputs)
     length = stream.length
     if length is None:
         length = sum(len(batch.images) for batch in stream)
     if length <= number:
-        return ground.inputs if inputs is None else inputs
-    keys = keyed_bits(ground.craft.seed, np.arange(length))
+        return shared.inputs if inputs is None else inputs
+    keys = keyed_bits(shared.craft.seed, np.arange(length))
     return stream.images(np.sort(np.argsort(keys, kind="stable")[:number]))
 
 
@@ -255,25 +175,19 @@ def _sample(ground: Ground, inputs: Any, number: int) -> Any:
 class _Growth:
     """One tree while it grows."""
 
-    craft: ConceptModel
-    ground: Ground
     settings: GrowthSettings
-    factorizer: Factorizer
     inputs: Any
     bar: Any
-
-    def __post_init__(self) -> None:
-        self.nodes: dict[tuple[int, ...], ConceptNode] = {}
+    nodes: dict[tuple[int, ...], ConceptNode] = field(default_factory=dict)
 
     def branches(
         self,
-        level: Level,
-        parent: ConceptModel | ConceptNode,
+        parent: Decomposable,
         shares: Sequence[Estimate],
         of_parent: Sequence[Estimate] | None,
         at_large: Sequence[Estimate],
     ) -> tuple[TreeBranch, ...]:
-        """All concepts of a level, by decreasing share, each taken apart if it should be."""
+        """The concepts of a craft or node by decreasing share, each taken apart if it should be."""
         self.bar.total = (self.bar.total or 0) + len(shares)
         above = parent.path if isinstance(parent, ConceptNode) else ()
         order = np.argsort([-share.value for share in shares], kind="stable")
@@ -281,7 +195,7 @@ class _Growth:
         for index in order.tolist():
             branch = TreeBranch(
                 path=(*above, index),
-                layer=level.bank.layer,
+                layer=parent._layer_concepts.concept_model.layer,
                 share=shares[index],
                 of_parent=None if of_parent is None else of_parent[index],
                 at_large=at_large[index],
@@ -289,49 +203,32 @@ class _Growth:
                 mixedness=float("nan"),
                 state=BranchState.TAKEN_APART,  # unless a reason not to is found
             )
-            grown.append(self._grown(branch, level, parent))
+            grown.append(self._grown(branch, parent))
             self.bar.update()
         return tuple(grown)
 
-    def _grown(
-        self, branch: TreeBranch, level: Level, parent: ConceptModel | ConceptNode
-    ) -> TreeBranch:
+    def _grown(self, branch: TreeBranch, parent: Decomposable) -> TreeBranch:
         """The branch with its children, or with the reason why there are none."""
         settings, concept = self.settings, branch.path[-1]
         if not abs(branch.share.value) >= settings.min_share:
             return _whole(branch, BranchState.SMALL_SHARE, settings.min_share)
         if len(branch.path) > settings.depth:
             return _whole(branch, BranchState.DEPTH_REACHED, settings.depth)
-        layers = settings.layers
         try:
-            plan = plan_for(
-                self.ground,
-                level,
-                concept,
-                None if layers is None else layers[len(branch.path) - 1],
-                settings.number_of_concepts,
-                settings.percentile,
-                self.factorizer,
-                settings.completeness,
-            )
+            node = ConceptNode(parent, concept, settings.at(len(branch.path) - 1))
         except CannotDecompose as reason:
             return _whole(branch, reason.state)
-        k = plan.number_of_concepts
-        mixedness = self.ground.mixedness(plan.layer, plan.crops, plan.factorizer, k)
-        branch = replace(branch, mixedness=mixedness)
-        if not mixedness >= settings.min_mixedness:
+        branch = replace(branch, mixedness=node.mixedness)
+        if not node.mixedness >= settings.min_mixedness:
             return _whole(branch, BranchState.OF_ONE_PIECE)
-        node = ConceptNode(self.ground, level, parent, concept, plan)
         shares = node.measure(self.inputs)
         if not shares.unexplained <= settings.max_unexplained:
             return _whole(branch, BranchState.PARTS_EXPLAIN_LITTLE, shares.unexplained)
         self.nodes[branch.path] = node
         return replace(
             branch,
-            children=self.branches(
-                node.level, node, shares.through_parent, shares.of_parent, shares.at_large
-            ),
-            residual=shares.left_through_parent,
+            children=self.branches(node, shares.through_parent, shares.of_parent, shares.at_large),
+            residual=shares.residual_through_parent,
             unexplained=shares.unexplained,
             gap=shares.gap,
         )

@@ -1,21 +1,30 @@
 """
-Mixedness: whether a concept is one thing or several, at an earlier layer.
+Is a concept one thing or several? Asked of its crops before it is taken apart.
 
-With A the pooled activations of the concept's crops there,
+A concept may stand for fur, or for fur and grass alike; only the second is worth taking apart. Let
+fur be [1, 0] at an earlier layer, and grass [0, 1]. Crops that show fur, some more of it and some
+less, are described by one row of a bank, [1, 0], and a second row adds nothing. Of crops that show
+fur in one half and grass in the other, one row misses half of ||A||^2, and two rows miss nothing.
+So the question is what k rows describe that one does not. With A the pooled activations of the
+concept's crops at the earlier layer, and B those of all crops of the class,
 
-    mixedness = (||A - U_1 W_1||^2 - ||A - U_k W_k||^2) / ||A||^2 / spread
+    gain      = (||A - U_1 W_1||^2 - ||A - U_k W_k||^2) / ||A||^2       W_1: one row, W_k: k rows
+    spread    =  ||B - V_1 Z_1||^2 / ||B||^2                            Z_1: one row
+    mixedness =  gain / spread
 
-on photographs that neither bank was fitted on, where the spread is ||A - U_1 W_1||^2 / ||A||^2 of
-all crops of the class. One description, scaled from crop to crop, covers a concept that is more or
-less there; what it misses is what changes from one crop to the next. Of a concept of one piece that
-is little, or noise, of which k descriptions explain nothing in other photographs: 0, or below. It
-is 1 where as much changes, and can be described, as in the crops of the class as a whole.
+It is 0, or a little below, for a concept of one piece, and 1 for one as diverse as all crops of the
+class together.
 
-What all crops have in common (in some layers nearly everything) so counts for nothing, which it
-would in the number of effective children or in relative errors.
+W_1 and W_k are fitted on one half of the photographs and tried on the other, and the other way
+round: k rows always describe the crops that they were fitted on better than one row does, if only
+their noise; they describe crops of other photographs better only where there are several things.
 
-It is computed before a concept is taken apart and needs no contribution, only two small
-factorisations for each half of the photographs.
+The gain is divided by the spread because crops of a class can have nearly everything in common at a
+layer. One row then describes even very different crops well, and every gain is small; the spread is
+as small. Relative errors, or the number of children that count, would mostly measure what crops
+have in common.
+
+It needs no contributions, only two small factorisations for each half of the photographs.
 """
 
 import warnings
@@ -33,27 +42,28 @@ def measure_mixedness(
     photographs: np.ndarray,
     factorizer: Factorizer,
     k: int,
+    *,
     spread: float,
     seed: int,
 ) -> float:
     """
-    How much better k descriptions are than one, in photographs that they have not seen.
+    How much better k descriptions are than one, in photographs that they were not fitted on.
 
     Parameters
     ----------
     rows
         A, (m, c): one row a crop.
     photographs
-        (m,): number of the photograph of each crop. Half of them, drawn by the seed, are fitted,
-        the other half is described, and the other way round.
+        (m,): number of the photograph of each crop. Banks are fitted on half of the photographs,
+        drawn by the seed, and tried on the other half, and the other way round.
     factorizer
-        How descriptions are found.
+        What finds the banks.
     k
-        Their number.
+        How many things the concept may be made of.
     spread
-        Of all crops of the class, see above.
+        What one description misses of all crops of the class, see above.
     seed
-        Of the halves and the factorisations.
+        The halves and the factorisations follow from it.
 
     Returns
     -------
@@ -65,7 +75,7 @@ def measure_mixedness(
     order = unique[np.argsort(keyed_bits(seed, unique), kind="stable")]
     first = np.isin(photographs, order[: len(order) // 2])
     norms = np.square(rows, dtype=np.float64).sum(axis=1)
-    left = np.zeros(2)
+    missed = np.zeros(2)  # ||A - U W||^2 with 1 row and with k
     for half in (first, ~first):
         if half.sum() < k or not norms[half].any():
             return float("nan")
@@ -75,5 +85,5 @@ def measure_mixedness(
                 warnings.filterwarnings("ignore", message="The bank of .* concepts has rank")
                 bank = factorizer.fit(rows[half], number, seed)
             described = bank.decode(bank.encode(rows[~half])[0]).numpy()
-            left[i] += np.square(rows[~half] - described, dtype=np.float64).sum()
-    return float((left[0] - left[1]) / norms.sum() / spread) if spread > 0.0 else float("nan")
+            missed[i] += np.square(rows[~half] - described, dtype=np.float64).sum()
+    return float((missed[0] - missed[1]) / norms.sum() / spread) if spread > 0.0 else float("nan")

@@ -1,125 +1,120 @@
 """
-Recursion: a concept taken apart at an earlier layer. Fel et al., CRAFT (CVPR 2023), section 3.1.
+A concept taken apart, and what one asks of it. Fel et al., CRAFT (CVPR 2023), section 3.1.
 
-Of concept i at layer l, the crops whose coefficient u_i is at or above its 90th percentile are
-factorised again at a layer l' < l: children with bank W', coefficients u' and residual E'. With q
-what leads from l' to l, and A(m) = q(sum_j m_j u'_j W'_j + E') on whole images,
-
-    F(m) = mean over positions of u_i(A(m)),      sum_j phi_j + F(0) = u_i exactly,
-
-which is the gated head of the package on the encoder of the parent's bank, cut at l', with concept
-i as its class. Contributions, importances, quality and intervals are those of any bank, on two
-models: `node.for_parent` (images -> u_i) and `node.for_class` (images -> logits).
+How its children are found is the business of `child_concepts`. What they contribute is asked in
+three ways: to their parent, to the class through their parent, and to the class by every path (see
+`shares`).
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any
 
-import keras
 import numpy as np
 
+from .._checks import check_choice
 from ..attributions.maps import activation_maps, has_places
-from ..concept_model import ConceptModel, Concepts
-from ..factorization import Factorizer
+from ..concept_model import ConceptModel
+from ..factorization import Factorizer, get_factorizer
 from ..importance.contributions import contributions_of
 from ..metrics.quality import measure_quality
 from ..results import Contributions, Quality
 from ..sampling.crops import Crops
-from ..sampling.rows import measure_extent
-from ..splitting import Split
-from .child import Child
-from .crops import Ground, Level
-from .plan import Plan, check_concept, plan_for
+from ..sampling.representatives import best_crops
+from .child_concepts import ChildConcepts
+from .layer_concepts import LayerConcepts, check_concept
+from .settings import DecompositionSettings, LayerLike
 from .shares import NodeShares, measure_shares, split_contribution
 
-__all__ = ["ConceptNode"]
-
-SCORES = ("parent", "through", "class")
+__all__ = ["Child", "ConceptNode", "Decomposable"]
 
 
-class ConceptNode:
+class Decomposable(ABC):
+    """What has concepts that can be taken apart: a craft its own, a node its children."""
+
+    @property
+    @abstractmethod
+    def _layer_concepts(self) -> LayerConcepts:
+        """These concepts, and which crops hold them."""
+
+    def decompose(
+        self,
+        concept_id: int,
+        layer: LayerLike | None = DecompositionSettings.layer,
+        number_of_concepts: int = DecompositionSettings.number_of_concepts,
+        percentile: float = DecompositionSettings.percentile,
+        *,
+        factorizer: str | Factorizer | None = None,
+        completeness: float | None = None,
+    ) -> ConceptNode:
+        """
+        Take a concept apart at an earlier layer (section 3.1).
+
+        Parameters
+        ----------
+        concept_id
+            Index of the concept, or of the child of a node.
+        layer, number_of_concepts, percentile
+            Where children are found, how many, and in which crops: see
+            `recursion.DecompositionSettings`.
+        factorizer, completeness
+            See there, too; None for those that the concept itself was found with, of a craft's
+            concept a completeness of 0.01.
+
+        Returns
+        -------
+        node
+            The children with their crops, maps, shares and quality.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            If there are no concepts yet, there is no such concept, the layer is not earlier, or too
+            few crops hold the concept.
+        """
+        found_with = self._layer_concepts.settings
+        settings = DecompositionSettings(
+            factorizer=found_with.factorizer if factorizer is None else get_factorizer(factorizer),
+            layer=layer,
+            number_of_concepts=number_of_concepts,
+            percentile=percentile,
+            completeness=found_with.completeness if completeness is None else completeness,
+        )
+        node = ConceptNode(self, concept_id, settings)
+        _ = node.children  # found now, so that activations that cannot be factorised are named now
+        return node
+
+
+class ConceptNode(ChildConcepts, Decomposable):
     """
     A concept taken apart: its children, found at an earlier layer. Made by `Craft.decompose`.
 
     Parameters
     ----------
-    ground
-        What all nodes of the craft share.
-    above
-        The level of the concept that is taken apart.
     parent
         What the concept belongs to: the craft, or the node whose child it is.
     concept_id
         Its index there.
-    plan
-        In which crops and at which layer children are looked for, how, and how many.
+    settings
+        How it is taken apart.
 
     Attributes
     ----------
-    for_parent
-        A bank on the model from images to the coefficients of the parent's bank, the parent being
-        its class: give it to `SobolImportance` and to whatever else takes a `Craft`.
-    for_class
-        The same bank on the craft's own model and class, every path included.
-    children
-        One `Child` for each concept of the bank.
-    crops
-        The crops that the children were found in.
-    crops_u
-        (m, k'): coefficients of the children in these crops.
-    level
-        What taking the children apart in turn needs.
+    children, factorized
+        One `Child` for each concept of the bank that was found, and this bank.
+    layer, crops, crops_u, mixedness, for_parent, for_class
+        See `ChildConcepts`.
     """
 
     def __init__(
-        self,
-        ground: Ground,
-        above: Level,
-        parent: ConceptModel | ConceptNode,
-        concept_id: int,
-        plan: Plan,
+        self, parent: Decomposable, concept_id: int, settings: DecompositionSettings
     ) -> None:
-        layer = plan.layer
+        super().__init__(parent._layer_concepts, concept_id, settings)
         self.parent = parent
-        self.concept_id = concept_id
-        self.layer = layer
-        self._ground = ground
-        self._above = above
-        self._chosen = plan.crops
-        rows = ground.rows(layer, plan.crops, plan.factorizer)
-        self.factorized = plan.factorizer.fit(rows, plan.number_of_concepts, above.bank.seed)
-        self.crops_u: np.ndarray = self.factorized.transform(rows)
-        split = ground.split(layer)
-        verbose = ground.craft.verbose
-        extent = measure_extent(ground.stream(), split.network, self.factorized, verbose)
-        inputs, like = ground.inputs, above.bank
-        class_id = ground.concepts.class_id
-        self.completeness = plan.completeness
-
-        def bank(split: Split, class_id: int) -> ConceptModel:
-            """The children on a model; the residual is kept: the score itself is explained."""
-            return ConceptModel(
-                split,
-                Concepts(self.factorized, class_id, inputs, extent),
-                batch_size=like.batch_size,
-                baseline=like.baseline,
-                seed=like.seed,
-                verbose=like.verbose,
-            )
-
-        self.for_class = bank(split, class_id)
-        self.for_parent = bank(above.cut(layer), concept_id)
-        self.level = Level(self.for_class, self._coefficients)
         self._known: dict[str, tuple[Any, Contributions]] = {}
-
-    def _coefficients(self) -> np.ndarray:
-        """(m, k') of all crops of the craft: of the children, within their parent's place."""
-        every = np.arange(len(self._ground.boxes))
-        rows = self._ground.rows(self.layer, every, self.factorized.factorizer)
-        place = self._above.presence(self.concept_id)
-        return self.factorized.transform(rows) * place[:, None]
 
     # ------------------------------------------------------------------ what it is
     @property
@@ -133,52 +128,11 @@ class ConceptNode:
         """One for each concept of the bank."""
         return tuple(Child(self, index) for index in range(len(self.factorized.bank)))
 
-    @property
-    def crops(self) -> Crops:
-        """Lazy sequence of the crops that the children were found in."""
-        return self._ground.crops(self._chosen)
-
-    @cached_property
-    def mixedness(self) -> float:
-        """How much better the children describe the parent's crops than one concept would."""
-        factorizer, number = self.factorized.factorizer, len(self.factorized.bank)
-        return self._ground.mixedness(self.layer, self._chosen, factorizer, number)
-
     def __repr__(self) -> str:
-        name = ".".join(str(index) for index in self.path)
-        number = len(self.factorized.bank)
-        return f"ConceptNode(C{name}: {number} children at {self.layer!r})"
+        number = self.settings.number_of_concepts
+        return f"ConceptNode({_name(self.path)}: {number} children at {self.layer!r})"
 
     # --------------------------------------------------------------- what it is asked
-    def decompose(
-        self,
-        concept_id: int,
-        layer: str | int | keras.layers.Layer | None = None,
-        number_of_concepts: int = 5,
-        percentile: float = 90.0,
-        *,
-        factorizer: str | Factorizer | None = None,
-        completeness: float | None = None,
-    ) -> ConceptNode:
-        """
-        Take a child apart at a layer that is earlier still; see `Craft.decompose`.
-
-        The crops are chosen among all of the craft's, by the child's coefficient times how much of
-        its parent there is: a child counts within its parent's place. Where no factorizer or
-        completeness is given they are this node's.
-        """
-        plan = plan_for(
-            self._ground,
-            self.level,
-            concept_id,
-            layer,
-            number_of_concepts,
-            percentile,
-            self.factorized.factorizer if factorizer is None else factorizer,
-            self.completeness if completeness is None else completeness,
-        )
-        return ConceptNode(self._ground, self.level, self, concept_id, plan)
-
     def contributions(self, inputs: Any = None, score: str = "parent") -> Contributions:
         """
         Signed contributions of the children that add up.
@@ -202,23 +156,22 @@ class ConceptNode:
         ValueError
             If there is no such score.
         """
-        _check_score(score, SCORES)
-        inputs = self._ground.inputs if inputs is None else inputs
+        check_choice("score", score, ("parent", "through", "class"))
+        inputs = self._shared.inputs if inputs is None else inputs
         known = self._known.get(score)
         if known is None or known[0] is not inputs:
             known = self._known[score] = (inputs, self._contributions(inputs, score))
         return known[1]
 
     def _contributions(self, inputs: Any, score: str) -> Contributions:
-        if score == "parent":
-            return contributions_of(self.for_parent, inputs, completeness=self.completeness)
-        if score == "class":
-            return contributions_of(self.for_class, inputs, completeness=self.completeness)
+        if score != "through":
+            concept_model = self.for_parent if score == "parent" else self.for_class
+            return contributions_of(concept_model, inputs, completeness=self.settings.completeness)
         if isinstance(self.parent, ConceptNode):
-            above = self.parent.contributions(inputs, "through")
+            siblings = self.parent.contributions(inputs, "through")
         else:
-            above = self._ground.contributions(inputs)
-        return split_contribution(self.contributions(inputs), above.phi[:, self.concept_id])
+            siblings = self._shared.contributions(inputs)
+        return split_contribution(self.contributions(inputs), siblings.phi[:, self.concept_id])
 
     def measure(self, inputs: Any = None) -> NodeShares:
         """
@@ -235,14 +188,14 @@ class ConceptNode:
             For the parent, for the class through the parent and for the class at large, with what
             the children leave unexplained.
         """
-        inputs = self._ground.inputs if inputs is None else inputs
-        root = self._ground.contributions(inputs)
+        inputs = self._shared.inputs if inputs is None else inputs
+        root = self._shared.contributions(inputs)
         return measure_shares(
             self.contributions(inputs, "parent"),
             self.contributions(inputs, "through"),
             self.contributions(inputs, "class"),
             root.score - root.base,
-            self._above.bank.seed,
+            self._shared.craft.seed,
         )
 
     @cached_property
@@ -262,13 +215,13 @@ class ConceptNode:
             "parent": to the coefficient of the parent; agreement is then about which concept of
             the parent's bank is the strongest. "class": to the class score.
         """
-        _check_score(score, ("parent", "class"))
-        bank = self.for_parent if score == "parent" else self.for_class
-        return measure_quality(bank, self._ground.inputs if inputs is None else inputs)
+        check_choice("score", score, ("parent", "class"))
+        concept_model = self.for_parent if score == "parent" else self.for_class
+        return measure_quality(concept_model, self._shared.inputs if inputs is None else inputs)
 
     def maps(self, inputs: Any, concepts: Any = None) -> np.ndarray:
         """
-        Where the children are, at the resolution of the image, within their parent's place.
+        Where the children are, at the resolution of the image, and where their parent is.
 
         Parameters
         ----------
@@ -293,34 +246,77 @@ class ConceptNode:
         chosen = np.arange(number) if concepts is None else np.atleast_1d(concepts)
         for concept in chosen.tolist():
             check_concept(concept, number)
-        stream = self._ground.stream(inputs)
-        return np.concatenate(
-            [
-                self._maps(batch.images, chosen)
-                for batch in stream.progress("maps", self._ground.craft.verbose)
-            ]
-        )
+        batches = self._shared.stream(inputs).progress("maps", self._shared.craft.verbose)
+        return np.concatenate([self._maps(batch.images, chosen) for batch in batches])
 
     def _maps(self, images: np.ndarray, chosen: np.ndarray, *, needed: bool = True) -> np.ndarray:
         concept = np.array([self.concept_id])
         if isinstance(self.parent, ConceptNode):
-            place = self.parent._maps(images, concept, needed=False)
+            parent = self.parent._maps(images, concept, needed=False)
         else:
-            place = _places(self.parent, images, concept, needed=False)
-        return _places(self.for_class, images, chosen, needed=needed) * place
+            parent = _places(self._siblings.concept_model, images, concept, needed=False)
+        return _places(self.for_class, images, chosen, needed=needed) * parent
 
 
-def _check_score(score: str, known: tuple[str, ...]) -> None:
-    if score not in known:
-        raise ValueError(f"score must be one of {', '.join(map(repr, known))}, received {score!r}.")
+class Child:
+    """
+    One of the concepts that a concept was taken apart into.
+
+    Parameters
+    ----------
+    node
+        The concept that was taken apart.
+    index
+        Of the child in its bank.
+    """
+
+    def __init__(self, node: ConceptNode, index: int) -> None:
+        self.node = node
+        self.index = index
+
+    @property
+    def path(self) -> tuple[int, ...]:
+        """Indices that lead to it from the craft."""
+        return (*self.node.path, self.index)
+
+    @property
+    def crops(self) -> Crops:
+        """The crops with most of it, best first, at most one of each photograph."""
+        return self.node._shared.crops(self.node._chosen[self._best])
+
+    @property
+    def crops_u(self) -> np.ndarray:
+        """Its coefficients in these crops."""
+        return self.node.crops_u[self._best, self.index]
+
+    @cached_property
+    def _best(self) -> np.ndarray:
+        boxes = self.node.crops.boxes
+        return best_crops(boxes, self.node.crops_u, len(boxes))[self.index]
+
+    def maps(self, inputs: Any) -> np.ndarray:
+        """Where it is, (n, H, W), see `ConceptNode.maps`."""
+        return self.node.maps(inputs, self.index)[..., 0]
+
+    @property
+    def decompose(self) -> Callable[..., ConceptNode]:
+        """Takes it apart in turn: `ConceptNode.decompose` without the first argument."""
+        return partial(self.node.decompose, self.index)
+
+    def __repr__(self) -> str:
+        return f"Child({_name(self.path)} at {self.node.layer!r})"
+
+
+def _name(path: tuple[int, ...]) -> str:
+    return "C" + ".".join(str(index) for index in path)
 
 
 def _places(
-    bank: ConceptModel, images: np.ndarray, concepts: np.ndarray, *, needed: bool
+    concept_model: ConceptModel, images: np.ndarray, concepts: np.ndarray, *, needed: bool
 ) -> np.ndarray:
     """Where some concepts are, (n, H, W, j); (n, 1, 1, j) without places if none are needed."""
-    u = bank.transform(None, bank.network.latents(images))[..., concepts]
-    scale, size = bank.coefficient_scale[concepts], images.shape[1:3]
+    u = concept_model.transform(None, concept_model.network.latents(images))[..., concepts]
+    scale, size = concept_model.coefficient_scale[concepts], images.shape[1:3]
     if needed or has_places(u.shape, size):
         return np.clip(activation_maps(np.abs(u), scale, size), 0.0, 1.0)
     mean = np.abs(u).reshape(len(u), -1, len(concepts)).mean(axis=1)

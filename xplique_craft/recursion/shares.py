@@ -33,10 +33,10 @@ class NodeShares:
         For each child, sum of phi / sum of u_i: its share of the parent's coefficient.
     through_parent
         For each child, its share of the class score above its base, through the parent; they and
-        `left_through_parent` add up to the parent's share, to the gap.
+        `residual_through_parent` add up to the parent's share, to the gap.
     at_large
         For each child, its share of the class score above its base, by every path.
-    left_of_parent, left_through_parent, left_at_large
+    residual_of_parent, residual_through_parent, residual_at_large
         The same of what the children do not explain: F(0) for the parent, base included; the
         residual part for the class at large.
     unexplained
@@ -50,9 +50,9 @@ class NodeShares:
     of_parent: tuple[Estimate, ...]
     through_parent: tuple[Estimate, ...]
     at_large: tuple[Estimate, ...]
-    left_of_parent: Estimate
-    left_through_parent: Estimate
-    left_at_large: Estimate
+    residual_of_parent: Estimate
+    residual_through_parent: Estimate
+    residual_at_large: Estimate
     unexplained: float
     gap: float
     number_of_images: int
@@ -127,9 +127,9 @@ def measure_shares(
         of_parent=tuple(_share(phi, total, seed) for phi in of_parent.phi.T),
         through_parent=tuple(_share(phi, class_total, seed) for phi in through.phi.T),
         at_large=tuple(_share(phi, large, seed) for phi in at_large.phi.T),
-        left_of_parent=_share(closed, total, seed),
-        left_through_parent=_share(through.base + through.residual, class_total, seed),
-        left_at_large=_share(at_large.residual, large, seed),
+        residual_of_parent=_share(closed, total, seed),
+        residual_through_parent=_share(through.base + through.residual, class_total, seed),
+        residual_at_large=_share(at_large.residual, large, seed),
         unexplained=float(np.abs(closed).sum() / size),
         gap=float(np.abs(of_parent.gap).sum() / size),
         number_of_images=len(total),

@@ -1,18 +1,9 @@
 """
-What recursion stands on: banks taken as given, and a craft's crops at earlier layers.
-
-A level is a bank at one layer. Its encoder, images -> concept scores (n, k), is a differentiable
-Keras model like any other: cut at an earlier layer l' it becomes g', images -> A', and a head whose
-"class" i is the coefficient u_i of concept i. All that the package can ask of a class can so be
-asked of a concept.
-
-A crop stands for concept i of a level by u_i, times how much of the concept's own parents there is
-in the crop, each in [0, 1]: a child counts within its parent's place.
+What all concepts taken apart below one craft share: its crops, and what is known of them so far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -22,26 +13,34 @@ import tensorflow as tf
 from ..concept_model import ConceptModel
 from ..factorization import Factorizer
 from ..importance.contributions import contributions_of
-from ..keras_models import KerasModels
 from ..results import Contributions
 from ..sampling.crops import Crops
 from ..sampling.rows import crop_latents
 from ..sampling.stream import Stream
-from ..splitting.split import Split, split_model
+from ..splitting import Split, split_model
 from .mixedness import measure_mixedness
 
-__all__ = ["Ground", "Level"]
+__all__ = ["SharedCrops"]
 
 
-# ------------------------------------------------------------------------------ what nodes share
-class Ground:
+class SharedCrops:
     """
-    What all nodes below one craft share: its crops, the cuts of its model, the crops' activations.
+    The crops that a craft was fitted on, their activations at the layers where they were asked for,
+    and its model cut at these layers.
 
     Parameters
     ----------
     craft
-        A fitted `Craft`.
+        The craft's concepts, as they are now: another `fit` makes other crops.
+
+    Attributes
+    ----------
+    inputs, class_id
+        The images of `fit`, and their class.
+    boxes
+        (m, 5): image, top, left, height, width of each crop.
+    crops_u
+        (m, k): coefficients of the craft's own concepts in them.
     """
 
     def __init__(self, craft: ConceptModel) -> None:
@@ -52,21 +51,18 @@ class Ground:
                 "has none: call fit(inputs, class_id) again."
             )
         self.craft = craft
-        self.concepts = fitted
         self.inputs = fitted.inputs
+        self.class_id = fitted.class_id
         self.boxes: np.ndarray = fitted.crops.boxes
-        self.channels: int = fitted.crops.shape[-1]
-        crops_u = fitted.crops_u
-        self.root = Level(craft, lambda: crops_u)
-        self._splits: dict[str, Split] = {}
-        self._rows: dict[str, _Rows] = {}
+        self.crops_u: np.ndarray = fitted.crops_u
+        self._channels: int = fitted.crops.shape[-1]
+        self._rows: dict[str, _LayerRows] = {}
         self._spreads: dict[tuple[str, str], float] = {}
         self._last: tuple[Any, Contributions] | None = None
 
     def stream(self, inputs: Any = None) -> Stream:
         """Images in batches, those of `fit` unless others are given."""
-        inputs = self.inputs if inputs is None else inputs
-        return Stream(inputs, self.craft.network.input_shape, self.craft.batch_size)
+        return self.craft.stream(self.inputs if inputs is None else inputs)
 
     @cached_property
     def image_shape(self) -> tuple[int, ...]:
@@ -75,16 +71,15 @@ class Ground:
 
     def crops(self, chosen: np.ndarray) -> Crops:
         """Some of the craft's crops, by their numbers."""
-        return Crops(self.boxes[chosen], self.stream().images, self.channels)
+        return Crops(self.boxes[chosen], self.stream().images, self._channels)
 
     def split(self, layer: str) -> Split:
         """The craft's model, cut at a layer; made once."""
-        if layer not in self._splits:
-            self._splits[layer] = split_model(self.craft.model, layer)
-        return self._splits[layer]
+        model = self.craft.model
+        return self.craft.concepts.once(("model", layer), lambda: split_model(model, layer))
 
     def contributions(self, inputs: Any) -> Contributions:
-        """Of the craft's own concepts; kept for the last inputs that were asked for."""
+        """Those of the craft's own concepts; kept for the last inputs that were asked for."""
         if self._last is None or self._last[0] is not inputs:
             self._last = (inputs, contributions_of(self.craft, inputs))
         return self._last[1]
@@ -98,18 +93,18 @@ class Ground:
         layer
             Its name.
         chosen
-            (m,): numbers of crops.
+            (j,): numbers of the crops.
         factorizer
             What checks that it can take the activations.
 
         Returns
         -------
         rows
-            (m, c) float32: mean over positions of g of each crop, resized to the image's size.
+            (j, c) float32: mean over positions of g of each crop, resized to the image's size.
         """
         network = self.split(layer).network
         if layer not in self._rows:
-            self._rows[layer] = _Rows(len(self.boxes), network.channels)
+            self._rows[layer] = _LayerRows(len(self.boxes), network.channels)
         kept = self._rows[layer]
         wanted = np.zeros(len(self.boxes), bool)
         wanted[chosen] = True
@@ -132,64 +127,26 @@ class Ground:
         return kept.values[chosen]
 
     def mixedness(self, layer: str, chosen: np.ndarray, factorizer: Factorizer, k: int) -> float:
-        """
-        Whether some crops are of one thing or of several, at a layer: see `measure_mixedness`.
-
-        Parameters
-        ----------
-        layer, chosen, factorizer
-            As in `rows`.
-        k
-            Number of descriptions.
-        """
+        """Whether chosen crops show one thing or up to k, as a layer sees them: see `mixedness`."""
         seed = self.craft.seed
         every = self.rows(layer, np.arange(len(self.boxes)), factorizer)
         key = (layer, factorizer.name)
         if key not in self._spreads:
             self._spreads[key] = factorizer.fit(every, 1, seed).relative_error ** 2
-        photographs, spread = self.boxes[chosen, 0], self._spreads[key]
-        return measure_mixedness(every[chosen], photographs, factorizer, k, spread, seed)
+        return measure_mixedness(
+            every[chosen],
+            self.boxes[chosen, 0],
+            factorizer,
+            k,
+            spread=self._spreads[key],
+            seed=seed,
+        )
 
 
-class _Rows:
+class _LayerRows:
     """Pooled activations (m, c) of crops at one layer, their minima, and which are known."""
 
     def __init__(self, number: int, channels: int) -> None:
         self.values = np.zeros((number, channels), np.float32)
         self.lowest = np.zeros(number, np.float32)
         self.known = np.zeros(number, bool)
-
-
-class Level:
-    """
-    A bank at one layer, as taking one of its concepts apart needs it.
-
-    Parameters
-    ----------
-    bank
-        The bank on the craft's model.
-    coefficients
-        Makes (m, k): how much each of the craft's crops stands for each concept.
-    """
-
-    def __init__(self, bank: ConceptModel, coefficients: Callable[[], np.ndarray]) -> None:
-        self.bank = bank
-        self._make = coefficients
-        self._cuts: dict[str, Split] = {}
-
-    @cached_property
-    def coefficients(self) -> np.ndarray:
-        """(m, k): how much each of the craft's crops stands for each concept."""
-        return self._make()
-
-    def presence(self, concept: int) -> np.ndarray:
-        """(m,) in [0, 1]: the same for one concept, 1 being the crop with the most of it."""
-        u = np.maximum(self.coefficients[:, concept], 0.0)
-        largest = u.max(initial=0.0)
-        return u / largest if largest > 0.0 else u
-
-    def cut(self, layer: str) -> Split:
-        """The encoder, images -> concept scores, cut at an earlier layer; made once."""
-        if layer not in self._cuts:
-            self._cuts[layer] = split_model(KerasModels.of(self.bank).encoder, layer)
-        return self._cuts[layer]

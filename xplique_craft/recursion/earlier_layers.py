@@ -100,16 +100,17 @@ def default_layer(split: Split, image_shape: tuple[int, ...], *, non_negative: b
     usable = [found for found in every if found.non_negative or not non_negative]
     positions = _positions(split.model, [*[c.name for c in usable], split.layer], image_shape)
     between = _weights_between(split)
-    for found in reversed(usable):
-        finer = positions[found.name] >= FINER * positions[split.layer]
-        if finer and FEWEST_FINER <= between[found.name] <= MOST_FINER:
-            return found.name
+    finer = [
+        found
+        for found in usable
+        if positions[found.name] >= FINER * positions[split.layer]
+        and FEWEST_FINER <= between[found.name] <= MOST_FINER
+    ]
     blocks = [found for found in usable if between[found.name] >= BLOCK]
-    if blocks:
-        return blocks[-1].name
-    for found in usable:
-        if between[found.name] > 0:
-            return found.name
+    farthest = [found for found in usable if between[found.name] > 0][:1]
+    choice = finer or blocks or farthest
+    if choice:
+        return choice[-1].name
     others = [found.name for found in every]
     remedy = "Take concepts apart that were found at a later layer."
     if others and non_negative and not usable:

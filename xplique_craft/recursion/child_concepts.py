@@ -1,0 +1,135 @@
+"""
+The children of a concept: found among the crops that hold it, as an earlier layer sees them.
+
+Of concept i at layer l, the crops whose coefficient u_i is at or above its 90th percentile are
+factorised again at a layer l' < l: children with bank W', coefficients u' and residual E'. With q
+what leads from l' to l, and A(m) = q(sum_j m_j u'_j W'_j + E') on whole images,
+
+    F(m) = mean over positions of u_i(A(m)),      sum_j phi_j + F(0) = u_i exactly,
+
+which is the gated head of the package on the encoder of the parent's bank, cut at l', with concept
+i as its class. Contributions, importances, quality and intervals are those of any bank, on two
+models: `for_parent` (images -> u_i) and `for_class` (images -> logits).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from ..concept_model import ConceptModel, Concepts
+from ..factorization import Factorized
+from ..sampling.crops import Crops
+from ..sampling.rows import Extent, measure_extent
+from ..splitting import Split
+from .earlier_layers import default_layer, earlier_layer
+from .layer_concepts import LayerConcepts, check_concept, choose_crops
+from .settings import DecompositionSettings
+
+__all__ = ["ChildConcepts"]
+
+
+class ChildConcepts:
+    """
+    The children of a concept. Where to find them is chosen at once, see `layer` and `crops`; they
+    are found when they are first asked for.
+
+    Parameters
+    ----------
+    siblings
+        The concept that is taken apart, and the others of its layer.
+    concept_id
+        Its index among them.
+    settings
+        How it is taken apart.
+
+    Attributes
+    ----------
+    layer
+        Name of the layer where the children are found.
+    """
+
+    def __init__(
+        self, siblings: LayerConcepts, concept_id: int, settings: DecompositionSettings
+    ) -> None:
+        self.concept_id = concept_id
+        self.settings = settings
+        self._siblings = siblings
+        self._shared = siblings.shared
+        split = siblings.concept_model.split
+        if settings.layer is None:
+            non_negative = settings.factorizer.requires_non_negative
+            self.layer = default_layer(split, self._shared.image_shape, non_negative=non_negative)
+        else:
+            self.layer = earlier_layer(split, settings.layer)
+        check_concept(concept_id, len(siblings.concept_model.bank))
+        self._chosen = choose_crops(siblings.coefficients[:, concept_id], concept_id, settings)
+
+    @property
+    def crops(self) -> Crops:
+        """Lazy sequence of the crops that the children are found in."""
+        return self._shared.crops(self._chosen)
+
+    @cached_property
+    def mixedness(self) -> float:
+        """How much better that many children would describe these crops than one concept does."""
+        number = self.settings.number_of_concepts
+        return self._shared.mixedness(self.layer, self._chosen, self.settings.factorizer, number)
+
+    def _rows(self, chosen: np.ndarray) -> np.ndarray:
+        return self._shared.rows(self.layer, chosen, self.settings.factorizer)
+
+    @cached_property
+    def factorized(self) -> Factorized:
+        """The children's bank W', (k', c'), with its encoding."""
+        rows, seed = self._rows(self._chosen), self._shared.craft.seed
+        return self.settings.factorizer.fit(rows, self.settings.number_of_concepts, seed)
+
+    @cached_property
+    def crops_u(self) -> np.ndarray:
+        """(m, k'): coefficients of the children in `crops`."""
+        return self.factorized.transform(self._rows(self._chosen))
+
+    @cached_property
+    def for_class(self) -> ConceptModel:
+        """
+        The children on the craft's own model, images -> logits, and class: every path included.
+        Give it to `SobolImportance` and to whatever else takes a `Craft`.
+        """
+        return self._children_on(self._shared.split(self.layer), self._shared.class_id)
+
+    @cached_property
+    def for_parent(self) -> ConceptModel:
+        """
+        The children on the model images -> (n, k), the coefficients of the parent and its siblings,
+        the parent being its class: explained is F. To be used as `for_class`.
+        """
+        return self._children_on(self._siblings.encoder_at(self.layer), self.concept_id)
+
+    def _children_on(self, split: Split, class_id: int) -> ConceptModel:
+        """The children on a model cut at their layer; E' is kept, as in A(m) above."""
+        craft = self._shared.craft
+        return ConceptModel(
+            split,
+            Concepts(self.factorized, class_id, self._shared.inputs, self._extent),
+            batch_size=craft.batch_size,
+            keep_residual=True,
+            baseline=craft.baseline,
+            seed=craft.seed,
+            verbose=craft.verbose,
+        )
+
+    @cached_property
+    def _extent(self) -> Extent:
+        shared = self._shared
+        network = shared.split(self.layer).network
+        return measure_extent(shared.stream(), network, self.factorized, shared.craft.verbose)
+
+    @cached_property
+    def _layer_concepts(self) -> LayerConcepts:
+        """The children, and which crops hold them, where these hold their parent."""
+        rows = self._rows(np.arange(len(self._shared.boxes)))
+        presence = self._siblings.presence(self.concept_id)
+        coefficients = self.factorized.transform(rows) * presence[:, None]
+        return LayerConcepts(self.for_class, self._shared, self.settings, coefficients)

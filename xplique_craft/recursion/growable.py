@@ -1,0 +1,81 @@
+"""A concept model whose concepts can be taken apart, and theirs: what `Craft` is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..concept_model import ConceptModel
+from .growth import ConceptTree, grow
+from .layer_concepts import LayerConcepts
+from .node import Decomposable
+from .settings import DecompositionSettings, GrowthSettings, LayerLike
+from .shared_crops import SharedCrops
+
+__all__ = ["Growable"]
+
+
+class Growable(ConceptModel, Decomposable):
+    """
+    A `ConceptModel` with `decompose` and `grow`.
+    """
+
+    @property
+    def _layer_concepts(self) -> LayerConcepts:
+        """The model's own concepts, and the crops of this fit, which all nodes share."""
+
+        def make() -> LayerConcepts:
+            shared = SharedCrops(self.variant())
+            settings = DecompositionSettings(factorizer=self.factorized.factorizer)
+            return LayerConcepts(shared.craft, shared, settings, shared.crops_u)
+
+        return self.concepts.once(LayerConcepts, make)
+
+    def grow(
+        self,
+        depth: int = GrowthSettings.depth,
+        min_share: float = GrowthSettings.min_share,
+        min_mixedness: float = GrowthSettings.min_mixedness,
+        number_of_concepts: int = GrowthSettings.number_of_concepts,
+        percentile: float = GrowthSettings.percentile,
+        *,
+        layers: Sequence[LayerLike] | None = GrowthSettings.layers,
+        inputs: Any = None,
+        max_images: int = GrowthSettings.max_images,
+        max_unexplained: float = GrowthSettings.max_unexplained,
+        completeness: float = GrowthSettings.completeness,
+    ) -> ConceptTree:
+        """
+        Take apart what is important and mixed, then what is so among its children, and so on.
+
+        Parameters
+        ----------
+        depth, min_share, min_mixedness, number_of_concepts, percentile, layers, max_images,
+        max_unexplained, completeness
+            How far and what: see `recursion.GrowthSettings`.
+        inputs
+            The images that shares are measured on, better held-out ones; None for those of `fit`.
+
+        Returns
+        -------
+        tree
+            `print(tree)`, `tree.nodes[3,]`, `plots.concept_tree(tree.view(photographs))`.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `decompose`.
+        """
+        settings = GrowthSettings(
+            factorizer=self.factorized.factorizer,
+            depth=depth,
+            min_share=min_share,
+            min_mixedness=min_mixedness,
+            number_of_concepts=number_of_concepts,
+            percentile=percentile,
+            layers=layers,
+            max_images=max_images,
+            max_unexplained=max_unexplained,
+            completeness=completeness,
+        )
+        return grow(self, settings, inputs)
