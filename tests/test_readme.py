@@ -72,13 +72,6 @@ def test_every_linked_file_is_there() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_every_module_of_the_table_is_there() -> None:
-    rows = re.findall(r"^\| (`.*?) \|", README, flags=re.MULTILINE)
-    modules = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
-    assert len(modules) >= 15
-    assert [name for name in modules if not (ROOT / "xplique_craft" / name).exists()] == []
-
-
 def test_the_picture_is_small() -> None:
     picture = ROOT / "docs" / "images" / "report.png"
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -118,7 +118,7 @@ def test_all_imports_go_down() -> None:
             "def later():\n    import xplique_craft.gates.head",
             "plots/style.py imports gates/head.py",
         ),
-        ("results/estimate.py", "from .importance import Importance", "a circle: "),
+        ("results/contributions.py", "from .importance import Importance", "a circle: "),
         ("gates/coded.py", "from . import head", "a circle: "),
     ],
 )
