@@ -12,7 +12,7 @@ import numpy as np
 
 from ._checks import check_int
 
-__all__ = ["ClassDifference", "check_class_id", "one_hot"]
+__all__ = ["ClassDifference", "check_class_id", "describe_targets", "one_hot"]
 
 
 @dataclass(frozen=True)
@@ -110,3 +110,18 @@ def one_hot(
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, received NaN or infinite weights.")
     return array.astype(np.float32)
+
+
+def describe_targets(weights: np.ndarray) -> str:
+    """
+    What to call targets (n, classes): "class 2", "class 2 instead of class 0", "several targets".
+    """
+    if (weights != weights[0]).any():
+        return "several targets"
+    first = weights[0]
+    raised, lowered = np.flatnonzero(first > 0.0), np.flatnonzero(first < 0.0)
+    if len(raised) == 1 and len(lowered) == 0:
+        return f"class {raised[0]}"
+    if len(raised) == len(lowered) == 1 and first.sum() == 0.0:
+        return f"class {raised[0]} instead of class {lowered[0]}"
+    return "several classes together"

@@ -23,7 +23,15 @@ from scipy.stats import rankdata
 from .._compiled import compile_function
 from .._random import Draw, generator
 
-__all__ = ["ModelScore", "area", "curves", "mu_fidelity", "rank_correlation", "subset_effects"]
+__all__ = [
+    "ACTIVATIONS",
+    "ModelScore",
+    "area",
+    "curves",
+    "mu_fidelity",
+    "rank_correlation",
+    "subset_effects",
+]
 
 ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
     None: tf.identity,
@@ -51,10 +59,6 @@ class ModelScore:
     def __init__(
         self, model: keras.Model, activation: str | None, batch_size: int, baseline: float = 0.0
     ) -> None:
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be None, 'softmax' or 'sigmoid', received {activation!r}."
-            )
         self.batch_size = batch_size
         final, dtype = ACTIVATIONS[activation], model.inputs[0].dtype
 

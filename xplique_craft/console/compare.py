@@ -127,7 +127,7 @@ def compare(
     )
     wanted = _methods(methods)
     if wanted is not None:
-        check_names(wanted, craft)
+        check_names(wanted, craft.factorizer)
     logits = loaded.predict(inputs, batch_size=batch_size, verbose=0)
     rows = np.flatnonzero(logits.argmax(axis=1) == class_id)
     fitted, measured = _divided(rows, held_out, images, seed, len(inputs))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ..comparison import MEASURES, Comparison, Measure, MethodScores
 from ..plots.compare import blend, drawn_maps, fidelity_curves, method_scores, shrunk, title_of
+from ..results.comparison import Comparison, Measure
 from .figures import inline_svg
 from .files import check_size_of_image, render, text, write
 from .numbers import interval, number
@@ -79,32 +79,47 @@ def write_comparison(
             f"{type(comparison).__name__}."
         )
     check_size_of_image(max_size_of_image)
-    measures = [m for m in MEASURES if any(m.key in one.measures for one in comparison.methods)]
     page = render(
         "compare.html.j2",
         title=title or f"Concept maps and heatmaps of {comparison.class_name}",
         comparison=comparison,
-        measures=measures,
-        meanings=[(measure.name, comparison.meaning(measure)) for measure in measures],
-        lines=_lines(comparison, measures),
+        few=_few(comparison),
+        steps=_steps(comparison),
+        lines=_lines(comparison),
         lead=_lead(comparison),
         scores=[
             _scores(comparison, measure)
-            for measure in measures
+            for measure in comparison.measures
             if any(one.has(measure.key) for one in comparison.measured)
         ],
-        curves=[_curves(comparison, key) for key in ("deletion", "insertion")],
+        curves=[_curves(comparison, one.key) for one in comparison.measures if one.curve],
         images=_images(comparison, max_size_of_image),
         css=Markup(text("page.css") + text("compare.css")),
     )
     return write(page, path)
 
 
-def _lines(comparison: Comparison, measures: list[Measure]) -> list[_Line]:
+def _few(comparison: Comparison) -> str:
+    """Which measures are of few of the images: "4 for instability and randomisation"."""
+    nouns: dict[int, list[str]] = {}
+    for one in comparison.measures:
+        if one.number_of_images is not None:
+            nouns.setdefault(one.number_of_images, []).append(one.noun or one.name.lower())
+    return ", ".join(f"{number} for {' and '.join(names)}" for number, names in nouns.items())
+
+
+def _steps(comparison: Comparison) -> str:
+    """In how many steps the curves are: "20 steps"."""
+    curves = [curve for method in comparison.measured for curve in method.curves.values()]
+    numbers = sorted({curve.shape[1] - 1 for curve in curves})
+    return f"{' and '.join(map(str, numbers))} steps" if numbers else ""
+
+
+def _lines(comparison: Comparison) -> list[_Line]:
     lines = []
     for method in comparison.methods:
         cells: list[_Cell | None] = []
-        for measure in measures:
+        for measure in comparison.measures:
             if not method.has(measure.key):
                 cells.append(None)
                 continue
@@ -119,14 +134,13 @@ def _lines(comparison: Comparison, measures: list[Measure]) -> list[_Line]:
 
 
 def _lead(comparison: Comparison) -> str:
-    """The answer to the question, in two sentences."""
+    """The answer to the question, by the first two measures, in a sentence each."""
     parts = []
-    for measure in MEASURES[:2]:
-        if not comparison.concept_maps or not comparison.heatmaps:
-            return ""
-        own, other = (
-            _best(group, measure) for group in (comparison.concept_maps, comparison.heatmaps)
-        )
+    for measure in comparison.measures[:2]:
+        own = comparison.best(measure.key, comparison.concept_maps)
+        other = comparison.best(measure.key, comparison.heatmaps)
+        if own is None or other is None:
+            continue
         a, b = own.measures[measure.key].value, other.measures[measure.key].value
         verdict = "better than" if measure.better * (a - b) > 0 else "behind"
         verdict = "no other than" if number(a, 3) == number(b, 3) else verdict
@@ -138,10 +152,6 @@ def _lead(comparison: Comparison) -> str:
     return " ".join(parts)
 
 
-def _best(methods: list[MethodScores], measure: Measure) -> MethodScores:
-    return max(methods, key=lambda m: measure.better * m.measures[measure.key].value)
-
-
 def _scores(comparison: Comparison, measure: Measure) -> tuple[Measure, Markup]:
     ax = method_scores(comparison, measure.key)
     label = f"{measure.name} of every method with its interval over images"
@@ -150,7 +160,9 @@ def _scores(comparison: Comparison, measure: Measure) -> tuple[Measure, Markup]:
 
 def _curves(comparison: Comparison, key: str) -> Markup:
     ax = fidelity_curves(comparison, key)
-    return inline_svg(ax, f"curves-{key}", f"Mean score of every method over {key}")
+    return inline_svg(
+        ax, f"curves-{key.replace('_', '-')}", f"Mean score of every method over {key}"
+    )
 
 
 def _images(

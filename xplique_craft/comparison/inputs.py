@@ -1,32 +1,13 @@
 """
-What `compare` was given: images as one array, photographs to show, what to call the class.
+What people look at beside the maps: photographs and titles, checked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..sampling.stream import Stream
-
-if TYPE_CHECKING:
-    from ..craft import Craft
-
-__all__ = ["images_of", "name_of", "pictures_of"]
-
-
-def images_of(craft: Craft, inputs: Any) -> np.ndarray:
-    """All images as one array: maps are drawn and measured beside each other."""
-    if not hasattr(inputs, "__len__") or hasattr(inputs, "element_spec"):
-        raise TypeError(
-            "inputs must be an array or a tensor (n, H, W, channels), received "
-            f"{type(inputs).__name__}. Collect its images first: np.concatenate([images for images,"
-            " labels in dataset.batch(32).as_numpy_iterator()])."
-        )
-    stream = Stream(inputs, craft.network.input_shape, craft.batch_size)
-    return np.concatenate([batch.images for batch in stream])
+__all__ = ["pictures_of"]
 
 
 def pictures_of(
@@ -60,18 +41,3 @@ def pictures_of(
     if pictures.shape[-1] == 1:
         pictures = pictures.repeat(3, axis=-1)
     return np.clip(np.rint(pictures), 0, 255).astype(np.uint8), names[:shown]
-
-
-def name_of(weights: np.ndarray) -> str:
-    """
-    What to call targets (n, classes): "class 2", "class 2 instead of class 0", "several targets".
-    """
-    if (weights != weights[0]).any():
-        return "several targets"
-    first = weights[0]
-    raised, lowered = np.flatnonzero(first > 0.0), np.flatnonzero(first < 0.0)
-    if len(raised) == 1 and len(lowered) == 0:
-        return f"class {raised[0]}"
-    if len(raised) == len(lowered) == 1 and first.sum() == 0.0:
-        return f"class {raised[0]} instead of class {lowered[0]}"
-    return "several classes together"
