@@ -23,9 +23,7 @@ from xplique_craft.comparison import (
     MapMeasure,
     Measure,
     MuFidelity,
-    Prepared,
     Randomisation,
-    Scores,
     Stability,
     Task,
 )
@@ -103,8 +101,10 @@ def test_curves_are_those_of_xplique(
     activation: str | None,
 ) -> None:
     """On average; and those of an image are those of a metric of that image alone."""
-    score = ModelScore(craft.model, activation, 7, baseline=0.3)
-    found = curves(score, images, targets, maps, 5, insertion=name == "Insertion")
+    score = ModelScore(
+        craft.model, images, targets, activation=activation, batch_size=7, baseline=0.3
+    )
+    found = curves(score, maps, 5, insertion=name == "Insertion")
 
     def expected(some: slice) -> list[float]:
         metric = getattr(metrics, name)(
@@ -138,8 +138,8 @@ def test_mu_fidelity_is_that_of_xplique(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Given the same subsets."""
-    score = ModelScore(craft.model, None, 64)
-    lost, subsets = subset_effects(score, images, targets, grid=3, share=0.3, samples=30, seed=0)
+    score = ModelScore(craft.model, images, targets, activation=None, batch_size=64)
+    lost, subsets = subset_effects(score, grid=3, share=0.3, samples=30, seed=0)
     assert 0.2 < subsets.mean() < 0.4
     found = mu_fidelity(maps, lost, subsets)
     metric = metrics.MuFidelity(
@@ -334,14 +334,12 @@ class Mass(MapMeasure):
     images: int
     column = Measure("mass", "Mass", 1, "What it sums to.")
 
-    def prepare(self, task: Task) -> Prepared:
-        column = replace(self.column, number_of_images=self.images)
-
-        def score(explainer: Any, maps: np.ndarray) -> Scores | None:
-            found = Scores(maps[: self.images].sum(axis=(1, 2)))
+    def prepare(self, task: Task) -> tuple[Measure, Any]:
+        def score(explainer: Any, maps: np.ndarray) -> np.ndarray | None:
+            found = maps[: self.images].sum(axis=(1, 2))
             return None if explainer.method.is_floor else found
 
-        return Prepared(column, score)
+        return replace(self.column, number_of_images=self.images), score
 
 
 def test_a_measure_of_ones_own(craft: xc.Craft, images: np.ndarray, tmp_path: Path) -> None:

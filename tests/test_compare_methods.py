@@ -45,6 +45,11 @@ def robust(images: int, radius: float | None = None) -> tuple[Any, ...]:
     return *QUICK, Stability(images=images, radius=radius), Randomisation(images=images)
 
 
+def task_of(model: keras.Model, images: np.ndarray, targets: np.ndarray) -> Task:
+    score = ModelScore(model, images, targets, activation=None, batch_size=64)
+    return Task(model, images, targets, score, 0)
+
+
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     return np.random.default_rng(0).random((N, *SIZE, 3)).astype(np.float32)
@@ -311,9 +316,9 @@ def test_how_many_layers_is_said(craft: xc.Craft, images: np.ndarray) -> None:
 def test_a_model_without_weights_has_none_at_random(craft: xc.Craft, images: np.ndarray) -> None:
     """So there is no such column."""
     bare = keras.Sequential([keras.Input((*SIZE, 3)), keras.layers.GlobalAveragePooling2D()])
-    task = Task(bare, images, np.eye(3)[[0] * N], ModelScore(bare, None, 8), 0)
+    _, score = Randomisation().prepare(task_of(bare, images, planted.one_hot([0] * N, 3)))
     explainer = make_explainer(Method("x", given(brightness)), bare, 0)
-    assert Randomisation().prepare(task).score(explainer, brightness(images)) is None
+    assert score(explainer, brightness(images)) is None
 
 
 # --------------------------------------------------------------------------------- what draws
@@ -333,13 +338,12 @@ def test_draws_are_the_same_for_every_image(
     method = Method("x", lambda model: make(model, **settings))
     explainer = make_explainer(method, craft.model, 0)
     maps = explainer.explain(images, targets)
-    score = ModelScore(craft.model, None, 64)
-    task = Task(craft.model, images[1:3], targets[1:3], score, 0)
+    task = task_of(craft.model, images[1:3], targets[1:3])
     monkeypatch.setattr(measures, "randomised", lambda model, seed: (model, (0, 5)))
-    still = Stability(images=2, nb_neighbours=2, radius=1e-30).prepare(task)
-    assert_allclose(still.score(explainer, maps[1:3]).per_image, 0.0, atol=1e-4)
-    same = Randomisation(images=2).prepare(task)
-    assert_allclose(same.score(explainer, maps[1:3]).per_image, 1.0, atol=1e-4)
+    _, stability = Stability(images=2, nb_neighbours=2, radius=1e-30).prepare(task)
+    assert_allclose(stability(explainer, maps[1:3]), 0.0, atol=1e-4)
+    _, randomisation = Randomisation(images=2).prepare(task)
+    assert_allclose(randomisation(explainer, maps[1:3]), 1.0, atol=1e-4)
     other = make_explainer(method, craft.model, 1).explain(images[:1], targets[:1])
     assert np.abs(other - maps[:1]).max() > 0.01 * np.abs(maps).max()
 

@@ -15,7 +15,7 @@ What a comparison found is a record in `results`. Every measure that `measures` 
 
 from ..results.comparison import RANDOM, Comparison, Measure, MethodScores
 from . import measures
-from .base import MapMeasure, Prepared, Scores, Task
+from .base import MapMeasure, Task
 from .measures import *  # noqa: F403 - so that a new one need not be named here too
 from .run import compare
 
@@ -25,8 +25,6 @@ __all__ = [
     "MapMeasure",
     "Measure",
     "MethodScores",
-    "Prepared",
-    "Scores",
     "Task",
     "compare",
 ]

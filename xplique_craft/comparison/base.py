@@ -1,7 +1,8 @@
 """
 What a measure of a comparison is.
 
-`prepare` computes once what all methods share, and returns how the maps of one method are scored.
+A frozen dataclass of its settings, whose `column` says what it means. It is prepared once for all
+methods, and then scores the maps of one method after the other.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +17,15 @@ from ..results.comparison import Measure
 from .explainers import MethodExplainer
 from .fidelity import ModelScore
 
-__all__ = ["MapMeasure", "Prepared", "Scores", "Task"]
+__all__ = ["MapMeasure", "Score", "Task"]
+
+Score = Callable[[MethodExplainer, np.ndarray], np.ndarray | None]
+"""
+(a method at work on the model, its maps (n, H, W)) -> what a measure says of the first m images.
+
+Scores (m,), NaN where an image has none. Of a measure that has curves: the model's scores along
+them, (m, steps + 1), whose areas are the scores. None where the measure asks nothing of the method.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Task:
     images, targets
         (n, H, W, channels), and (n, classes): weights of the logits.
     score
-        The model's scores of images from which pixels are taken out.
+        The model's scores of these images with pixels taken out.
     seed
         Of everything random.
     """
@@ -43,46 +52,18 @@ class Task:
     seed: int
 
 
-@dataclass(frozen=True)
-class Scores:
-    """
-    What a measure says of the maps of one method.
-
-    Parameters
-    ----------
-    per_image
-        (m,), of the first m images: NaN where an image has no score.
-    curves
-        (m, steps + 1): the model's scores that they are areas under; None where there are none.
-    """
-
-    per_image: np.ndarray
-    curves: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """
-    A measure, ready for one method after the other.
-
-    Parameters
-    ----------
-    column
-        What it means, for this model and these images.
-    score
-        (a method at work on the model, its maps (n, H, W)) -> its scores; None where the measure
-        asks nothing of it.
-    """
-
-    column: Measure
-    score: Callable[[MethodExplainer, np.ndarray], Scores | None]
-
-
 class MapMeasure(ABC):
-    """Base of the measures, which are frozen dataclasses of their settings."""
+    """Base of all measures."""
 
     column: ClassVar[Measure]
 
     @abstractmethod
-    def prepare(self, task: Task) -> Prepared:
-        """Compute what all methods share."""
+    def prepare(self, task: Task) -> tuple[Measure, Score]:
+        """
+        Compute what all methods share.
+
+        Returns
+        -------
+        column, score
+            What the measure means for this model and these images, and how maps are scored.
+        """

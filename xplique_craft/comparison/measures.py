@@ -14,9 +14,9 @@ import numpy as np
 from .._checks import check_int, check_range
 from .._random import Draw, generator
 from ..results.comparison import Measure
-from .base import MapMeasure, Prepared, Scores, Task
+from .base import MapMeasure, Score, Task
 from .explainers import MethodExplainer, make_explainer
-from .fidelity import area, curves, mu_fidelity, subset_effects
+from .fidelity import curves, mu_fidelity, subset_effects
 from .robustness import kept_order, randomised, relative_distance
 
 __all__ = [
@@ -50,16 +50,11 @@ class _PixelCurve(MapMeasure):
     def __post_init__(self) -> None:
         check_int("steps", self.steps)
 
-    def prepare(self, task: Task) -> Prepared:
+    def prepare(self, task: Task) -> tuple[Measure, Score]:
         """Nothing is shared: the order of the pixels is the map's own."""
-
-        def score(_: MethodExplainer, maps: np.ndarray) -> Scores:
-            found = curves(
-                task.score, task.images, task.targets, maps, self.steps, insertion=self.insertion
-            )
-            return Scores(area(found), found)
-
-        return Prepared(self.column, score)
+        return self.column, lambda _, maps: curves(
+            task.score, maps, self.steps, insertion=self.insertion
+        )
 
 
 class Deletion(_PixelCurve):
@@ -122,18 +117,16 @@ class MuFidelity(MapMeasure):
         check_int("nb_subsets", self.nb_subsets, minimum=2)
         check_range("subset_share", self.subset_share, "(0, 1)")
 
-    def prepare(self, task: Task) -> Prepared:
+    def prepare(self, task: Task) -> tuple[Measure, Score]:
         """Take the subsets out of every image."""
         lost, subsets = subset_effects(
             task.score,
-            task.images,
-            task.targets,
             grid=self.grid_size,
             share=self.subset_share,
             samples=self.nb_subsets,
             seed=task.seed,
         )
-        return Prepared(self.column, lambda _, maps: Scores(mu_fidelity(maps, lost, subsets)))
+        return self.column, lambda _, maps: mu_fidelity(maps, lost, subsets)
 
 
 @dataclass(frozen=True)
@@ -170,7 +163,7 @@ class Stability(MapMeasure):
         if self.radius is not None:
             check_range("radius", self.radius, "(0, inf)")
 
-    def prepare(self, task: Task) -> Prepared:
+    def prepare(self, task: Task) -> tuple[Measure, Score]:
         """Draw the noise, the same for all images and methods."""
         images, targets = task.images[: self.images], task.targets[: self.images]
         radius = self.radius
@@ -180,7 +173,7 @@ class Stability(MapMeasure):
         noise = rng.uniform(0.0, radius, (self.nb_neighbours, *images.shape[1:]))
         copies = images[:, None] + noise.astype(np.float32)
 
-        def score(explainer: MethodExplainer, maps: np.ndarray) -> Scores | None:
+        def score(explainer: MethodExplainer, maps: np.ndarray) -> np.ndarray | None:
             if explainer.method.is_floor:
                 return None
             moved = explainer.explain(
@@ -189,9 +182,9 @@ class Stability(MapMeasure):
                 of="noisy copies",
             )
             moved = moved.reshape(*copies.shape[:2], *maps.shape[1:])
-            return Scores(relative_distance(moved, maps[: len(images)]))
+            return relative_distance(moved, maps[: len(images)])
 
-        return Prepared(replace(self.column, number_of_images=len(images)), score)
+        return replace(self.column, number_of_images=len(images)), score
 
 
 @dataclass(frozen=True)
@@ -221,20 +214,20 @@ class Randomisation(MapMeasure):
     def __post_init__(self) -> None:
         check_int("images", self.images)
 
-    def prepare(self, task: Task) -> Prepared:
+    def prepare(self, task: Task) -> tuple[Measure, Score]:
         """Clone the model and put its last layers at random."""
         images, targets = task.images[: self.images], task.targets[: self.images]
         clone, (changed, of) = randomised(task.model, task.seed)
 
-        def score(explainer: MethodExplainer, maps: np.ndarray) -> Scores | None:
+        def score(explainer: MethodExplainer, maps: np.ndarray) -> np.ndarray | None:
             if clone is None or explainer.method.is_floor:
                 return None
             other = make_explainer(explainer.method, clone, task.seed)
             found = other.explain(images, targets, of="the model with layers at random")
-            return Scores(kept_order(maps[: len(images)], found))
+            return kept_order(maps[: len(images)], found)
 
         meaning = f"{self.column.meaning} Here: {changed} of {of} layers with weights."
-        return Prepared(replace(self.column, meaning=meaning, number_of_images=len(images)), score)
+        return replace(self.column, meaning=meaning, number_of_images=len(images)), score
 
 
 DEFAULTS: tuple[MapMeasure, ...] = (

@@ -9,7 +9,7 @@ others' numbers with it.
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,12 @@ from .._checks import check_choice, check_int
 from .._intervals import bootstrap_mean
 from ..concept_model import ConceptModel
 from ..results import Estimate
-from ..results.comparison import Comparison, MethodScores
+from ..results.comparison import Comparison, Measure, MethodScores
 from ..sampling.stream import Stream
 from ..targets import describe_targets, one_hot
-from .base import MapMeasure, Prepared, Task
+from .base import MapMeasure, Score, Task
 from .explainers import MethodExplainer, forgetting_models, make_explainer, reason_of
-from .fidelity import ACTIVATIONS, ModelScore
+from .fidelity import ACTIVATIONS, ModelScore, area
 from .inputs import pictures_of
 from .measures import DEFAULTS
 from .methods import Method, methods_of
@@ -121,13 +121,19 @@ def compare(
     weights = craft.class_id if targets is None else targets
     weights = one_hot(weights, len(images), craft.network.number_of_classes)
     pictures, names = pictures_of(photographs, titles, images, number_of_views)
-    score = ModelScore(craft.model, activation, batch_size, baseline)
+    score = ModelScore(
+        craft.model,
+        images,
+        weights,
+        activation=activation,
+        batch_size=batch_size,
+        baseline=baseline,
+    )
     task = Task(craft.model, images, weights, score, seed)
     with forgetting_models():
         chosen = methods_of(craft, methods, images.shape[1:3], batch_size)
         explainers, unmade = _each(chosen, lambda one: make_explainer(one, craft.model, seed))
-        _refuse_if_all(chosen, unmade)
-        _warn(unmade)
+        _tell_failures(chosen, unmade)
         prepared = [measure.prepare(task) for measure in asked]
         scores, unmeasured = _each(
             [one for one in chosen if one.name in explainers],
@@ -135,8 +141,7 @@ def compare(
             verbose=verbose,
         )
         failed = unmade | unmeasured
-        _refuse_if_all(chosen, failed)
-        _warn(unmeasured)
+        _tell_failures(chosen, failed, told=unmade)
     return Comparison(
         model_name=model_name or craft.model.name,
         layer=craft.layer,
@@ -144,9 +149,9 @@ def compare(
         number_of_images=len(images),
         activation=activation,
         measures=tuple(
-            one.column
-            for one in prepared
-            if any(one.column.key in found.measures for found in scores.values())
+            column
+            for column, _ in prepared
+            if any(column.key in found.measures for found in scores.values())
         ),
         methods=[
             scores[one.name]
@@ -204,39 +209,44 @@ def _each(
     return found, failed
 
 
-def _warn(failed: dict[str, str]) -> None:
-    for name, reason in failed.items():
-        message = f"methods[{name!r}] has no numbers, for it failed: {reason}."
-        warnings.warn(message, stacklevel=3)
-
-
-def _refuse_if_all(methods: list[Method], failed: dict[str, str]) -> None:
-    able = [m.name for m in methods if not m.is_floor]
+def _tell_failures(
+    methods: list[Method], failed: dict[str, str], told: Collection[str] = ()
+) -> None:
+    """Warn of every method that failed, of which nothing was told; refuse if none is left."""
+    able = [method.name for method in methods if not method.is_floor]
     if able and all(name in failed for name in able):
         reasons = "; ".join(f"{name}: {failed[name]}" for name in able)
         raise ValueError(f"methods must have one that can be measured, and all fail. {reasons}.")
+    for name, reason in failed.items():
+        if name not in told:
+            message = f"methods[{name!r}] has no numbers, for it failed: {reason}."
+            warnings.warn(message, stacklevel=3)
 
 
 def _measure(
-    explainer: MethodExplainer, task: Task, prepared: list[Prepared], shown: int
+    explainer: MethodExplainer, task: Task, prepared: list[tuple[Measure, Score]], shown: int
 ) -> MethodScores:
     """One method in all measures."""
     method = explainer.method
     counted = passes(method, task.model, task.images[0], task.targets[0])
     seconds, maps = seconds_and_maps(explainer, task.images, task.targets)
-    found = {one.column: one.score(explainer, maps) for one in prepared}
-    scores = {column: one for column, one in found.items() if one is not None}
+    per_image, measures, curves = {}, {}, {}
+    for column, score in prepared:
+        found = score(explainer, maps)
+        if found is None:
+            continue
+        if column.curve is not None:
+            curves[column.key], found = found, area(found)
+        per_image[column.key] = found
+        measures[column.key] = _estimate(found, column.bounds, task.seed)
     return MethodScores(
         name=method.name,
         output=method.output,
         seconds=seconds,
         passes=counted,
-        per_image={column.key: one.per_image for column, one in scores.items()},
-        measures={
-            column.key: _estimate(one.per_image, column.bounds, task.seed)
-            for column, one in scores.items()
-        },
-        curves={c.key: one.curves for c, one in scores.items() if one.curves is not None},
+        per_image=per_image,
+        measures=measures,
+        curves=curves,
         maps=maps[:shown],
         is_floor=method.is_floor,
     )

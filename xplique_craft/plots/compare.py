@@ -281,8 +281,8 @@ def shrunk(photograph: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _score_name(comparison: Comparison) -> str:
-    kind = {"softmax": "probability", "sigmoid": "probability"}.get(comparison.activation or "")
-    return f"mean {kind or 'score'} of {comparison.class_name}"
+    kind = "score" if comparison.activation is None else "probability"
+    return f"mean {kind} of {comparison.class_name}"
 
 
 def _tidy(ax: Axes) -> None:

@@ -1,6 +1,5 @@
 """`write_comparison`: a comparison of methods in, one HTML file out."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
@@ -9,31 +8,10 @@ from ..plots.compare import blend, drawn_maps, fidelity_curves, method_scores, s
 from ..results.comparison import Comparison, Measure
 from .figures import inline_svg
 from .files import check_size_of_image, render, text, write
-from .numbers import interval, number
+from .numbers import number
 from .pictures import jpeg_uri
 
 __all__ = ["write_comparison"]
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """One number of the table."""
-
-    value: str
-    ends: str
-    best: bool
-
-
-@dataclass(frozen=True)
-class _Line:
-    """One line of the table: numbers, or why there are none."""
-
-    title: str
-    concepts: bool
-    seconds: str
-    passes: str
-    cells: list[_Cell | None]
-    failed: str | None
 
 
 def write_comparison(
@@ -85,7 +63,7 @@ def write_comparison(
         comparison=comparison,
         few=_few(comparison),
         steps=_steps(comparison),
-        lines=_lines(comparison),
+        title_of=title_of,
         lead=_lead(comparison),
         scores=[
             _scores(comparison, measure)
@@ -113,24 +91,6 @@ def _steps(comparison: Comparison) -> str:
     curves = [curve for method in comparison.measured for curve in method.curves.values()]
     numbers = sorted({curve.shape[1] - 1 for curve in curves})
     return f"{' and '.join(map(str, numbers))} steps" if numbers else ""
-
-
-def _lines(comparison: Comparison) -> list[_Line]:
-    lines = []
-    for method in comparison.methods:
-        cells: list[_Cell | None] = []
-        for measure in comparison.measures:
-            if not method.has(measure.key):
-                cells.append(None)
-                continue
-            found = method.measures[measure.key]
-            best = method is comparison.best(measure.key)
-            cells.append(_Cell(number(found.value, 3), interval(found, decimals=3), best))
-        passes = "not counted" if method.passes is None else f"{method.passes:,}"
-        seconds = number(method.seconds, 3 if method.seconds < 0.1 else 2)
-        title, concepts = title_of(method), method.output is not None
-        lines.append(_Line(title, concepts, seconds, passes, cells, method.failed))
-    return lines
 
 
 def _lead(comparison: Comparison) -> str:

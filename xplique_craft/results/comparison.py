@@ -175,28 +175,17 @@ class Comparison:
         none. Methods that failed come with the reason.
         """
         rows = [["method", "s / image", "passes", *(measure.name for measure in self.measures)]]
-        for method in self.measured:
-            cells = [method.name, f"{method.seconds:.3f}", _count(method.passes)]
-            for measure in self.measures:
-                cells.append(str(method.measures[measure.key]) if method.has(measure.key) else "-")
-            rows.append(cells)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        widths[0] = max(widths[0], *(len(method.name) for method in self.methods))
-        head, *lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for one in self.methods:
+            if one.failed is not None:
+                rows.append([one.name, f"failed: {one.failed}"])
+                continue
+            passes = "-" if one.passes is None else str(one.passes)
+            scores = [str(one.measures[m.key]) if one.has(m.key) else "-" for m in self.measures]
+            rows.append([one.name, f"{one.seconds:.3f}", passes, *scores])
+        complete = [row for row in rows if len(row) == len(rows[0])]
+        widths = [max(map(len, column)) for column in zip(*complete, strict=True)]
+        widths[0] = max(len(row[0]) for row in rows)
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
             for row in rows
         )
-        of_measured = iter(lines)
-        return "\n".join(
-            [head]
-            + [
-                next(of_measured)
-                if method.failed is None
-                else f"{method.name.ljust(widths[0])}  failed: {method.failed}"
-                for method in self.methods
-            ]
-        )
-
-
-def _count(passes: int | None) -> str:
-    return "-" if passes is None else str(passes)
