@@ -99,6 +99,7 @@ def measure(task: tuple[str, str, tuple[str, ...]]) -> tuple[str, str, Any]:
 
     from xplique_craft import Craft, compare, split_model
     from xplique_craft.attributions import ConceptAttribution
+    from xplique_craft.comparison import Deletion, Insertion, MuFidelity
     from xplique_craft.comparison.methods import methods_of
 
     kit = load_kit()
@@ -122,7 +123,8 @@ def measure(task: tuple[str, str, tuple[str, ...]]) -> tuple[str, str, Any]:
         ),
         PLAIN: lambda model: Plain(model, patches, smoothing),
     }
-    found = compare(craft, held_out, methods=methods, few=0, nb_subsets=SUBSETS)
+    measures = [Deletion(), Insertion(), MuFidelity(nb_subsets=SUBSETS)]
+    found = compare(craft, held_out, methods=methods, measures=measures)
     return model_name, class_name, found
 
 

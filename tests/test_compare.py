@@ -1,5 +1,7 @@
 """Comparing methods: the measures are Xplique's, of every image by itself; costs are counted."""
 
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,18 @@ from xplique.attributions import GradCAM, IntegratedGradients, Occlusion, Rise, 
 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
-from xplique_craft.comparison import MEASURES, Comparison
+from xplique_craft.comparison import (
+    MEASURES,
+    Comparison,
+    Deletion,
+    Insertion,
+    MapMeasure,
+    Measure,
+    MuFidelity,
+    Randomisation,
+    Stability,
+    Task,
+)
 from xplique_craft.comparison.fidelity import (
     ModelScore,
     curves,
@@ -21,7 +34,7 @@ from xplique_craft.comparison.fidelity import (
     rank_correlation,
     subset_effects,
 )
-from xplique_craft.comparison.run import _estimates
+from xplique_craft.comparison.run import _estimate
 
 SIZE = (12, 16)
 N = 5
@@ -59,11 +72,13 @@ def comparison(craft: xc.Craft, images: np.ndarray) -> Comparison:
         images,
         methods=methods,
         photographs=(255 * images).astype(np.uint8),
-        steps=6,
-        grid_size=3,
-        nb_subsets=40,
-        few=2,
-        nb_neighbours=2,
+        measures=[
+            Deletion(steps=6),
+            Insertion(steps=6),
+            MuFidelity(grid_size=3, nb_subsets=40),
+            Stability(images=2, nb_neighbours=2),
+            Randomisation(images=2),
+        ],
         number_of_views=2,
         batch_size=7,
     )
@@ -86,8 +101,10 @@ def test_curves_are_those_of_xplique(
     activation: str | None,
 ) -> None:
     """On average; and those of an image are those of a metric of that image alone."""
-    score = ModelScore(craft.model, activation, 7, baseline=0.3)
-    found = curves(score, images, targets, maps, 5, insertion=name == "Insertion")
+    score = ModelScore(
+        craft.model, images, targets, activation=activation, batch_size=7, baseline=0.3
+    )
+    found = curves(score, maps, 5, insertion=name == "Insertion")
 
     def expected(some: slice) -> list[float]:
         metric = getattr(metrics, name)(
@@ -121,8 +138,8 @@ def test_mu_fidelity_is_that_of_xplique(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Given the same subsets."""
-    score = ModelScore(craft.model, None, 64)
-    lost, subsets = subset_effects(score, images, targets, grid=3, share=0.3, samples=30, seed=0)
+    score = ModelScore(craft.model, images, targets, activation=None, batch_size=64)
+    lost, subsets = subset_effects(score, grid=3, share=0.3, samples=30, seed=0)
     assert 0.2 < subsets.mean() < 0.4
     found = mu_fidelity(maps, lost, subsets)
     metric = metrics.MuFidelity(
@@ -170,7 +187,7 @@ def test_randomisation_is_that_of_xplique(
 def test_gradcam_is_made_anew_of_the_randomised_model(craft: xc.Craft, images: np.ndarray) -> None:
     """Xplique's own metric sees no change in it: it is compiled with the first model."""
     cam = {"cam": (GradCAM, {"conv_layer": planted.LAYER})}
-    found = xc.compare(craft, images, methods=cam, steps=2, nb_subsets=3, few=N)
+    found = xc.compare(craft, images, methods=cam, measures=[Randomisation(images=N)])
     assert found.methods[0].measures["randomisation"].value < 1.0 - 1e-3
 
 
@@ -219,11 +236,11 @@ def test_estimates_are_means_in_their_intervals(comparison: Comparison) -> None:
 
 def test_intervals_end_where_the_measure_does() -> None:
     """Those of two images reach beyond them; a correlation is at most 1."""
-    found = _estimates(
-        {"randomisation": np.array([0.5, 1.0]), "insertion": np.array([0.5, 1.0])}, 0
-    )
-    assert found["randomisation"].high == 1.0 < found["insertion"].high
-    assert found["randomisation"].low == found["insertion"].low < 0.5
+    values = np.array([0.5, 1.0])
+    bounded = _estimate(values, Randomisation.column.bounds, 0)
+    free = _estimate(values, Insertion.column.bounds, 0)
+    assert bounded.high == 1.0 < free.high
+    assert bounded.low == free.low < 0.5
 
 
 def test_maps_are_the_methods_own(
@@ -247,7 +264,11 @@ def test_better_maps_score_better() -> None:
         layer.set_weights([np.abs(layer.get_weights()[0]), 0.0 * layer.get_weights()[1]])
     craft = planted.fitted(model, np.eye(3), squares)
     found = xc.compare(
-        craft, squares, methods=["ConceptActivation", "random"], activation=None, few=0
+        craft,
+        squares,
+        methods=["ConceptActivation", "random"],
+        measures=[Deletion(), Insertion(), MuFidelity()],
+        activation=None,
     )
     concepts, noise = found.methods
     assert concepts.measures["deletion"].high < noise.measures["deletion"].low
@@ -261,7 +282,8 @@ def test_the_table(comparison: Comparison) -> None:
     lines = comparison.table().splitlines()
     assert len(lines) == 7
     assert lines[0].split()[:4] == ["method", "s", "/", "image"]
-    for measure in MEASURES:
+    assert [one.key for one in comparison.measures] == list(comparison.methods[0].measures)
+    for measure in comparison.measures:
         assert measure.name in lines[0]
     assert lines[1].startswith("Saliency")
     assert str(comparison.methods[0].measures["deletion"]) in lines[1]
@@ -269,11 +291,21 @@ def test_the_table(comparison: Comparison) -> None:
 
 
 def test_the_same_again(craft: xc.Craft, images: np.ndarray) -> None:
-    settings: dict[str, Any] = {"methods": {"Rise": (Rise, {"nb_samples": 20})}, "steps": 3}
-    first, second = (xc.compare(craft, images, few=1, nb_subsets=9, **settings) for _ in range(2))
+    measures = [
+        Deletion(steps=3),
+        Insertion(steps=3),
+        MuFidelity(nb_subsets=9),
+        Stability(images=1),
+        Randomisation(images=1),
+    ]
+    settings: dict[str, Any] = {
+        "methods": {"Rise": (Rise, {"nb_samples": 20})},
+        "measures": measures,
+    }
+    first, second = (xc.compare(craft, images, **settings) for _ in range(2))
     for key, values in first.methods[0].per_image.items():
         assert_allclose(second.methods[0].per_image[key], values, atol=1e-6)
-    other = xc.compare(craft, images, few=1, nb_subsets=9, seed=1, **settings)
+    other = xc.compare(craft, images, seed=1, **settings)
     assert (
         np.abs(
             other.methods[0].per_image["deletion"] - first.methods[0].per_image["deletion"]
@@ -285,7 +317,7 @@ def test_the_same_again(craft: xc.Craft, images: np.ndarray) -> None:
 
 def test_methods_by_their_names(craft: xc.Craft, images: np.ndarray) -> None:
     """All of them, with the settings they have there."""
-    found = xc.compare(craft, images[:1], steps=1, nb_subsets=2, few=0)
+    found = xc.compare(craft, images[:1], measures=[Deletion(steps=1)])
     names = [method.name for method in found.methods]
     assert names[:2] == ["Saliency", "GradientInput"]
     assert names[-3:] == ["ConceptActivation", "ConceptRelevance", "ConceptDetailed"]
@@ -294,6 +326,58 @@ def test_methods_by_their_names(craft: xc.Craft, images: np.ndarray) -> None:
     assert counted["Rise"] == 500
     assert counted["ConceptActivation"] == 1
     assert counted["ConceptDetailed"] == 17
+
+
+@dataclass(frozen=True)
+class Mass(MapMeasure):
+    """What maps sum to, of the first images; maps at random are not asked."""
+
+    images: int
+    column = Measure("mass", "Mass", 1, "What it sums to.")
+
+    def prepare(self, task: Task) -> tuple[Measure, Any]:
+        def score(explainer: Any, maps: np.ndarray) -> np.ndarray | None:
+            found = maps[: self.images].sum(axis=(1, 2))
+            return None if explainer.method.is_floor else found
+
+        return replace(self.column, number_of_images=self.images), score
+
+
+def test_a_measure_of_ones_own(craft: xc.Craft, images: np.ndarray, tmp_path: Path) -> None:
+    """Beside those of the package, in the order they are asked for: table, figure, page."""
+    found = xc.compare(
+        craft, images, methods=["Saliency", "random"], measures=[Mass(2), Deletion(steps=1)]
+    )
+    assert [one.key for one in found.measures] == ["mass", "deletion"]
+    own, floor = found.methods
+    expected = Saliency(craft.model).explain(images[:2], planted.one_hot([craft.class_id] * 2, 3))
+    assert_allclose(own.per_image["mass"], np.sum(expected, axis=(1, 2, 3)), rtol=1e-4)
+    assert own.measures["mass"].value == pytest.approx(own.per_image["mass"].mean())
+    assert set(own.curves) == {"deletion"}
+    assert set(floor.per_image) == {"deletion"}
+    assert found.best("mass") is own
+    assert found.table().splitlines()[0].split()[5:] == ["Mass", "Deletion"]
+    ax = xc.plots.method_scores(found, "mass")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["Saliency"]
+    text = xc.report.write_comparison(found, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<div><dt>Mass</dt><dd>What it sums to.</dd></div>" in text
+    assert "<dd>5 <small>2 for mass</small></dd>" in text
+    assert 'id="scores-mass' in text
+
+
+def test_of_maps_at_random_alone(craft: xc.Craft, images: np.ndarray) -> None:
+    """There is no column of what they are not asked."""
+    found = xc.compare(craft, images, methods=["random"], measures=[Mass(2), Deletion(steps=1)])
+    assert [one.key for one in found.measures] == ["deletion"]
+
+
+def test_measures_that_are_asked_for_by_default(craft: xc.Craft, images: np.ndarray) -> None:
+    found = xc.compare(craft, images[:1], methods=["Saliency"])
+    assert [one.key for one in found.measures] == [one.key for one in MEASURES]
+    assert found.methods[0].curves["deletion"].shape == (1, 21)
+    few = {one.key for one in found.measures if one.number_of_images == 1}
+    assert {"stability", "randomisation"} <= few
+    assert not {"deletion", "insertion", "mu_fidelity"} & few
 
 
 # ------------------------------------------------------------------------------------------ errors
@@ -309,8 +393,10 @@ def test_methods_by_their_names(craft: xc.Craft, images: np.ndarray) -> None:
         ({"methods": {"x": 3}}, TypeError, r"methods\['x'\] must be a class of xplique.attr"),
         ({"methods": {"x": "Saliency"}}, TypeError, r"methods\['x'\] must be a class"),
         ({"activation": "tanh"}, ValueError, "None, 'softmax' or 'sigmoid', received 'tanh'"),
-        ({"steps": 0}, ValueError, "steps must be at least 1"),
-        ({"subset_share": 1.5}, ValueError, r"subset_share must be in \(0, 1\)"),
+        ({"measures": []}, ValueError, r"measures must be one or more, .* the keys \[\]"),
+        ({"measures": [Deletion(), Deletion(steps=3)]}, ValueError, "'deletion', 'deletion'"),
+        ({"measures": ["deletion"]}, TypeError, r"objects as Deletion\(\) .* received 'deletion'"),
+        ({"measures": [Deletion]}, TypeError, r"objects as Deletion\(\) .* received <class"),
         ({"titles": ["a"]}, ValueError, "titles must name 5 images, received 1"),
         (
             {"photographs": np.zeros((2, 8, 8, 3))},
@@ -324,10 +410,6 @@ def test_methods_by_their_names(craft: xc.Craft, images: np.ndarray) -> None:
         ),
         ({"photographs": np.full((5, 8, 8, 3), 0.5)}, ValueError, "to 0.5: .* multiply them by"),
         ({"targets": 7}, ValueError, "targets holds class indices from 7 to 7"),
-        ({"radius": -1}, ValueError, "radius must be at least 0, received -1"),
-        ({"radius": np.nan}, ValueError, "radius must be at least 0, received nan"),
-        ({"radius": np.inf}, ValueError, "radius must be finite"),
-        ({"radius": 0.0}, ValueError, "radius must be above 0, received 0"),
     ],
 )
 def test_arguments_that_do_not_fit(
@@ -339,6 +421,30 @@ def test_arguments_that_do_not_fit(
 ) -> None:
     with pytest.raises(error, match=message):
         xc.compare(craft, images, **{"methods": ["Saliency"], **arguments})
+
+
+@pytest.mark.parametrize(
+    ("measure", "settings", "error", "message"),
+    [
+        (Deletion, {"steps": 0}, ValueError, "steps must be at least 1"),
+        (Insertion, {"steps": 1.5}, TypeError, "steps must be an integer, received 1.5"),
+        (MuFidelity, {"grid_size": 0}, ValueError, "grid_size must be at least 1"),
+        (MuFidelity, {"nb_subsets": 1}, ValueError, "nb_subsets must be at least 2"),
+        (MuFidelity, {"subset_share": 1.5}, ValueError, r"subset_share must be in \(0, 1\)"),
+        (Stability, {"images": 0}, ValueError, "images must be at least 1"),
+        (Stability, {"nb_neighbours": 0}, ValueError, "nb_neighbours must be at least 1"),
+        (Stability, {"radius": -1}, ValueError, r"radius must be in \(0, inf\), received -1"),
+        (Stability, {"radius": np.nan}, ValueError, r"radius must be in \(0, inf\), received nan"),
+        (Stability, {"radius": np.inf}, ValueError, r"radius must be in \(0, inf\), received inf"),
+        (Stability, {"radius": 0.0}, ValueError, r"radius must be in \(0, inf\), received 0"),
+        (Randomisation, {"images": 0}, ValueError, "images must be at least 1"),
+    ],
+)
+def test_settings_of_measures(
+    measure: Any, settings: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        measure(**settings)
 
 
 def test_datasets_are_refused(craft: xc.Craft, images: np.ndarray) -> None:

@@ -16,17 +16,38 @@ from xplique.attributions.base import BlackBoxExplainer
 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
-from xplique_craft.comparison import Comparison
-from xplique_craft.comparison import timing as explaining
-from xplique_craft.comparison.given import name_of
+from xplique_craft.comparison import (
+    Comparison,
+    Deletion,
+    Insertion,
+    MuFidelity,
+    Randomisation,
+    Stability,
+    Task,
+    measures,
+    timing,
+)
+from xplique_craft.comparison.explainers import MethodExplainer, make_explainer
+from xplique_craft.comparison.fidelity import ModelScore
 from xplique_craft.comparison.methods import KNOWN, Method, check_names, methods_of
-from xplique_craft.comparison.robustness import Anew, randomised, relative_distance
-from xplique_craft.comparison.run import _estimates
-from xplique_craft.comparison.timing import explain, passes, seconds_and_maps
+from xplique_craft.comparison.robustness import randomised, relative_distance
+from xplique_craft.comparison.run import _estimate
+from xplique_craft.comparison.timing import passes, seconds_and_maps
+from xplique_craft.targets import describe_targets
 
 SIZE = (8, 12)
 N = 4
-QUICK: dict[str, Any] = {"steps": 2, "grid_size": 2, "nb_subsets": 4}
+QUICK = (Deletion(steps=2), Insertion(steps=2), MuFidelity(grid_size=2, nb_subsets=4))
+
+
+def robust(images: int, radius: float | None = None) -> tuple[Any, ...]:
+    """All measures, of which those that explain images again are of so many."""
+    return *QUICK, Stability(images=images, radius=radius), Randomisation(images=images)
+
+
+def task_of(model: keras.Model, images: np.ndarray, targets: np.ndarray) -> Task:
+    score = ModelScore(model, images, targets, activation=None, batch_size=64)
+    return Task(model, images, targets, score, 0)
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +97,10 @@ def brightness(images: np.ndarray) -> np.ndarray:
 
 # ---------------------------------------------------------------------------- what can be made
 def test_only_what_is_wanted_is_made(kmeans: xc.Craft, images: np.ndarray) -> None:
-    found = xc.compare(kmeans, images, methods=["Saliency"], few=0, **QUICK)
+    found = xc.compare(kmeans, images, methods=["Saliency"], measures=QUICK)
     assert found.methods[0].has("deletion")
     with pytest.raises(ValueError, match="IntegratedGradients needs the gradient of the concepts"):
-        xc.compare(kmeans, images, methods=["Saliency", "ConceptDetailed"], few=0, **QUICK)
+        xc.compare(kmeans, images, methods=["Saliency", "ConceptDetailed"], measures=QUICK)
 
 
 def test_of_all_methods_those_that_can_be_made(kmeans: xc.Craft) -> None:
@@ -129,8 +150,8 @@ def partly(craft: xc.Craft, images: np.ndarray) -> tuple[Comparison, list[str], 
     }
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found = xc.compare(craft, images, methods=methods, few=2, number_of_views=2,
-                           photographs=(255 * images).astype(np.uint8), **QUICK)  # fmt: skip
+        found = xc.compare(craft, images, methods=methods, measures=robust(2), number_of_views=2,
+                           photographs=(255 * images).astype(np.uint8))  # fmt: skip
     assert {warning.filename for warning in said} == {__file__}
     return found, [str(warning.message) for warning in said], done
 
@@ -151,7 +172,7 @@ def test_one_that_fails_keeps_the_others(
     for name, reason in reasons.items():
         expected = f"methods[{name!r}] has no numbers, for it failed: {reason}."
         assert (expected in said) == (reason is not None)
-    alone = xc.compare(craft, images, methods={"first": given(brightness)}, few=2, **QUICK)
+    alone = xc.compare(craft, images, methods={"first": given(brightness)}, measures=robust(2))
     for key, values in alone.methods[0].per_image.items():
         assert_array_equal(found.methods[0].per_image[key], values)
     assert found.methods[1].measures == found.methods[1].per_image == {}
@@ -178,7 +199,7 @@ def test_the_table_says_why(partly: tuple[Comparison, list[str], list[str]]) -> 
 def test_nothing_is_left_if_all_fail(craft: xc.Craft, images: np.ndarray) -> None:
     methods = {"broken": given(raising), "floor": None}
     with pytest.raises(ValueError, match=r"and all fail\. broken: no memory is left"):
-        xc.compare(craft, images, methods=methods, **QUICK)
+        xc.compare(craft, images, methods=methods, measures=QUICK)
 
 
 def test_noisy_copies_and_clones_that_fail(craft: xc.Craft, images: np.ndarray) -> None:
@@ -188,7 +209,7 @@ def test_noisy_copies_and_clones_that_fail(craft: xc.Craft, images: np.ndarray) 
 
     methods = {"of no other": given(of_no_other), "good": given(brightness)}
     with pytest.warns(UserWarning, match="failed: its maps of noisy copies are not finite"):
-        xc.compare(craft, images, methods=methods, few=1, radius=9.0, **QUICK)
+        xc.compare(craft, images, methods=methods, measures=robust(1, 9.0))
 
 
 def test_gradcam_of_a_model_without_convolutions() -> None:
@@ -200,7 +221,7 @@ def test_gradcam_of_a_model_without_convolutions() -> None:
     planted_images = planted.paintings(3)
     craft = planted.fitted(model, np.eye(2, 5), planted_images)
     with pytest.warns(UserWarning, match=r"\['GradCAM'\] has no numbers, .* filters, a convolut"):
-        found = xc.compare(craft, planted_images, methods=["GradCAM", "Saliency"], few=0, **QUICK)
+        found = xc.compare(craft, planted_images, methods=["GradCAM", "Saliency"], measures=QUICK)
     assert found.methods[0].failed.endswith("the model has none")
     assert found.methods[1].has("insertion")
 
@@ -213,7 +234,7 @@ def test_maps_of_nothing_do_not_win(craft: xc.Craft, images: np.ndarray) -> None
         "ones": given(lambda images: 0.0 * brightness(images) + 1.0),
         "Saliency": Saliency,
     }
-    found = xc.compare(craft, images, methods=methods, few=2, **QUICK)
+    found = xc.compare(craft, images, methods=methods, measures=robust(2))
     for one in found.methods[:2]:
         assert one.has("deletion")
         for key in ("stability", "randomisation"):
@@ -226,7 +247,7 @@ def test_maps_of_nothing_do_not_win(craft: xc.Craft, images: np.ndarray) -> None
 
 
 def test_means_are_over_images_that_have_a_score() -> None:
-    found = _estimates({"stability": np.array([0.1, np.nan, 0.3])}, 0)["stability"]
+    found = _estimate(np.array([0.1, np.nan, 0.3]), Stability.column.bounds, 0)
     assert found.value == pytest.approx(0.2)
     assert 0.0 < found.low < 0.2 < found.high
 
@@ -240,7 +261,7 @@ def test_distances_are_shares_of_the_map() -> None:
 # --------------------------------------------------------------------------------- floor, class
 def test_the_floor_by_any_name(craft: xc.Craft, images: np.ndarray) -> None:
     methods = {"chance": None, "random": given(brightness)}
-    found = xc.compare(craft, images, methods=methods, few=1, **QUICK)
+    found = xc.compare(craft, images, methods=methods, measures=robust(1))
     assert [one.is_floor for one in found.methods] == [True, False]
     assert [one.name for one in found.heatmaps] == ["random"]
     assert {found.best(key).name for key in ("deletion", "insertion", "mu_fidelity")} == {"random"}
@@ -258,12 +279,12 @@ def test_the_floor_by_any_name(craft: xc.Craft, images: np.ndarray) -> None:
     ],
 )
 def test_names_of_targets(weights: list[list[int]], name: str) -> None:
-    assert name_of(np.array(weights, np.float32)) == name
+    assert describe_targets(np.array(weights, np.float32)) == name
 
 
 def test_the_class_that_is_explained(craft: xc.Craft, images: np.ndarray) -> None:
     other = (craft.class_id + 1) % 3
-    settings = {"methods": {"x": given(brightness)}, "few": 0, **QUICK}
+    settings = {"methods": {"x": given(brightness)}, "measures": QUICK}
     assert xc.compare(craft, images, **settings).class_name == f"class {craft.class_id}"
     assert xc.compare(craft, images, other, **settings).class_name == f"class {other}"
 
@@ -284,10 +305,20 @@ def test_the_last_quarter_is_at_random(layers: int, changed: int) -> None:
 
 
 def test_how_many_layers_is_said(craft: xc.Craft, images: np.ndarray) -> None:
-    settings = {"methods": {"x": given(brightness)}, **QUICK}
-    found = xc.compare(craft, images, few=1, **settings)
-    assert found.randomised_layers == (1, 5)
-    assert xc.compare(craft, images, few=0, **settings).randomised_layers is None
+    methods = {"x": given(brightness)}
+    found = xc.compare(craft, images, methods=methods, measures=robust(1))
+    said = found.measure("randomisation").meaning
+    assert said == f"{Randomisation.column.meaning} Here: 1 of 5 layers with weights."
+    without = xc.compare(craft, images, methods=methods, measures=QUICK)
+    assert [one.key for one in without.measures] == ["deletion", "insertion", "mu_fidelity"]
+
+
+def test_a_model_without_weights_has_none_at_random(craft: xc.Craft, images: np.ndarray) -> None:
+    """So there is no such column."""
+    bare = keras.Sequential([keras.Input((*SIZE, 3)), keras.layers.GlobalAveragePooling2D()])
+    _, score = Randomisation().prepare(task_of(bare, images, planted.one_hot([0] * N, 3)))
+    explainer = make_explainer(Method("x", given(brightness)), bare, 0)
+    assert score(explainer, brightness(images)) is None
 
 
 # --------------------------------------------------------------------------------- what draws
@@ -296,18 +327,24 @@ def test_how_many_layers_is_said(craft: xc.Craft, images: np.ndarray) -> None:
     [(Rise, {"nb_samples": 20, "grid_size": 3}), (SmoothGrad, {"nb_samples": 3})],
 )
 def test_draws_are_the_same_for_every_image(
-    craft: xc.Craft, images: np.ndarray, targets: np.ndarray, make: Any, settings: dict[str, int]
+    craft: xc.Craft,
+    images: np.ndarray,
+    targets: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Any,
+    settings: dict[str, int],
 ) -> None:
     """So no noise moves no map, and other weights that are the same change none."""
     method = Method("x", lambda model: make(model, **settings))
-    explainer = method.make(craft.model)
-    maps = explain(method, explainer, images, targets, 0)
-    no_noise = np.zeros((2, *images.shape[1:]), np.float32)
-    anew = Anew(images[1:3], targets[1:3], no_noise, craft.model, (0, 5), 0)
-    found = anew.measure(method, explainer, maps[1:3])
-    assert_allclose(found["stability"], 0.0, atol=1e-4)
-    assert_allclose(found["randomisation"], 1.0, atol=1e-4)
-    other = explain(method, explainer, images[:1], targets[:1], 1)
+    explainer = make_explainer(method, craft.model, 0)
+    maps = explainer.explain(images, targets)
+    task = task_of(craft.model, images[1:3], targets[1:3])
+    monkeypatch.setattr(measures, "randomised", lambda model, seed: (model, (0, 5)))
+    _, stability = Stability(images=2, nb_neighbours=2, radius=1e-30).prepare(task)
+    assert_allclose(stability(explainer, maps[1:3]), 0.0, atol=1e-4)
+    _, randomisation = Randomisation(images=2).prepare(task)
+    assert_allclose(randomisation(explainer, maps[1:3]), 1.0, atol=1e-4)
+    other = make_explainer(method, craft.model, 1).explain(images[:1], targets[:1])
     assert np.abs(other - maps[:1]).max() > 0.01 * np.abs(maps).max()
 
 
@@ -347,9 +384,9 @@ def test_seconds_are_without_what_is_made_once(
     runs: int,
 ) -> None:
     clocked = Clocked(first, of_a_batch, each)
-    monkeypatch.setattr(explaining, "perf_counter", lambda: clocked.now)
+    monkeypatch.setattr(timing, "perf_counter", lambda: clocked.now)
     method = Method("x", lambda model: clocked)
-    seconds, maps = seconds_and_maps(method, clocked, images, targets, 0)
+    seconds, maps = seconds_and_maps(MethodExplainer(method, clocked, 0), images, targets)
     assert seconds == pytest.approx(each)
     assert_array_equal(maps, brightness(images))
     assert clocked.calls == [1, N] + [N] * runs
@@ -389,7 +426,7 @@ def test_no_model_stays_behind(
     methods = {"Saliency": saliency, "detailed": ConceptAttribution(craft, detail=1.0)}
     for key in set(cache) - before:
         del cache[key]
-    xc.compare(craft, images[:1], methods=methods, few=1, **QUICK)
+    xc.compare(craft, images[:1], methods=methods, measures=robust(1))
     assert set(cache) == before
     gc.collect()
     alive = {id(model()) for model in explained if model() is not None}

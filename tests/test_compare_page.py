@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from xplique_craft import plots
 from xplique_craft._random import Draw, generator
-from xplique_craft.comparison import Comparison, MethodScores
+from xplique_craft.comparison import MEASURES, Comparison, MethodScores
 from xplique_craft.console.app import app
 from xplique_craft.console.compare import _divided, _methods
 from xplique_craft.plots.compare import blend, drawn_maps, title_of
@@ -37,8 +37,10 @@ def method(place: int, **changes: object) -> MethodScores:
             "deletion": Estimate(0.1 * place + 0.05, 0.1 * place, 0.1 * place + 0.1),
             "insertion": Estimate(0.8 - 0.1 * place, 0.7 - 0.1 * place, 0.9 - 0.1 * place),
         },
-        "deletion_curves": np.linspace(1.0, 0.0, 6)[None] * rng.random((3, 1)),
-        "insertion_curves": np.linspace(0.0, 1.0, 6)[None] * rng.random((3, 1)),
+        "curves": {
+            "deletion": np.linspace(1.0, 0.0, 6)[None] * rng.random((3, 1)),
+            "insertion": np.linspace(0.0, 1.0, 6)[None] * rng.random((3, 1)),
+        },
         "maps": rng.standard_normal((2, 12, 18)).astype(np.float32),
         "is_floor": place == 2,
     }
@@ -53,9 +55,8 @@ def comparison() -> Comparison:
         layer="conv4",
         class_name="tench & co",
         number_of_images=3,
-        number_of_few=0,
-        steps=5,
         activation="softmax",
+        measures=MEASURES[:2],
         methods=[method(place) for place in range(len(NAMES))],
         photographs=rng.integers(0, 256, (2, 24, 36, 3), np.uint8),
         titles=["first", "second"],
@@ -75,7 +76,7 @@ def test_curves_are_means_over_images(comparison: Comparison, measure: str) -> N
     assert len(ax.lines) == 5
     for line, one in zip(ax.lines, comparison.methods, strict=True):
         assert_array_equal(line.get_xdata(), np.linspace(0.0, 100.0, 6))
-        expected = getattr(one, f"{measure}_curves").mean(axis=0)
+        expected = one.curves[measure].mean(axis=0)
         assert_array_equal(line.get_ydata(), expected)
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert texts == [
@@ -135,15 +136,45 @@ def test_orange_is_for_and_blue_against() -> None:
 
 
 def test_figures_of_what_was_not_measured(comparison: Comparison) -> None:
-    with pytest.raises(ValueError, match="`measure` must be 'deletion' or 'insertion'"):
+    with pytest.raises(ValueError, match="one with curves, 'deletion' or 'insertion', received"):
         plots.fidelity_curves(comparison, "stability")
-    with pytest.raises(ValueError, match="`measure` 'stability' was not measured"):
+    with pytest.raises(ValueError, match="must be 'deletion' or 'insertion', received 'stability'"):
         plots.method_scores(comparison, "stability")
-    with pytest.raises(ValueError, match=r"must be one of 'deletion', .*received 'speed'"):
+    with pytest.raises(ValueError, match="must be 'deletion' or 'insertion', received 'speed'"):
         plots.method_scores(comparison, "speed")
+    flat = replace(comparison, measures=(replace(MEASURES[0], curve=None), MEASURES[1]))
+    with pytest.raises(ValueError, match="one with curves, 'insertion', received 'deletion'"):
+        plots.fidelity_curves(flat, "deletion")
     bare = replace(comparison, photographs=comparison.photographs[:0], titles=[])
     with pytest.raises(ValueError, match="`comparison` must have photographs"):
         plots.maps_side_by_side(bare)
+
+
+def test_curves_of_a_measure_of_its_own(comparison: Comparison, tmp_path: Path) -> None:
+    """Which some methods have, in steps of its own; there are no others."""
+    blur = replace(MEASURES[0], key="blur", name="Blurring", better=1, curve="pixels blurred")
+    curves = {"blur": np.array([[1.0, 0.5, 0.0], [0.5, 0.5, 0.5]])}
+    methods = [
+        replace(one, curves=curves, measures={"blur": Estimate(0.5, 0.4, 0.6)})
+        for one in comparison.methods[2:4]
+    ]
+    methods.append(replace(comparison.methods[0], curves={}, measures={}))
+    own = replace(comparison, measures=(blur,), methods=methods)
+    ax = plots.fidelity_curves(own, "blur")
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[0.75, 0.5, 0.25]] * 2
+    assert_array_equal(ax.lines[0].get_xdata(), [0.0, 50.0, 100.0])
+    assert ax.get_xlabel() == "pixels blurred (%)"
+    assert ax.get_title(loc="left") == "Blurring (high is good)"
+    text = write_comparison(own, tmp_path / "own.html").read_text(encoding="utf-8")
+    assert Elements(text).mistakes == []
+    assert "<dd>softmax, 2 steps</dd>" in text
+    assert text.count('<svg class="figure"') == 1 + 1
+    bare = replace(own, measures=(replace(blur, curve=None),))
+    bare = replace(bare, methods=[replace(one, curves={}) for one in methods])
+    text = write_comparison(bare, tmp_path / "bare.html").read_text(encoding="utf-8")
+    assert Elements(text).mistakes == []
+    assert "<dd>softmax</dd>" in text
+    assert "Curves" not in text
 
 
 # --------------------------------------------------------------------------- what has no numbers
@@ -155,15 +186,11 @@ def incomplete(comparison: Comparison) -> Comparison:
     cam, _, chance, *concepts = comparison.methods
     methods = [
         replace(cam, name="cam", measures=cam.measures | {"stability": none}),
-        method(
-            1, seconds=np.nan, passes=None, measures={}, failed="its <maps> are not finite",
-            deletion_curves=np.empty((0, 6)), insertion_curves=np.empty((0, 6)),
-            maps=np.empty((0, 12, 18)),
-        ),
+        MethodScores("Rise", None, failed="its <maps> are not finite"),
         replace(chance, name="chance"),
         *(replace(one, measures=one.measures | own) for one in concepts),
-    ]  # fmt: skip
-    return replace(comparison, methods=methods, randomised_layers=(1, 3))
+    ]
+    return replace(comparison, methods=methods, measures=(*MEASURES[:2], MEASURES[3]))
 
 
 def test_what_failed_is_no_method_to_draw(incomplete: Comparison) -> None:
@@ -211,9 +238,12 @@ def test_the_page_says_how_many_layers_were_at_random(
 ) -> None:
     after = {"randomisation": Estimate(0.2, 0.1, 0.3), "mu_fidelity": Estimate(0.5, 0.4, 0.6)}
     methods = [replace(one, measures=one.measures | after) for one in comparison.methods]
-    known = replace(comparison, methods=methods, randomised_layers=(1, 3))
+    said = "Here: 1 of 3 layers with weights."
+    columns = (*MEASURES[:3], replace(MEASURES[4], meaning=said, number_of_images=2))
+    known = replace(comparison, methods=methods, measures=columns)
     text = write_comparison(known, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "Here: 1 of 3 layers with weights." in text
+    assert f"<dd>{said}</dd>" in text
+    assert "<dd>3 <small>2 for randomisation</small></dd>" in text
     assert "maps at random do not score 0. Their row is the floor" in text
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "check_class_id",
     "check_class_names",
     "class_name_of",
+    "describe_targets",
     "one_hot",
 ]
 
@@ -139,6 +140,21 @@ def one_hot(
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, received NaN or infinite weights.")
     return array.astype(np.float32)
+
+
+def describe_targets(weights: np.ndarray) -> str:
+    """
+    What to call targets (n, classes): "class 2", "class 2 instead of class 0", "several targets".
+    """
+    if (weights != weights[0]).any():
+        return "several targets"
+    first = weights[0]
+    raised, lowered = np.flatnonzero(first > 0.0), np.flatnonzero(first < 0.0)
+    if len(raised) == 1 and len(lowered) == 0:
+        return f"class {raised[0]}"
+    if len(raised) == len(lowered) == 1 and first.sum() == 0.0:
+        return f"class {raised[0]} instead of class {lowered[0]}"
+    return "several classes together"
 
 
 class Targets:

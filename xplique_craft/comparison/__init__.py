@@ -2,15 +2,30 @@
 Concept maps and heatmaps measured against each other on the same images.
 
     run         `compare`, which goes through the methods
-    given       what `compare` was given: images, photographs, the class's name
     methods     what is compared: Xplique's methods with their settings, concept maps, chance
-    explaining  maps of one method, with its draws seeded; what they cost
-    fidelity    deletion, insertion and MuFidelity, image by image
-    anew        stability and randomisation, which explain images anew
-    result      what was found
+    explainers  a method at work on a model: its draws seeded, its maps checked
+    timing      what a map costs: seconds, and passes through the model
+    measures    what is measured, with its settings; a new measure is added there alone
+    base        what a measure is
+    fidelity    how Deletion, Insertion and MuFidelity are computed, image by image
+    robustness  how maps are compared with those of noisy images, and of a model at random
+
+What a comparison found is a record in `results`. Every measure that `measures` lists is public.
 """
 
-from ..results.comparison import MEASURES, RANDOM, Comparison, Measure, MethodScores
+from ..results.comparison import RANDOM, Comparison, Measure, MethodScores
+from . import measures
+from .base import MapMeasure, Task
+from .measures import *  # noqa: F403 - so that a new one need not be named here too
 from .run import compare
 
-__all__ = ["MEASURES", "RANDOM", "Comparison", "Measure", "MethodScores", "compare"]
+__all__ = [
+    "RANDOM",
+    "Comparison",
+    "MapMeasure",
+    "Measure",
+    "MethodScores",
+    "Task",
+    "compare",
+]
+__all__ += measures.__all__

@@ -23,7 +23,15 @@ from scipy.stats import rankdata
 from .._compiled import compile_function
 from .._random import Draw, generator
 
-__all__ = ["ModelScore", "area", "curves", "mu_fidelity", "rank_correlation", "subset_effects"]
+__all__ = [
+    "ACTIVATIONS",
+    "ModelScore",
+    "area",
+    "curves",
+    "mu_fidelity",
+    "rank_correlation",
+    "subset_effects",
+]
 
 ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
     None: tf.identity,
@@ -34,28 +42,33 @@ ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
 
 class ModelScore:
     """
-    Scores of perturbed images, `batch_size` at a time.
+    A model's scores of some images with pixels taken out.
 
     Parameters
     ----------
     model
         Images (n, H, W, channels) -> logits (n, classes).
+    images, targets
+        (n, H, W, channels), and (n, classes): weights of the scores.
     activation
         What is done to the logits: "softmax", "sigmoid", or None for nothing.
     batch_size
-        Images at a time.
+        How many images are run at a time; it bounds the memory.
     baseline
-        Value of the pixels that are taken out.
+        The value of the pixels that are taken out.
     """
 
     def __init__(
-        self, model: keras.Model, activation: str | None, batch_size: int, baseline: float = 0.0
+        self,
+        model: keras.Model,
+        images: np.ndarray,
+        targets: np.ndarray,
+        *,
+        activation: str | None,
+        batch_size: int,
+        baseline: float = 0.0,
     ) -> None:
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be None, 'softmax' or 'sigmoid', received {activation!r}."
-            )
-        self.batch_size = batch_size
+        self.images, self.targets, self.batch_size = images, targets, batch_size
         final, dtype = ACTIVATIONS[activation], model.inputs[0].dtype
 
         def score(images: tf.Tensor, kept: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -74,23 +87,15 @@ class ModelScore:
         )
 
     def __call__(
-        self,
-        images: np.ndarray,
-        kept: Callable[[np.ndarray, np.ndarray], np.ndarray],
-        targets: np.ndarray,
-        number: int,
+        self, kept: Callable[[np.ndarray, np.ndarray], np.ndarray], number: int
     ) -> np.ndarray:
         """
         Scores of every image in every of its states.
 
         Parameters
         ----------
-        images
-            (n, H, W, channels).
         kept
             (images' rows (b,), states (b,)) -> which pixels stay, (b, H, W) bool.
-        targets
-            (n, classes).
         number
             q, the number of states.
 
@@ -99,34 +104,26 @@ class ModelScore:
         scores
             (n, q) float32.
         """
-        scores = np.empty(len(images) * number, np.float32)
+        scores = np.empty(len(self.images) * number, np.float32)
         for start in range(0, len(scores), self.batch_size):
             rows, states = np.divmod(
                 np.arange(start, min(start + self.batch_size, len(scores))), number
             )
-            found = self._score(images[rows], kept(rows, states), targets[rows])
+            found = self._score(self.images[rows], kept(rows, states), self.targets[rows])
             scores[start : start + len(rows)] = found.numpy()
-        return scores.reshape(len(images), number)
+        return scores.reshape(-1, number)
 
 
-def curves(
-    score: ModelScore,
-    images: np.ndarray,
-    targets: np.ndarray,
-    maps: np.ndarray,
-    steps: int,
-    *,
-    insertion: bool,
-) -> np.ndarray:
+def curves(score: ModelScore, maps: np.ndarray, steps: int, *, insertion: bool) -> np.ndarray:
     """
     Scores while pixels are taken out, or put in, in the order of a map.
 
     Parameters
     ----------
     score
-        Of the model.
-    images, targets, maps
-        (n, H, W, channels), (n, classes), (n, H, W).
+        Of the model, of n images.
+    maps
+        (n, H, W).
     steps
         Number of steps, of as many pixels each.
     insertion
@@ -148,7 +145,7 @@ def curves(
         first = place[rows] < ends[states, None, None]
         return first if insertion else ~first
 
-    return score(images, kept, targets, steps + 1)
+    return score(kept, steps + 1)
 
 
 def area(curves: np.ndarray) -> np.ndarray:
@@ -163,22 +160,15 @@ def _cells(size: tuple[int, ...], grid: int) -> np.ndarray:
 
 
 def subset_effects(
-    score: ModelScore,
-    images: np.ndarray,
-    targets: np.ndarray,
-    *,
-    grid: int,
-    share: float,
-    samples: int,
-    seed: int,
+    score: ModelScore, *, grid: int, share: float, samples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """
     What the score loses without random subsets of cells, once for all maps.
 
     Parameters
     ----------
-    score, images, targets
-        As in `curves`.
+    score
+        Of the model, of n images.
     grid
         Cells along each side.
     share
@@ -195,9 +185,9 @@ def subset_effects(
     """
     rng = generator(seed, Draw.PIXEL_SUBSETS)
     subsets = rng.random((samples, grid * grid)) <= share
-    cells = _cells(images.shape[1:3], grid)
+    cells = _cells(score.images.shape[1:3], grid)
     none_out = np.concatenate([np.zeros((1, grid * grid), bool), subsets])
-    scores = score(images, lambda _, states: ~none_out[states][:, cells], targets, samples + 1)
+    scores = score(lambda _, states: ~none_out[states][:, cells], samples + 1)
     return scores[:, :1] - scores[:, 1:], subsets
 
 

@@ -7,10 +7,10 @@ model with other weights, and of one that counts its images.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import keras
@@ -20,6 +20,7 @@ from xplique.attributions.base import BlackBoxExplainer
 from .._checks import nearest
 from ..attributions import ConceptAttribution
 from ..concept_model import ConceptModel
+from ..factorization import Factorizer
 from ..results.comparison import RANDOM
 
 __all__ = ["KNOWN", "Method", "check_names", "methods_of"]
@@ -84,7 +85,7 @@ KNOWN = (*_heatmaps(1), RANDOM, *CONCEPT_MAPS)
 """Names of the methods that have settings here."""
 
 
-def check_names(names: Sequence[str], craft: Any = None) -> None:
+def check_names(names: Sequence[str], factorizer: Factorizer | None = None) -> None:
     """
     Refuse names that no method has, before anything is computed for the others.
 
@@ -92,8 +93,8 @@ def check_names(names: Sequence[str], craft: Any = None) -> None:
     ----------
     names
         Of methods.
-    craft
-        Fitted or not: refuse what its concepts will not do for either.
+    factorizer
+        Which finds the concepts, or will: refuse what its concepts will not do for either.
 
     Raises
     ------
@@ -107,40 +108,13 @@ def check_names(names: Sequence[str], craft: Any = None) -> None:
                 f"{nearest(str(name), KNOWN)}".rstrip()
             )
         details = "detail" in CONCEPT_MAPS.get(name, {})
-        if details and craft is not None and not craft.factorizer.differentiable:
+        if details and factorizer is not None and not factorizer.differentiable:
             raise ValueError(
                 f"methods has {name!r}, which needs the gradient of the concepts, and the encoding "
-                f"of {craft.factorizer!r} has none. Leave it out, or take another factorizer."
+                f"of {factorizer!r} has none. Leave it out, or take another factorizer."
             )
     if not len(names):
         raise ValueError(f"methods must name at least one of {', '.join(KNOWN)}, received none.")
-
-
-def _known(
-    craft: ConceptModel, size: tuple[int, ...], batch_size: int
-) -> dict[str, Callable[[], Any]]:
-    """Name -> function that makes what `_method` takes, so that only what is wanted is made."""
-    mapped = len(craft.network.input_to_latent.output_shape) == 4
-    heatmaps = _heatmaps(min(size), craft.layer if mapped else None)
-    known: dict[str, Callable[[], Any]] = {
-        name: partial(tuple, (getattr(xplique.attributions, name), settings))
-        for name, settings in heatmaps.items()
-    }
-    known[RANDOM] = lambda: None
-    for name, settings in CONCEPT_MAPS.items():
-        known[name] = partial(ConceptAttribution, craft, batch_size=batch_size, **settings)
-    return known
-
-
-def _all(known: dict[str, Callable[[], Any]]) -> dict[str, Any]:
-    """All known methods but those that cannot be made of the craft, which a warning names."""
-    found = {}
-    for name, make in known.items():
-        try:
-            found[name] = make()
-        except ValueError as error:
-            warnings.warn(f"methods leaves {name!r} out: {error}", stacklevel=4)
-    return found
 
 
 def methods_of(
@@ -180,48 +154,53 @@ def methods_of(
     UserWarning
         If one of all known ones cannot be made of the concepts, and is left out.
     """
-    known = _known(craft, size, batch_size)
+    mapped = len(craft.network.input_to_latent.output_shape) == 4
+    heatmaps = _heatmaps(min(size), craft.layer if mapped else None)
+
+    def known(name: str) -> Any:
+        """What a known name stands for, so that only what is wanted is made."""
+        if name in heatmaps:
+            return getattr(xplique.attributions, name), heatmaps[name]
+        if name == RANDOM:
+            return None
+        return ConceptAttribution(craft, batch_size=batch_size, **CONCEPT_MAPS[name])
+
     if isinstance(wanted, str):
         wanted = [wanted]
     if wanted is None:
-        wanted = _all(known)
+        wanted = {}
+        for name in KNOWN:
+            try:
+                wanted[name] = known(name)
+            except ValueError as error:
+                warnings.warn(f"methods leaves {name!r} out: {error}", stacklevel=3)
     elif not isinstance(wanted, Mapping) or not wanted:
-        wanted = list(wanted)
-        check_names(wanted)
-        wanted = {name: known[name]() for name in wanted}
-    return [_method(name, given, batch_size) for name, given in wanted.items()]
+        check_names(list(wanted))
+        wanted = {name: known(name) for name in wanted}
+    return [_method(name, what, batch_size) for name, what in wanted.items()]
 
 
-def _method(name: str, given: Any, batch_size: int) -> Method:
-    if given is None:
+def _method(name: str, what: Any, batch_size: int) -> Method:
+    if what is None:
         return Method(name, None)
-    if isinstance(given, ConceptAttribution):
-        return Method(name, lambda model: _moved(given, model), given.output)
+    if isinstance(what, ConceptAttribution):
+        return Method(name, lambda model: _of_model(what, model), what.output)
     settings: dict[str, Any] = {}
-    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping):
-        given, settings = given[0], dict(given[1])
-    if isinstance(given, type) and issubclass(given, BlackBoxExplainer):
-        make, arguments = given, {"batch_size": batch_size, **settings}
+    if isinstance(what, tuple) and len(what) == 2 and isinstance(what[1], Mapping):
+        what, settings = what[0], dict(what[1])
+    if isinstance(what, type) and issubclass(what, BlackBoxExplainer):
+        make, arguments = what, {"batch_size": batch_size, **settings}
         return Method(name, lambda model: make(model, **arguments))
-    if not callable(given) or isinstance(given, BlackBoxExplainer) or settings:
+    if not callable(what) or isinstance(what, BlackBoxExplainer) or settings:
         raise TypeError(
             f"methods[{name!r}] must be a class of xplique.attributions, (class, arguments), a "
-            f"function model -> explainer or a ConceptAttribution, received {given!r}."
+            f"function model -> explainer or a ConceptAttribution, received {what!r}."
         )
-    return Method(name, given)
+    return Method(name, what)
 
 
-def _moved(attribution: ConceptAttribution, model: keras.Model) -> ConceptAttribution:
+def _of_model(attribution: ConceptAttribution, model: keras.Model) -> ConceptAttribution:
     """The same attribution, of another model."""
-    other = ConceptAttribution(
-        attribution.craft,
-        attribution.explainer,
-        attribution.explainer_args or None,
-        batch_size=attribution.batch_size,
-        operator=attribution.operator,
-        output=attribution.output,
-        smoothing=attribution.smoothing,
-        detail=attribution.detail,
-    )
+    other = copy.copy(attribution)
     other.model = model
     return other

@@ -4,51 +4,32 @@ Is a concept explanation worse than a heatmap? Methods on the same images, in th
 Deletion, Insertion and MuFidelity are those of Xplique, of every image by itself (see `fidelity`);
 stability is its AverageStability with distances relative to the map, for methods have different
 units; randomisation is the rank correlation with the maps of a clone whose last quarter of layers
-is at random, every explainer being made anew of the clone (see `anew`). A method that fails, be it
-of another's making, takes none of the others' numbers with it.
+is at random (see `robustness`). A method that fails, be it of another's making, takes none of the
+others' numbers with it.
 """
 
-from __future__ import annotations
-
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check_int, check_number
+from .._checks import check_choice, check_int
 from .._intervals import bootstrap_mean
 from ..concept_model import ConceptModel
+from ..photographs import as_pictures, as_titles
 from ..results import Estimate
-from ..results.comparison import MEASURES, Comparison, MethodScores
-from ..targets import one_hot
-from .fidelity import ModelScore, area, curves, mu_fidelity, subset_effects
-from .given import images_of, name_of, pictures_of
+from ..results.comparison import Comparison, Measure, MethodScores
+from ..targets import describe_targets, one_hot
+from .base import MapMeasure, Score, Task
+from .explainers import MethodExplainer, forgetting_models, make_explainer, reason_of
+from .fidelity import ACTIVATIONS, ModelScore, area
+from .measures import DEFAULTS
 from .methods import Method, methods_of
-from .robustness import Anew
-from .timing import forgetting_models, made, passes, reason_of, seconds_and_maps
+from .timing import passes, seconds_and_maps
 
 __all__ = ["compare"]
-
-NOISE = 0.02  # of the range of the inputs: the largest noise of a pixel
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """What all methods share."""
-
-    model: keras.Model
-    images: np.ndarray
-    targets: np.ndarray
-    score: ModelScore
-    effects: tuple[np.ndarray, np.ndarray]
-    steps: int
-    anew: Anew | None
-    shown: int
-    seed: int
 
 
 def compare(
@@ -57,18 +38,12 @@ def compare(
     targets: Any = None,
     *,
     methods: Sequence[str] | Mapping[str, Any] | None = None,
+    measures: Sequence[MapMeasure] | None = None,
     photographs: Any = None,
     titles: Sequence[str] | None = None,
     class_name: str | None = None,
     model_name: str | None = None,
     activation: str | None = "softmax",
-    steps: int = 20,
-    grid_size: int = 7,
-    subset_share: float = 0.2,
-    nb_subsets: int = 200,
-    few: int = 4,
-    nb_neighbours: int = 3,
-    radius: float | None = None,
     baseline: float = 0.0,
     number_of_views: int = 4,
     batch_size: int = 64,
@@ -92,6 +67,10 @@ def compare(
         "ConceptDetailed" (the first with detail=3) and "random"; or name -> a class of
         xplique.attributions, (class, arguments), a function model -> explainer, or a
         `ConceptAttribution`. None for all that have names.
+    measures
+        What is measured: objects with their settings, as `Deletion(steps=50)` or `Stability()`, of
+        this package or your own. None for all of `DEFAULTS`; without Stability and Randomisation,
+        which explain images again, a comparison takes much less time.
     photographs
         uint8 (n, H', W', 3), as people look at them, for the figures; None where `inputs` are
         pixels in [0, 255] already, or nothing is to be shown.
@@ -103,24 +82,14 @@ def compare(
     activation
         What is done to the logits before they are scores of Deletion, Insertion and MuFidelity:
         "softmax", "sigmoid" or None. Explained are the logits.
-    steps
-        Of Deletion and Insertion.
-    grid_size, subset_share, nb_subsets
-        Of MuFidelity: cells a side, share of them in a subset, number of subsets.
-    few
-        Images of the two measures that explain images anew, stability and randomisation; 0 leaves
-        them out.
-    nb_neighbours, radius
-        Of stability: noisy copies of an image, and the largest noise of a pixel, above 0; None for
-        2% of the range of the inputs.
     baseline
-        Value of pixels that are taken out.
+        The value of pixels that are taken out; 0 as in Xplique.
     number_of_views
         Images whose maps are kept to be shown.
     batch_size
-        Images at a time.
+        How many images are run at a time; it bounds the memory.
     seed
-        Of everything random.
+        Of everything random: the same seed gives the same draws.
     verbose
         Whether to show a progress bar.
 
@@ -142,182 +111,156 @@ def compare(
         If a method fails, which then has the reason instead of numbers.
     """
     craft.check_if_fitted()
-    for name, value, least in (
-        ("steps", steps, 1),
-        ("grid_size", grid_size, 1),
-        ("nb_subsets", nb_subsets, 2),
-        ("few", few, 0),
-        ("nb_neighbours", nb_neighbours, 1),
-        ("number_of_views", number_of_views, 0),
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-    ):
-        check_int(name, value, minimum=least)
-    if not 0.0 < check_number("subset_share", subset_share) < 1.0:
-        raise ValueError(f"subset_share must be in (0, 1), received {subset_share!r}.")
-    radius = _checked_radius(radius)
-    images = images_of(craft, inputs)
+    check_int("number_of_views", number_of_views, minimum=0)
+    check_int("batch_size", batch_size)
+    check_int("seed", seed, minimum=0)
+    check_choice("activation", activation, ACTIVATIONS)
+    asked = _checked(DEFAULTS if measures is None else measures)
+    images = _images_of(craft, inputs)
     weights = craft.class_id if targets is None else targets
     weights = one_hot(weights, len(images), craft.network.number_of_classes)
-    pictures, names = pictures_of(photographs, titles, images, number_of_views)
-    score = ModelScore(craft.model, activation, batch_size, baseline)
-    few = min(few, len(images))
-    if radius is None:
-        radius = NOISE * float(images.max() - images.min())
+    names = as_titles(titles, len(images))
+    pictures = as_pictures(photographs, images)
+    if pictures is None:
+        pictures = np.empty((0, *images.shape[1:3], 3), np.uint8)
+    pictures = pictures[:number_of_views]
+    score = ModelScore(
+        craft.model,
+        images,
+        weights,
+        activation=activation,
+        batch_size=batch_size,
+        baseline=baseline,
+    )
+    task = Task(craft.model, images, weights, score, seed)
     with forgetting_models():
         chosen = methods_of(craft, methods, images.shape[1:3], batch_size)
-        explainers, failed = _made(chosen, craft.model)
-        effects = subset_effects(
-            score,
-            images,
-            weights,
-            grid=grid_size,
-            share=subset_share,
-            samples=nb_subsets,
-            seed=seed,
+        explainers, unmade = _each(chosen, lambda one: make_explainer(one, craft.model, seed))
+        _tell_failures(chosen, unmade)
+        prepared = [measure.prepare(task) for measure in asked]
+        scores, unmeasured = _each(
+            [one for one in chosen if one.name in explainers],
+            lambda one: _measure(explainers[one.name], task, prepared, len(pictures)),
+            verbose=verbose,
         )
-        anew = None
-        if few:
-            some = images[:few], weights[:few]
-            anew = Anew.of(craft.model, *some, nb_neighbours, radius, seed)
-        setting = _Setting(
-            craft.model, images, weights, score, effects, steps, anew, len(pictures), seed
-        )
-        measured = _all_measured(chosen, explainers, failed, setting, verbose)
+        failed = unmade | unmeasured
+        _tell_failures(chosen, failed, told=unmade)
     return Comparison(
         model_name=model_name or craft.model.name,
         layer=craft.layer,
-        class_name=class_name or name_of(weights),
+        class_name=class_name or describe_targets(weights),
         number_of_images=len(images),
-        number_of_few=few,
-        steps=steps,
         activation=activation,
-        methods=measured,
+        measures=tuple(
+            column
+            for column, _ in prepared
+            if any(column.key in found.measures for found in scores.values())
+        ),
+        methods=[
+            scores[one.name]
+            if one.name in scores
+            else MethodScores(one.name, one.output, failed=failed[one.name], is_floor=one.is_floor)
+            for one in chosen
+        ],
         photographs=pictures,
-        titles=names,
+        titles=names[: len(pictures)],
         seed=seed,
-        randomised_layers=anew.layers if anew and anew.clone is not None else None,
     )
 
 
-def _checked_radius(radius: Any) -> float | None:
-    if radius is None:
-        return None
-    radius = check_number("radius", radius, finite=True)
-    if radius == 0.0:
-        raise ValueError("radius must be above 0, received 0: without noise no map moves.")
-    return radius
+def _checked(measures: Any) -> list[MapMeasure]:
+    """The measures that are asked for, or an error that says what they should have been."""
+    measures = [measures] if isinstance(measures, MapMeasure) else list(measures)
+    for one in measures:
+        if not isinstance(one, MapMeasure):
+            raise TypeError(
+                "measures must be objects as Deletion() or Stability(images=8), received "
+                f"{one!r}. Your own are subclasses of MapMeasure."
+            )
+    keys = [one.column.key for one in measures]
+    if not keys or len(set(keys)) < len(keys):
+        raise ValueError(
+            f"measures must be one or more, no two of one key, received the keys {keys}."
+        )
+    return measures
 
 
-def _made(methods: list[Method], model: keras.Model) -> tuple[dict[str, Any], dict[str, str]]:
-    """All explainers by name, before anything is measured; and why some cannot be made."""
-    explainers, failed = {}, {}
-    for method in methods:
-        try:
-            explainers[method.name] = made(method, model)
-        except Exception as error:  # of whoever made the method
-            failed[method.name] = reason_of(error)
-    _refuse_if_all(methods, failed)
-    _say(failed)
-    return explainers, failed
+def _images_of(craft: ConceptModel, inputs: Any) -> np.ndarray:
+    """All images as one array: maps are drawn and measured beside each other."""
+    if not hasattr(inputs, "__len__") or hasattr(inputs, "element_spec"):
+        raise TypeError(
+            "inputs must be an array or a tensor (n, H, W, channels), received "
+            f"{type(inputs).__name__}. Collect its images first: np.concatenate([images for images,"
+            " labels in dataset.batch(32).as_numpy_iterator()])."
+        )
+    return np.concatenate([batch.images for batch in craft.stream(inputs)])
 
 
-def _all_measured(
-    methods: list[Method],
-    explainers: dict[str, Any],
-    failed: dict[str, str],
-    setting: _Setting,
-    verbose: bool,
-) -> list[MethodScores]:
-    """One after the other; what fails is kept with its reason."""
-    measured, failed = [], dict(failed)
+def _each(
+    methods: list[Method], function: Callable[[Method], Any], *, verbose: bool = False
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a function returns for each method, by name; and why it fails for the others."""
+    found, failed = {}, {}
     with tqdm(methods, desc="compare", unit="method", disable=not verbose, leave=False) as bar:
         for method in bar:
             bar.set_postfix_str(method.name)
-            if method.name not in failed:
-                try:
-                    measured.append(_measured(method, explainers[method.name], setting))
-                    continue
-                except Exception as error:  # of whoever made the method
-                    failed[method.name] = reason_of(error)
-            measured.append(_failure(method, failed[method.name], setting))
-    _refuse_if_all(methods, failed)
-    _say({name: reason for name, reason in failed.items() if name in explainers})
-    return measured
+            try:
+                found[method.name] = function(method)
+            except Exception as error:  # of whoever made the method
+                failed[method.name] = reason_of(error)
+    return found, failed
 
 
-def _say(failed: dict[str, str]) -> None:
-    for name, reason in failed.items():
-        message = f"methods[{name!r}] has no numbers, for it failed: {reason}."
-        warnings.warn(message, stacklevel=4)
-
-
-def _refuse_if_all(methods: list[Method], failed: dict[str, str]) -> None:
-    able = [m.name for m in methods if not m.is_floor]
+def _tell_failures(
+    methods: list[Method], failed: dict[str, str], told: Collection[str] = ()
+) -> None:
+    """Warn of every method that failed, of which nothing was told; refuse if none is left."""
+    able = [method.name for method in methods if not method.is_floor]
     if able and all(name in failed for name in able):
         reasons = "; ".join(f"{name}: {failed[name]}" for name in able)
         raise ValueError(f"methods must have one that can be measured, and all fail. {reasons}.")
+    for name, reason in failed.items():
+        if name not in told:
+            message = f"methods[{name!r}] has no numbers, for it failed: {reason}."
+            warnings.warn(message, stacklevel=3)
 
 
-def _measured(method: Method, explainer: Any, s: _Setting) -> MethodScores:
+def _measure(
+    explainer: MethodExplainer, task: Task, prepared: list[tuple[Measure, Score]], shown: int
+) -> MethodScores:
     """One method in all measures."""
-    counted = passes(method, s.model, s.images[0], s.targets[0])
-    seconds, maps = seconds_and_maps(method, explainer, s.images, s.targets, s.seed)
-    deleted = curves(s.score, s.images, s.targets, maps, s.steps, insertion=False)
-    inserted = curves(s.score, s.images, s.targets, maps, s.steps, insertion=True)
-    per_image = {
-        "deletion": area(deleted),
-        "insertion": area(inserted),
-        "mu_fidelity": mu_fidelity(maps, *s.effects),
-    }
-    if s.anew is not None and not method.is_floor:
-        per_image |= s.anew.measure(method, explainer, maps[: len(s.anew.images)])
+    method = explainer.method
+    counted = passes(method, task.model, task.images[0], task.targets[0])
+    seconds, maps = seconds_and_maps(explainer, task.images, task.targets)
+    per_image, measures, curves = {}, {}, {}
+    for column, score in prepared:
+        found = score(explainer, maps)
+        if found is None:
+            continue
+        if column.curve is not None:
+            curves[column.key], found = found, area(found)
+        per_image[column.key] = found
+        measures[column.key] = _estimate(found, column.bounds, task.seed)
     return MethodScores(
         name=method.name,
         output=method.output,
         seconds=seconds,
         passes=counted,
         per_image=per_image,
-        measures=_estimates(per_image, s.seed),
-        deletion_curves=deleted,
-        insertion_curves=inserted,
-        maps=maps[: s.shown],
+        measures=measures,
+        curves=curves,
+        maps=maps[:shown],
         is_floor=method.is_floor,
     )
 
 
-def _failure(method: Method, reason: str, s: _Setting) -> MethodScores:
-    """A method that failed: its reason, and nothing else."""
-    no_curves = np.empty((0, s.steps + 1), np.float32)
-    return MethodScores(
-        name=method.name,
-        output=method.output,
-        seconds=np.nan,
-        passes=None,
-        per_image={},
-        measures={},
-        deletion_curves=no_curves,
-        insertion_curves=no_curves,
-        maps=np.empty((0, *s.images.shape[1:3]), np.float32),
-        failed=reason,
-        is_floor=method.is_floor,
-    )
-
-
-def _estimates(per_image: dict[str, np.ndarray], seed: int) -> dict[str, Estimate]:
+def _estimate(values: np.ndarray, bounds: tuple[float, float], seed: int) -> Estimate:
     """
-    Means over the images that have a score, NaN where none has. Intervals end where a measure does:
-    of few images they are wide.
+    The mean over the images that have a score, NaN where none has. Its interval ends where the
+    measure does: of few images it is wide.
     """
-    found = {}
-    for measure in MEASURES:
-        if measure.key not in per_image:
-            continue
-        values = per_image[measure.key]
-        values = values[np.isfinite(values)]
-        if len(values) == 0:
-            found[measure.key] = Estimate(np.nan, np.nan, np.nan)
-            continue
-        low, high = np.clip(bootstrap_mean(values[:, None], seed)[0], *measure.bounds)
-        found[measure.key] = Estimate(float(values.mean()), float(low), float(high))
-    return found
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    low, high = np.clip(bootstrap_mean(values[:, None], seed)[0], *bounds)
+    return Estimate(float(values.mean()), float(low), float(high))

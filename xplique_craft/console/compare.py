@@ -111,7 +111,7 @@ def compare(
     )
     wanted = _methods(methods)
     if wanted is not None:
-        check_names(wanted, craft)
+        check_names(wanted, craft.factorizer)
     logits = task.model.predict(inputs, batch_size=batch_size, verbose=0)
     rows = np.flatnonzero(logits.argmax(axis=1) == task.class_id)
     fitted, measured = _divided(rows, held_out, images, seed, len(inputs))

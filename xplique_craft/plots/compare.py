@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..results.comparison import MEASURES, Comparison, Measure, MethodScores
+from ..results.comparison import Comparison, MethodScores
 from .pictures import blend, full_strength, shrunk
 from .style import INK, MUTED, axes_or_new, concept_style, tidy
 
@@ -52,19 +52,9 @@ def drawn_maps(method: MethodScores) -> tuple[np.ndarray, float]:
     return maps, full_strength(maps)
 
 
-def _measure(key: str) -> Measure:
-    for measure in MEASURES:
-        if measure.key == key:
-            return measure
-    known = ", ".join(repr(measure.key) for measure in MEASURES)
-    raise ValueError(f"`measure` must be one of {known}, received {key!r}.")
-
-
 def _colors(comparison: Comparison, key: str) -> dict[str, str]:
     """Colours of methods: concept maps, the best heatmap, the floor, and the others."""
-    sign = _measure(key).better
-    heatmaps = [m for m in comparison.heatmaps if m.has(key)]
-    best = max(heatmaps, key=lambda m: sign * m.measures[key].value, default=None)
+    best = comparison.best(key, comparison.heatmaps)
     colors, rank = {}, 0
     for method in comparison.methods:
         if method.output is not None:
@@ -81,14 +71,14 @@ def fidelity_curves(
     comparison: Comparison, measure: str = "deletion", *, ax: Axes | None = None
 ) -> Axes:
     """
-    The mean score while pixels are taken out, or put in, for every method.
+    The mean score of the model along the curves of a measure, for every method.
 
     Parameters
     ----------
     comparison
         Methods, measured.
     measure
-        "deletion" or "insertion".
+        "deletion", "insertion", or the key of another measure that has curves.
     ax
         Where to draw. None: on a new figure.
 
@@ -103,21 +93,25 @@ def fidelity_curves(
     ValueError
         If the measure has no curves.
     """
-    if measure not in ("deletion", "insertion"):
-        raise ValueError(f"`measure` must be 'deletion' or 'insertion', received {measure!r}.")
+    curved = [one.key for one in comparison.measures if one.curve is not None]
+    if measure not in curved:
+        names = " or ".join(map(repr, curved))
+        raise ValueError(f"`measure` must be one with curves, {names}, received {measure!r}.")
+    shown = comparison.measure(measure)
     ax = axes_or_new(ax, 5.6, 3.8)
     colors = _colors(comparison, measure)
-    share = np.linspace(0.0, 100.0, comparison.steps + 1)
     others = False
     for method in comparison.measured:
-        curve = getattr(method, f"{measure}_curves").mean(axis=0)
+        if measure not in method.curves:
+            continue
+        curve = method.curves[measure].mean(axis=0)
         color = colors[method.name]
         quiet = color == GREY
         label = f"{title_of(method)}   {method.measures[measure].value:.3f}"
         if quiet:
             label, others = ("_" if others else "other methods"), True
         ax.plot(
-            share,
+            np.linspace(0.0, 100.0, len(curve)),
             curve,
             color=color,
             linewidth=1.0 if quiet else 2.0,
@@ -125,16 +119,13 @@ def fidelity_curves(
             zorder=1 if quiet else 2,
             label=label,
         )
-    done = "taken out" if measure == "deletion" else "put in"
-    ax.set_xlabel(f"pixels {done} (%)", color=INK)
+    ax.set_xlabel(f"{shown.curve} (%)", color=INK)
     ax.set_ylabel(_score_name(comparison), color=INK)
     ax.set_xlim(0.0, 100.0)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     tidy(ax, kept=["bottom"])
-    ax.set_title(
-        f"{_measure(measure).name} ({_direction(measure)})", loc="left", color=INK, fontsize=10
-    )
+    ax.set_title(f"{shown.name} ({shown.direction})", loc="left", color=INK, fontsize=10)
     return ax
 
 
@@ -149,7 +140,7 @@ def method_scores(
     comparison
         Methods, measured.
     measure
-        Key of one of `comparison.MEASURES`.
+        Key of one of `comparison.measures`.
     ax
         Where to draw. None: on a new figure.
 
@@ -163,12 +154,12 @@ def method_scores(
     ValueError
         If there is no such measure, or no method has it.
     """
-    found = _measure(measure)
+    found = comparison.measure(measure)
     measured = [m for m in comparison.measured if m.has(measure)]
     if not measured:
         raise ValueError(
-            f"`measure` {measure!r} was not measured: compare(..., few=0) leaves stability and "
-            "randomisation out, and of maps that are the same everywhere there is none."
+            f"`measure` {measure!r} was not measured: of these methods, or of maps that are the "
+            "same everywhere, there is none."
         )
     measured.sort(key=lambda m: -found.better * m.measures[measure].value)
     colors = _colors(comparison, measure)
@@ -191,7 +182,7 @@ def method_scores(
     ax.set_yticks(range(len(measured)), [title_of(method) for method in measured])
     ax.set_ylim(len(measured) - 0.4, -0.6)
     tidy(ax, kept=["bottom"])
-    ax.set_title(f"{found.name} ({_direction(measure)})", loc="left", color=INK, fontsize=10)
+    ax.set_title(f"{found.name} ({found.direction})", loc="left", color=INK, fontsize=10)
     return ax
 
 
@@ -242,10 +233,6 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
     return figure
 
 
-def _direction(measure: str) -> str:
-    return "high is good" if _measure(measure).better > 0 else "low is good"
-
-
 def _score_name(comparison: Comparison) -> str:
-    kind = {"softmax": "probability", "sigmoid": "probability"}.get(comparison.activation or "")
-    return f"mean {kind or 'score'} of {comparison.class_name}"
+    kind = "score" if comparison.activation is None else "probability"
+    return f"mean {kind} of {comparison.class_name}"

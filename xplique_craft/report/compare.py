@@ -1,40 +1,18 @@
 """`write_comparison`: a comparison of methods in, one HTML file out."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
 from ..plots.compare import drawn_maps, fidelity_curves, method_scores, title_of
 from ..plots.pictures import blend, shrunk
-from ..results.comparison import MEASURES, Comparison, Measure, MethodScores
+from ..results.comparison import Comparison, Measure
 from .figures import inline_svg
 from .files import check_size_of_image, render, stylesheet, write
-from .numbers import interval, number
+from .numbers import number
 from .pictures import jpeg_uri
 
 __all__ = ["write_comparison"]
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """One number of the table."""
-
-    value: str
-    ends: str
-    best: bool
-
-
-@dataclass(frozen=True)
-class _Line:
-    """One line of the table: numbers, or why there are none."""
-
-    title: str
-    concepts: bool
-    seconds: str
-    passes: str
-    cells: list[_Cell | None]
-    failed: str | None
 
 
 def write_comparison(
@@ -80,54 +58,50 @@ def write_comparison(
             f"{type(comparison).__name__}."
         )
     check_size_of_image(max_size_of_image)
-    measures = [m for m in MEASURES if any(m.key in one.measures for one in comparison.methods)]
     page = render(
         "compare.html.j2",
         title=title or f"Concept maps and heatmaps of {comparison.class_name}",
         comparison=comparison,
-        measures=measures,
-        meanings=[(measure.name, comparison.meaning(measure)) for measure in measures],
-        lines=_lines(comparison, measures),
+        few=_few(comparison),
+        steps=_steps(comparison),
+        title_of=title_of,
         lead=_lead(comparison),
         scores=[
             _scores(comparison, measure)
-            for measure in measures
+            for measure in comparison.measures
             if any(one.has(measure.key) for one in comparison.measured)
         ],
-        curves=[_curves(comparison, key) for key in ("deletion", "insertion")],
+        curves=[_curves(comparison, one.key) for one in comparison.measures if one.curve],
         images=_images(comparison, max_size_of_image),
         css=stylesheet("page.css", "compare.css"),
     )
     return write(page, path)
 
 
-def _lines(comparison: Comparison, measures: list[Measure]) -> list[_Line]:
-    lines = []
-    for method in comparison.methods:
-        cells: list[_Cell | None] = []
-        for measure in measures:
-            if not method.has(measure.key):
-                cells.append(None)
-                continue
-            found = method.measures[measure.key]
-            best = method is comparison.best(measure.key)
-            cells.append(_Cell(number(found.value, 3), interval(found, decimals=3), best))
-        passes = "not counted" if method.passes is None else f"{method.passes:,}"
-        seconds = number(method.seconds, 3 if method.seconds < 0.1 else 2)
-        title, concepts = title_of(method), method.output is not None
-        lines.append(_Line(title, concepts, seconds, passes, cells, method.failed))
-    return lines
+def _few(comparison: Comparison) -> str:
+    """Which measures are of few of the images: "4 for instability and randomisation"."""
+    nouns: dict[int, list[str]] = {}
+    for one in comparison.measures:
+        if one.number_of_images is not None:
+            nouns.setdefault(one.number_of_images, []).append(one.noun or one.name.lower())
+    return ", ".join(f"{number} for {' and '.join(names)}" for number, names in nouns.items())
+
+
+def _steps(comparison: Comparison) -> str:
+    """In how many steps the curves are: "20 steps"."""
+    curves = [curve for method in comparison.measured for curve in method.curves.values()]
+    numbers = sorted({curve.shape[1] - 1 for curve in curves})
+    return f"{' and '.join(map(str, numbers))} steps" if numbers else ""
 
 
 def _lead(comparison: Comparison) -> str:
-    """The answer to the question, in two sentences."""
+    """The answer to the question, by the first two measures, in a sentence each."""
     parts = []
-    for measure in MEASURES[:2]:
-        if not comparison.concept_maps or not comparison.heatmaps:
-            return ""
-        own, other = (
-            _best(group, measure) for group in (comparison.concept_maps, comparison.heatmaps)
-        )
+    for measure in comparison.measures[:2]:
+        own = comparison.best(measure.key, comparison.concept_maps)
+        other = comparison.best(measure.key, comparison.heatmaps)
+        if own is None or other is None:
+            continue
         a, b = own.measures[measure.key].value, other.measures[measure.key].value
         verdict = "better than" if measure.better * (a - b) > 0 else "behind"
         verdict = "no other than" if number(a, 3) == number(b, 3) else verdict
@@ -139,10 +113,6 @@ def _lead(comparison: Comparison) -> str:
     return " ".join(parts)
 
 
-def _best(methods: list[MethodScores], measure: Measure) -> MethodScores:
-    return max(methods, key=lambda m: measure.better * m.measures[measure.key].value)
-
-
 def _scores(comparison: Comparison, measure: Measure) -> tuple[Measure, Markup]:
     ax = method_scores(comparison, measure.key)
     label = f"{measure.name} of every method with its interval over images"
@@ -151,7 +121,9 @@ def _scores(comparison: Comparison, measure: Measure) -> tuple[Measure, Markup]:
 
 def _curves(comparison: Comparison, key: str) -> Markup:
     ax = fidelity_curves(comparison, key)
-    return inline_svg(ax, f"curves-{key}", f"Mean score of every method over {key}")
+    return inline_svg(
+        ax, f"curves-{key.replace('_', '-')}", f"Mean score of every method over {key}"
+    )
 
 
 def _images(

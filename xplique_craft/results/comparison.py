@@ -2,13 +2,14 @@
 What a comparison of heatmaps and concept maps found: frozen records, which know nothing of drawing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from .._checks import check_choice
 from .estimate import Estimate
 
-__all__ = ["MEASURES", "RANDOM", "Comparison", "Measure", "MethodScores"]
+__all__ = ["RANDOM", "Comparison", "Measure", "MethodScores"]
 
 RANDOM = "random"
 """Name that maps at random, the floor of a comparison, are known by."""
@@ -22,15 +23,21 @@ class Measure:
     Parameters
     ----------
     key
-        As in `MethodScores.measures`.
+        The name that `MethodScores.per_image`, `.measures` and `.curves` know it by.
     name
-        What to call it.
+        What tables, figures and pages call it.
     better
         1 if high is good, -1 if low is good.
     meaning
-        In a sentence or two; see also `Comparison.meaning`.
+        What it says about a map, in a sentence or two, for readers of the page.
     bounds
-        What no value is beyond.
+        The lowest and the highest value that it can have.
+    curve
+        What happens along its curves, as "pixels taken out"; None where it has no curves.
+    number_of_images
+        On how many of the images it was measured; None for all of them.
+    noun
+        What it is called within a sentence; None for its name in small letters.
     """
 
     key: str
@@ -38,55 +45,20 @@ class Measure:
     better: int
     meaning: str
     bounds: tuple[float, float] = (-np.inf, np.inf)
+    curve: str | None = None
+    number_of_images: int | None = None
+    noun: str | None = None
 
-
-MEASURES = (
-    Measure(
-        "deletion",
-        "Deletion",
-        -1,
-        "Area under the score while pixels are taken out, the map's first pixels first.",
-    ),
-    Measure(
-        "insertion",
-        "Insertion",
-        1,
-        "Area under the score while pixels are put into an empty image, in the same order.",
-    ),
-    Measure(
-        "mu_fidelity",
-        "MuFidelity",
-        1,
-        "Rank correlation of what random parts of the image are worth to the score with what the "
-        "map gives them. Parts differ in size, and large ones are worth more by any map: maps at "
-        "random do not score 0. Their row is the floor to compare with.",
-        (-1.0, 1.0),
-    ),
-    Measure(
-        "stability",
-        "Instability",
-        -1,
-        "How far maps move when a little noise is added to the image, as a share of the map "
-        "(AverageStability with relative distances). Of a map that is the same everywhere there "
-        "is none.",
-        (0.0, np.inf),
-    ),
-    Measure(
-        "randomisation",
-        "After randomisation",
-        -1,
-        "Rank correlation of the maps with those of the same model with the last quarter of its "
-        "layers with weights, at least one, at random: a map of the model must change. Of maps "
-        "that are the same everywhere there is none.",
-        (-1.0, 1.0),
-    ),
-)
+    @property
+    def direction(self) -> str:
+        """Which values are good, in words."""
+        return "high is good" if self.better > 0 else "low is good"
 
 
 @dataclass(frozen=True)
 class MethodScores:
     """
-    One method, measured.
+    One method, measured. One that failed has a name and a reason, and nothing else.
 
     Parameters
     ----------
@@ -104,8 +76,8 @@ class MethodScores:
     measures
         Measure's key -> mean with its 90% interval over the images that have a score; NaN where
         none has.
-    deletion_curves, insertion_curves
-        (n, steps + 1): scores of every image.
+    curves
+        Measure's key -> (n, steps + 1): the scores of the model along the curve of every image.
     maps
         (m, H, W): maps of the images that are shown.
     failed
@@ -116,13 +88,12 @@ class MethodScores:
 
     name: str
     output: str | None
-    seconds: float
-    passes: int | None
-    per_image: dict[str, np.ndarray]
-    measures: dict[str, Estimate]
-    deletion_curves: np.ndarray
-    insertion_curves: np.ndarray
-    maps: np.ndarray
+    seconds: float = np.nan
+    passes: int | None = None
+    per_image: dict[str, np.ndarray] = field(default_factory=dict)
+    measures: dict[str, Estimate] = field(default_factory=dict)
+    curves: dict[str, np.ndarray] = field(default_factory=dict)
+    maps: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     failed: str | None = None
     is_floor: bool = False
 
@@ -141,13 +112,11 @@ class Comparison:
     model_name, layer, class_name
         What is explained, where it is cut for the concepts, and the class's name.
     number_of_images
-        Images measured on.
-    number_of_few
-        Images of the measures that explain images anew (stability, randomisation); 0 for none.
-    steps
-        Of deletion and insertion.
+        How many images every method explained.
     activation
         What was done to the logits before they were scores: "softmax", "sigmoid" or None.
+    measures
+        What was measured, one for each column of the table.
     methods
         One for each method, in the order they were asked for; those that failed are among them.
     photographs
@@ -156,23 +125,18 @@ class Comparison:
         m names of them.
     seed
         Of everything random.
-    randomised_layers
-        How many layers were at random after randomisation, of how many with weights; None where
-        that was not measured.
     """
 
     model_name: str
     layer: str
     class_name: str
     number_of_images: int
-    number_of_few: int
-    steps: int
     activation: str | None
+    measures: tuple[Measure, ...]
     methods: list[MethodScores]
     photographs: np.ndarray
     titles: list[str]
     seed: int
-    randomised_layers: tuple[int, int] | None = None
 
     @property
     def measured(self) -> list[MethodScores]:
@@ -189,48 +153,39 @@ class Comparison:
         """The methods with numbers that explain the model without concepts, but for the floor."""
         return [m for m in self.measured if m.output is None and not m.is_floor]
 
-    def best(self, key: str) -> MethodScores | None:
-        """The best method by a measure, but for the floor; None where none was measured."""
-        sign = next(measure.better for measure in MEASURES if measure.key == key)
-        measured = [m for m in self.measured if m.has(key) and not m.is_floor]
-        return max(measured, key=lambda m: sign * m.measures[key].value, default=None)
+    def measure(self, key: str) -> Measure:
+        """What was measured under that key; ValueError where nothing was."""
+        known = {measure.key: measure for measure in self.measures}
+        return known[check_choice("`measure`", key, known)]
 
-    def meaning(self, measure: Measure) -> str:
-        """What a measure means, and what was done here where that depends on the model."""
-        if measure.key != "randomisation" or self.randomised_layers is None:
-            return measure.meaning
-        changed, of = self.randomised_layers
-        return f"{measure.meaning} Here: {changed} of {of} layers with weights."
+    def best(self, key: str, among: list[MethodScores] | None = None) -> MethodScores | None:
+        """
+        The best of some methods by a measure, of all but the floor by default; None where none of
+        them has a number of it.
+        """
+        among = [m for m in self.measured if not m.is_floor] if among is None else among
+        able = [method for method in among if method.has(key)]
+        return max(
+            able, key=lambda m: self.measure(key).better * m.measures[key].value, default=None
+        )
 
     def table(self) -> str:
         """
         The scores as text, one line a method, means with their 90% intervals; "-" where there is
         none. Methods that failed come with the reason.
         """
-        shown = [m for m in MEASURES if any(m.key in one.measures for one in self.methods)]
-        rows = [["method", "s / image", "passes", *(measure.name for measure in shown)]]
-        for method in self.measured:
-            cells = [method.name, f"{method.seconds:.3f}", _count(method.passes)]
-            for measure in shown:
-                cells.append(str(method.measures[measure.key]) if method.has(measure.key) else "-")
-            rows.append(cells)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        widths[0] = max(widths[0], *(len(method.name) for method in self.methods))
-        head, *lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        rows = [["method", "s / image", "passes", *(measure.name for measure in self.measures)]]
+        for one in self.methods:
+            if one.failed is not None:
+                rows.append([one.name, f"failed: {one.failed}"])
+                continue
+            passes = "-" if one.passes is None else str(one.passes)
+            scores = [str(one.measures[m.key]) if one.has(m.key) else "-" for m in self.measures]
+            rows.append([one.name, f"{one.seconds:.3f}", passes, *scores])
+        complete = [row for row in rows if len(row) == len(rows[0])]
+        widths = [max(map(len, column)) for column in zip(*complete, strict=True)]
+        widths[0] = max(len(row[0]) for row in rows)
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
             for row in rows
         )
-        of_measured = iter(lines)
-        return "\n".join(
-            [head]
-            + [
-                next(of_measured)
-                if method.failed is None
-                else f"{method.name.ljust(widths[0])}  failed: {method.failed}"
-                for method in self.methods
-            ]
-        )
-
-
-def _count(passes: int | None) -> str:
-    return "-" if passes is None else str(passes)

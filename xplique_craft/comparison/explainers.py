@@ -1,0 +1,118 @@
+"""
+Maps of one method: its explainer made of a model, its draws seeded, its maps checked.
+
+A method of Xplique that draws has the same draws for every image, so that what differs between two
+maps is the image or the model, never a place in a batch.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from xplique.attributions.base import BlackBoxExplainer
+
+from .._random import Draw, generator
+from .._seeding import explain_seeded
+from .methods import Method
+
+__all__ = ["MethodExplainer", "forgetting_models", "make_explainer", "reason_of"]
+
+LONGEST_REASON = 300  # characters: errors of TensorFlow go on for pages
+
+
+@dataclass(frozen=True)
+class MethodExplainer:
+    """
+    A method at work on one model.
+
+    Parameters
+    ----------
+    method
+        Which one.
+    explainer
+        What the method made of the model; None of the floor, which needs none.
+    seed
+        Of the draws, which are the same for every image where the method is Xplique's.
+    """
+
+    method: Method
+    explainer: Any
+    seed: int
+
+    def explain(
+        self, images: np.ndarray, targets: np.ndarray, of: str = "the images"
+    ) -> np.ndarray:
+        """
+        Maps of images.
+
+        Parameters
+        ----------
+        images, targets
+            (n, H, W, channels), and (n, classes).
+        of
+            What the images are, for messages.
+
+        Returns
+        -------
+        maps
+            (n, H, W) float32.
+
+        Raises
+        ------
+        ValueError
+            If maps have another size, or are not finite.
+        """
+        if self.method.is_floor:
+            rng = generator(self.seed, Draw.RANDOM_MAP)
+            return rng.random(images.shape[:3], np.float32)
+        maps = explain_seeded(self.seed, self.explainer, self.explainer.explain, images, targets)
+        if maps.ndim == 4:
+            maps = maps.mean(axis=-1)
+        if maps.shape != images.shape[:3]:
+            raise ValueError(
+                f"its maps of {of} must have their size, {images.shape[:3]}, received {maps.shape}"
+            )
+        if not np.isfinite(maps).all():
+            raise ValueError(f"its maps of {of} are not finite")
+        return maps
+
+
+def make_explainer(method: Method, model: keras.Model, seed: int) -> MethodExplainer:
+    """
+    Put a method to work on a model.
+
+    Raises
+    ------
+    Exception
+        Whatever keeps its explainer from being made; a ValueError of Xplique's bare StopIteration.
+    """
+    try:
+        explainer = None if method.make is None else method.make(model)
+    except StopIteration as error:
+        raise ValueError(
+            "it looks for a layer with filters, a convolution, and the model has none"
+        ) from error
+    return MethodExplainer(method, explainer, seed)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, on one line; its type where it says nothing."""
+    return textwrap.shorten(str(error), LONGEST_REASON).rstrip(".") or type(error).__name__
+
+
+@contextmanager
+def forgetting_models() -> Iterator[None]:
+    """Leave Xplique's cache as it was: by itself it keeps every model explained, for ever."""
+    kept = BlackBoxExplainer._cache_models
+    before = set(kept)
+    try:
+        yield
+    finally:
+        for key in set(kept) - before:
+            del kept[key]
