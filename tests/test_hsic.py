@@ -131,5 +131,5 @@ def test_memory_is_bounded_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bandwidths() -> None:
     craft = Case("relu", "pooled").craft
-    with pytest.raises(ValueError, match="bandwidth must be .deviation. or .median."):
+    with pytest.raises(ValueError, match="bandwidth must be 'deviation' or 'median'"):
         HsicImportance(craft, bandwidth="mean")
