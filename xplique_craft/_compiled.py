@@ -5,8 +5,6 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["compile_function"]
-
 
 def compile_function(function: Callable[..., Any], signature: Sequence[tf.TensorSpec]) -> Any:
     """

@@ -6,8 +6,6 @@ from scipy.stats import binomtest
 from ._random import Draw, generator
 from .results import Estimate
 
-__all__ = ["LEVEL", "bootstrap_mean", "bootstrap_ratio", "proportion"]
-
 LEVEL = 0.90
 RESAMPLES = 2000
 _BLOCK = 2_000_000  # entries of resampling weights held at once

@@ -8,8 +8,6 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["Draw", "generator", "keyed_bits"]
-
 
 class Draw(IntEnum):
     """What a generator is for."""

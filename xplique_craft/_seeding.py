@@ -19,8 +19,6 @@ from tensorflow.python.eager import context
 from xplique.attributions import Lime, Rise
 from xplique.attributions.gradient_statistics.gradient_statistic import GradientStatistic
 
-__all__ = ["explain_seeded", "seeded"]
-
 _KNOWN = ("xplique", __name__.partition(".")[0])  # our own explainers seed what they run
 
 

@@ -13,8 +13,6 @@ from .concept_model import Concepts
 from .factorization.base import Factorized
 from .sampling.crops import Crops
 
-__all__ = ["Factorization", "MovedPlot", "Sensitivity"]
-
 
 class MovedPlot:
     """

@@ -30,8 +30,6 @@ from .splitting import Split
 from .splitting.network import Network
 from .targets import Targets
 
-__all__ = ["ConceptModel", "Concepts", "ExtractionSettings"]
-
 BASELINES = ("zero", "mean")
 
 

@@ -27,8 +27,6 @@ from .results import Contributions, ImageExplanation, Quality
 from .sampling import Crops
 from .splitting import Split, join_models, split_model
 
-__all__ = ["Craft"]
-
 MAX_CROPS = 20_000
 
 

@@ -20,8 +20,6 @@ from .gates import Coded, GatedHead
 from .gates.compiled import known_operator
 from .splitting import Split, split_model
 
-__all__ = ["ConceptExplainer"]
-
 
 class ConceptExplainer(BlackBoxExplainer):
     """

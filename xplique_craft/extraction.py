@@ -10,8 +10,6 @@ from .sampling import Crops
 from .sampling.rows import CropRows, extract_rows, measure_extent
 from .targets import check_class_id
 
-__all__ = ["find_concepts"]
-
 
 def find_concepts(
     concept_model: ConceptModel, settings: ExtractionSettings, inputs: Any, class_id: int

@@ -20,8 +20,6 @@ from .factorization import Factorized, Factorizer, get_factorizer, type_of_facto
 from .gates.coded import encode_batch
 from .splitting import Split, join_models
 
-__all__ = ["ConceptDecoding", "ConceptEncoding", "KerasModels", "bound_decoder", "load_model"]
-
 
 def load_model(path: str | Path) -> keras.Model:
     """

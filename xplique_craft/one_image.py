@@ -25,8 +25,6 @@ from .sampling.representatives import best_crops
 from .sampling.stream import Stream
 from .targets import ClassDifference, check_class_id, check_class_names, class_name_of, one_hot
 
-__all__ = ["explain_image"]
-
 Restore = Callable[[np.ndarray], Any]
 
 

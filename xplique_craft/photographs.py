@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["are_pixels", "as_pictures", "as_titles", "as_uint8"]
-
 
 def are_pixels(images: np.ndarray) -> bool:
     """

@@ -13,16 +13,6 @@ import numpy as np
 
 from ._checks import check_int
 
-__all__ = [
-    "ClassDifference",
-    "Targets",
-    "check_class_id",
-    "check_class_names",
-    "class_name_of",
-    "describe_targets",
-    "one_hot",
-]
-
 
 @dataclass(frozen=True)
 class ClassDifference:

@@ -17,8 +17,6 @@ from ..results.comparison import Measure
 from .explainers import MethodExplainer
 from .fidelity import ModelScore
 
-__all__ = ["MapMeasure", "Score", "Task"]
-
 Score = Callable[[MethodExplainer, np.ndarray], np.ndarray | None]
 """
 (a method at work on the model, its maps (n, H, W)) -> what a measure says of the first m images.

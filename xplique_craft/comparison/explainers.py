@@ -21,8 +21,6 @@ from .._random import Draw, generator
 from .._seeding import explain_seeded
 from .methods import Method
 
-__all__ = ["MethodExplainer", "forgetting_models", "make_explainer", "reason_of"]
-
 LONGEST_REASON = 300  # characters: errors of TensorFlow go on for pages
 
 

@@ -23,16 +23,6 @@ from scipy.stats import rankdata
 from .._compiled import compile_function
 from .._random import Draw, generator
 
-__all__ = [
-    "ACTIVATIONS",
-    "ModelScore",
-    "area",
-    "curves",
-    "mu_fidelity",
-    "rank_correlation",
-    "subset_effects",
-]
-
 ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
     None: tf.identity,
     "softmax": tf.nn.softmax,

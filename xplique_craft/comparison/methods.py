@@ -23,8 +23,6 @@ from ..concept_model import ConceptModel
 from ..factorization import Factorizer
 from ..results.comparison import RANDOM
 
-__all__ = ["KNOWN", "Method", "check_names", "methods_of"]
-
 DETAIL = 3.0  # of "ConceptDetailed", as in benchmarks/heatmaps.py
 CONCEPT_MAPS: dict[str, dict[str, Any]] = {
     "ConceptActivation": {"output": "activation"},

@@ -16,8 +16,6 @@ from xplique.metrics import ProgressiveLayerRandomization
 from .._seeding import seeded
 from .fidelity import rank_correlation
 
-__all__ = ["kept_order", "randomised", "relative_distance"]
-
 RANDOMISED = 0.25  # of the layers with weights, from the last one on, as Xplique's default
 SAME = 1e-6  # of the largest value: what differs by less is rounding
 

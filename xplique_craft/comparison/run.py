@@ -29,8 +29,6 @@ from .measures import DEFAULTS
 from .methods import Method, methods_of
 from .timing import passes, seconds_and_maps
 
-__all__ = ["compare"]
-
 
 def compare(
     craft: ConceptModel,

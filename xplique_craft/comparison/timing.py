@@ -13,8 +13,6 @@ from ..splitting.split import join_models
 from .explainers import MethodExplainer, forgetting_models, make_explainer
 from .methods import Method
 
-__all__ = ["passes", "seconds_and_maps"]
-
 LONG = 10.0  # seconds of a run above which it is not run again only to be timed
 RUNS = 3  # at most, of which the quickest counts
 

@@ -16,8 +16,6 @@ from .explain import explain
 from .layers import layers
 from .messages import plain_messages
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,

@@ -13,8 +13,6 @@ from . import options
 from .model import craft_from_options
 from .task import read_task
 
-__all__ = ["compare"]
-
 FEWEST = 2
 """So many of the pictures predicted as the class stay to find concepts in, in any case."""
 

@@ -12,8 +12,6 @@ from tqdm import tqdm
 
 from .options import SeedOption
 
-__all__ = ["demo"]
-
 DEMO_CROPS = 60
 """How many crops of each photograph the demo explains."""
 

@@ -18,8 +18,6 @@ from .task import read_task
 if TYPE_CHECKING:
     from ..results import ClassExplanation
 
-__all__ = ["explain"]
-
 FEW_PICTURES = 10
 """Below this many pictures of a class, a warning says that its concepts are hardly reliable."""
 

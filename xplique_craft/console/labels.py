@@ -8,8 +8,6 @@ from typing import Any
 
 from .._checks import nearest
 
-__all__ = ["find_class", "read_labels"]
-
 _FORMS = (
     "a text file with one name a line, or JSON: a list of names, a list of [id, names], "
     "{index: name} or {name: index}"

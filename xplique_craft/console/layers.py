@@ -7,8 +7,6 @@ import typer
 from .model import best_layer, load_model
 from .options import ModelArgument
 
-__all__ = ["layers"]
-
 
 def layers(
     model: ModelArgument,

@@ -10,8 +10,6 @@ from typing import TextIO
 
 import typer
 
-__all__ = ["plain_messages"]
-
 
 @contextmanager
 def plain_messages() -> Iterator[None]:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ..craft import Craft
     from ..splitting.split import Candidate
 
-__all__ = ["best_layer", "craft_from_options", "input_shape", "load_model"]
-
 
 def load_model(path: Path) -> Any:
     """The Keras model of a file, or a ValueError in one sentence."""

@@ -10,24 +10,6 @@ import typer
 
 from ..factorization import FACTORIZERS
 
-__all__ = [
-    "DEFAULT_FACTORIZER",
-    "Baseline",
-    "BatchSizeOption",
-    "ClassOption",
-    "ConceptsOption",
-    "FactorizerName",
-    "FolderArgument",
-    "LabelsOption",
-    "LayerOption",
-    "ModelArgument",
-    "QuietOption",
-    "Resize",
-    "ResizeOption",
-    "SeedOption",
-    "SizeOption",
-]
-
 
 class Resize(str, Enum):
     """How pictures of another shape are brought to the model's."""

@@ -14,8 +14,6 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-__all__ = ["EXTENSIONS", "Preprocessing", "read_pictures"]
-
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """What the name of a picture may end in, in small or capital letters."""
 

@@ -13,8 +13,6 @@ from .model import input_shape, load_model
 from .options import Resize
 from .pictures import Preprocessing, read_pictures
 
-__all__ = ["Task", "read_task"]
-
 
 class Task(NamedTuple):
     """

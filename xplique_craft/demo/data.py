@@ -15,8 +15,6 @@ from PIL import Image
 
 from .._checks import check_choice, check_int
 
-__all__ = ["CLASS_NAMES", "CROP_SIDE", "Sample", "crops", "photograph"]
-
 Sample = Literal["fit", "held_out", "train"]
 """Which of the three independent draws of crops."""
 

@@ -12,8 +12,6 @@ import keras
 
 from .data import CLASS_NAMES, CROP_SIDE
 
-__all__ = ["DEFAULT_LAYER", "WEIGHTS_PATH", "build_model", "load_model"]
-
 DEFAULT_LAYER = "conv4"
 """Name of the layer to cut the model at."""
 

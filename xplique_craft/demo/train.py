@@ -13,8 +13,6 @@ import tensorflow as tf
 from .data import CLASS_NAMES, Sample, crops
 from .model import WEIGHTS_PATH, build_model
 
-__all__ = ["accuracy", "labelled_crops", "main", "train"]
-
 
 def labelled_crops(
     crops_per_class: int, split: Sample, seed: int = 0

@@ -11,8 +11,6 @@ from ..sampling.representatives import best_crops
 from ..sampling.stream import Stream
 from ..sampling.windows import IMAGE_WINDOWS
 
-__all__ = ["concept_cards", "encode_for_page", "image_views"]
-
 
 def encode_for_page(craft: Craft, images: np.ndarray, shown: int) -> tuple[np.ndarray, np.ndarray]:
     """

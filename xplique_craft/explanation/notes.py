@@ -9,8 +9,6 @@ from ..craft import Craft
 from ..results import Contributions
 from ..targets import class_name_of
 
-__all__ = ["note_images_left_out", "note_limits", "note_warnings"]
-
 STABLE_IMAGES = 20  # images from which on the concepts of a class hardly change
 PREDICTIONS_NAMED = 3  # of the images left out
 

@@ -24,8 +24,6 @@ from .cards import concept_cards, encode_for_page, image_views
 from .notes import note_images_left_out, note_limits, note_warnings
 from .selection import as_array, select
 
-__all__ = ["explain_class"]
-
 
 def explain_class(
     craft: Craft,

@@ -14,8 +14,6 @@ from ..craft import Craft
 from ..sampling.held_out import hold_out
 from ..sampling.stream import Stream
 
-__all__ = ["as_array", "select"]
-
 FEWEST_IMAGES = 2
 
 

@@ -11,8 +11,6 @@ from xplique.concepts.factorizer import ConceptFactorizer
 from .._checks import check_int
 from .base import Factorized, Factorizer
 
-__all__ = ["XpliqueFactorizer"]
-
 
 class XpliqueFactorizer(ConceptFactorizer):
     """

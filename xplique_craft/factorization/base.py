@@ -17,8 +17,6 @@ import tensorflow as tf
 from .._checks import check_int, check_non_negative
 from .implicit import encode
 
-__all__ = ["ExactFactorizer", "Factorized", "Factorizer"]
-
 RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
 SMALL_RANK = 0.8  # ranks below this share of k are reported
 

@@ -25,8 +25,6 @@ from sklearn.utils.extmath import randomized_svd
 
 from .._compiled import compile_function
 
-__all__ = ["hals", "svd_start"]
-
 ROUNDING = 1e-6  # moves below this share of the factors are float32's rounding
 
 

@@ -52,8 +52,6 @@ import tensorflow as tf
 from .._compiled import compile_function
 from .nnls import RIDGE, by_rows, encode_gram, kkt_residual, solve_on_support
 
-__all__ = ["encode", "encode_rows"]
-
 BACKWARD_RIDGE = 1e-8  # z is as large as 1 / ridge along dependent rows, and cancels in z W only
 LARGEST_ROUNDING = 1e-2  # of a row's largest coefficient: what is above is never left out
 

@@ -18,8 +18,6 @@ from .._checks import check_choice, check_int, check_number
 from .base import ExactFactorizer, Factorized
 from .hals import hals, svd_start
 
-__all__ = ["NMF"]
-
 SMALL_PROBLEM = 2_000_000  # n c k below which compiling our own solver takes longer than solving
 
 

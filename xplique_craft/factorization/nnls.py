@@ -25,8 +25,6 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["by_rows", "encode_gram", "kkt_residual", "solve_on_support"]
-
 RIDGE = {tf.float64: 1e-12, tf.float32: 1e-6}  # by the precision in which b was computed
 TOLERANCE = {tf.float64: 1e-11, tf.float32: 1e-7}  # on min(u, uG - b), relative to max |b|
 WARM_START_STEPS = 20

@@ -17,8 +17,6 @@ from .._checks import check_int, check_number
 from .base import ExactFactorizer, Factorized
 from .implicit import encode
 
-__all__ = ["SemiNMF"]
-
 _SOFT_START = 0.2  # what the indicator of clusters is raised by, as Ding et al. do
 
 

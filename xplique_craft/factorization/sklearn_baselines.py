@@ -13,8 +13,6 @@ from sklearn.decomposition import PCA as SklearnPCA
 from .._checks import check_int
 from .base import Factorized, Factorizer
 
-__all__ = ["PCA", "KMeans"]
-
 
 class KMeans(Factorizer):
     """

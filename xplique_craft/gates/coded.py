@@ -20,8 +20,6 @@ import tensorflow as tf
 from ..factorization.base import Factorized
 from ..sampling.stream import ImageBatch
 
-__all__ = ["Coded", "encode_batch"]
-
 
 @dataclass(frozen=True)
 class Coded:

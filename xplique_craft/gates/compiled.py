@@ -19,8 +19,6 @@ from .._compiled import compile_function
 from ..splitting.network import Network
 from .folding import Kernels, Plan
 
-__all__ = ["HeadFunctions", "known_operator"]
-
 
 class HeadFunctions:
     """

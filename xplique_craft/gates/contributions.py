@@ -13,8 +13,6 @@ import numpy as np
 from ..results import Contributions
 from .head import Coded, GatedHead
 
-__all__ = ["ablation_effects", "concatenate_contributions", "contributions"]
-
 COMPLETENESS = 1e-3  # largest gap, of |f_x(1) - f_x(0)|, at which points stop doubling
 ROUNDING = 1e-6  # of the larger of |f_x(0)| and |f_x(1)|: gaps below are float32's rounding
 FIRST_POINTS, MOST_POINTS = 8, 4096

@@ -36,8 +36,6 @@ from ..splitting.structure import (
     is_pointwise_call,
 )
 
-__all__ = ["Kernels", "Part", "Plan"]
-
 Kernels = dict[int, tuple[tf.Tensor, tf.Tensor | None]]  # of the sliced convolutions, by tensor
 
 

@@ -12,8 +12,6 @@ from ..gates.coded import Coded
 from .base import Values
 from .designs import group_sizes
 
-__all__ = ["all_subsets", "chunks", "in_chunks", "mean_of_draws", "sums_of_groups"]
-
 _ENTRIES_AT_ONCE = 8_000_000  # of gates, or of a kernel, that are held for a batch
 
 

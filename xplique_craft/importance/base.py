@@ -27,8 +27,6 @@ from ..gates.contributions import concatenate_contributions, contributions
 from ..results import Contributions, Importance
 from ..targets import Targets
 
-__all__ = ["METHODS", "ImportanceMethod", "Values", "jackknife_interval", "warn_of_flat"]
-
 METHODS: dict[str, type[ImportanceMethod]] = {}
 
 

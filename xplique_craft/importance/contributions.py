@@ -15,8 +15,6 @@ from ..gates.contributions import (
 )
 from ..results import Contributions
 
-__all__ = ["ablation_effects_of", "contributions_of"]
-
 
 def contributions_of(
     concept_model: ConceptModel,

@@ -19,8 +19,6 @@ from scipy.stats import qmc
 
 from .._random import Draw, generator, keyed_bits
 
-__all__ = ["GROUPS", "SAMPLERS", "group_sizes", "keyed_uniform", "points_of", "star"]
-
 GROUPS = 8  # independent groups of draws, from which the estimation interval comes
 SAMPLERS = ("sobol", "halton", "latin hypercube", "monte carlo")
 _BITS = 30  # of scipy's Sobol points

@@ -6,8 +6,6 @@ from ..gates.coded import Coded
 from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values
 
-__all__ = ["GradientInputImportance"]
-
 
 class GradientInputImportance(ImportanceMethod):
     """

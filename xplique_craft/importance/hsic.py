@@ -29,8 +29,6 @@ from ._draws import all_subsets, in_chunks
 from .base import ImportanceMethod, Values
 from .designs import group_sizes
 
-__all__ = ["HsicImportance", "balanced_masks", "binary_hsic"]
-
 BANDWIDTHS = ("deviation", "median")
 _CONSTANT = 1e-12  # variance of a constant score, relative to its mean square
 _NARROWEST = 1e-12  # bandwidth, relative to the largest |score|

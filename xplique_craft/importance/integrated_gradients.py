@@ -10,8 +10,6 @@ from ..gates.contributions import contributions
 from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values
 
-__all__ = ["IntegratedGradientsImportance"]
-
 
 @dataclass(eq=False, repr=False)
 class IntegratedGradientsImportance(ImportanceMethod):

@@ -8,8 +8,6 @@ from ..gates.head import GatedHead
 from ._draws import in_chunks
 from .base import ImportanceMethod, Values
 
-__all__ = ["OcclusionImportance"]
-
 
 class OcclusionImportance(ImportanceMethod):
     """

@@ -12,8 +12,6 @@ from ..gates.head import GatedHead
 from ._draws import all_subsets, in_chunks, sums_of_groups
 from .base import ImportanceMethod, Values
 
-__all__ = ["RiseImportance"]
-
 _ROUNDING = 1e-6  # of the largest |score|: a smaller range is float32's
 
 

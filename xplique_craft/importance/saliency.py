@@ -7,8 +7,6 @@ from ..gates.coded import Coded
 from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values
 
-__all__ = ["SaliencyImportance", "derivatives"]
-
 
 def derivatives(coded: Coded, head: GatedHead) -> np.ndarray:
     """

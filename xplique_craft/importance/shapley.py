@@ -22,8 +22,6 @@ from ..gates.head import GatedHead
 from ._draws import all_subsets, in_chunks, mean_of_draws
 from .base import ImportanceMethod, Values
 
-__all__ = ["ShapleyImportance", "subset_weights"]
-
 MOST_ENUMERATED = 12  # concepts: 4,096 subsets
 
 

@@ -13,8 +13,6 @@ from .base import ImportanceMethod, Values
 from .designs import keyed_uniform
 from .saliency import derivatives
 
-__all__ = ["SmoothGradImportance"]
-
 
 @dataclass(eq=False, repr=False)
 class SmoothGradImportance(ImportanceMethod):

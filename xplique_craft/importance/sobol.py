@@ -27,8 +27,6 @@ from .base import ImportanceMethod, Values, jackknife_interval, warn_of_flat
 from .designs import GROUPS, SAMPLERS, group_sizes, points_of, star
 from .sobol_estimators import Sample, divide, interactions, variances
 
-__all__ = ["SobolImportance", "affine_indices"]
-
 _LARGEST_DESIGN = 4096
 
 

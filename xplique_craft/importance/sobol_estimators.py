@@ -23,8 +23,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
-__all__ = ["Sample", "divide", "interactions", "variances"]
-
 _CONSTANT = 1e-12  # variance of a constant score, relative to its mean square
 _SCORES_A_TERM = 64
 _ROUNDING = 1e-6  # of the largest score

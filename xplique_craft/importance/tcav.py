@@ -7,8 +7,6 @@ from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values
 from .saliency import derivatives
 
-__all__ = ["TcavImportance"]
-
 ROUNDING = 1e-6  # of an image's largest derivative: what is smaller is none
 
 

@@ -21,8 +21,6 @@ from ..importance.base import ImportanceMethod
 from ..results import Prevalence
 from ..targets import ClassDifference
 
-__all__ = ["measure_prevalence"]
-
 
 def measure_prevalence(
     craft: ConceptModel, inputs: Any, labels: Any = None, explainer: ImportanceMethod | None = None

@@ -30,17 +30,6 @@ from .._random import Draw, generator
 from ..results import Estimate
 from ..sampling.crops import Crops
 
-__all__ = [
-    "BINARY_CHANCE",
-    "INTRUDER_CHANCE",
-    "CropCluster",
-    "Trials",
-    "binary_choice",
-    "difference",
-    "embed_crops",
-    "intruder_test",
-]
-
 SHOWN = 4  # crops of the concept beside the intruder
 INTRUDER_CHANCE, BINARY_CHANCE = 0.2, 0.5
 

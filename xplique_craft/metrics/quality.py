@@ -18,8 +18,6 @@ from .._intervals import bootstrap_ratio, proportion
 from ..concept_model import ConceptModel
 from ..results import Estimate, Quality
 
-__all__ = ["measure_quality"]
-
 SMALLEST_DENOMINATOR = 1e-3  # of the mean |score|
 
 

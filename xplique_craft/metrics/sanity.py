@@ -22,8 +22,6 @@ from ..results import SanityCheck
 from ..splitting import split_model
 from .quality import measure_quality
 
-__all__ = ["random_bank", "sanity_check", "shuffled_weights"]
-
 
 def shuffled_weights(model: keras.Model, seed: int = 0) -> keras.Model:
     """

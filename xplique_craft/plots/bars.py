@@ -21,8 +21,6 @@ from .style import (
     tidy,
 )
 
-__all__ = ["activation_histogram", "importance_bars", "waterfall"]
-
 # how the intervals of an importance are drawn, in its bars and in their legend
 OVER_IMAGES: dict[str, Any] = {"color": INK, "linewidth": 1.0, "marker": "|", "markersize": 7}
 EXACT: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 4, "linestyle": "none"}

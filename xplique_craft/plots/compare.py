@@ -14,17 +14,6 @@ from ..results.comparison import Comparison, MethodScores
 from .pictures import blend, full_strength, shrunk
 from .style import INK, MUTED, axes_or_new, concept_style, tidy
 
-__all__ = [
-    "blend",
-    "drawn_maps",
-    "fidelity_curves",
-    "full_strength",
-    "maps_side_by_side",
-    "method_scores",
-    "shrunk",
-    "title_of",
-]
-
 GREY = "#b9bec6"
 
 

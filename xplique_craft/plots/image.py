@@ -11,8 +11,6 @@ from .bars import waterfall
 from .pictures import blend, concept_overlay, draw_crops, full_strength, shrunk
 from .style import INK, MUTED, axes_or_new, concept_label, style_of
 
-__all__ = ["class_map", "image_explanation"]
-
 
 def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
     """

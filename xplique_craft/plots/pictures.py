@@ -11,18 +11,6 @@ from matplotlib.patches import Rectangle
 from ..results import ConceptCard
 from .style import AGAINST, FOR, INK, axes_or_new, concept_label, style_of
 
-__all__ = [
-    "CONTOUR_LEVEL",
-    "FAINT",
-    "WASH_OPACITY",
-    "blend",
-    "concept_crops",
-    "concept_overlay",
-    "draw_crops",
-    "full_strength",
-    "shrunk",
-]
-
 CONTOUR_LEVEL = 0.5  # of the map's maximum in the picture
 FAINT = 0.08  # maps that stay below are not drawn on the page, nor outlined
 WASH_OPACITY = 0.62

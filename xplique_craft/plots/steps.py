@@ -14,8 +14,6 @@ import numpy as np
 from ..results import Contributions, ImageView
 from .style import concept_label
 
-__all__ = ["Step", "decimals_for", "displayed_steps", "waterfall_steps", "waterfall_steps_of"]
-
 Kind = Literal["base", "residual", "concept", "others", "gap", "score"]
 
 

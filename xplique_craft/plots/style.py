@@ -17,24 +17,6 @@ from matplotlib.figure import Figure
 
 from ..results import ClassExplanation
 
-__all__ = [
-    "AGAINST",
-    "FOR",
-    "INK",
-    "MUTED",
-    "PATTERNS",
-    "RESIDUAL_COLOR",
-    "RESIDUAL_STYLE",
-    "ConceptStyle",
-    "axes_or_new",
-    "concept_label",
-    "concept_ranks",
-    "concept_style",
-    "histogram_bins",
-    "style_of",
-    "tidy",
-]
-
 # Okabe and Ito's palette; its black (kept for text) is replaced by violet, its yellow darkened
 COLORS = (
     "#0072b2",

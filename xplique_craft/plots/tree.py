@@ -10,8 +10,6 @@ from matplotlib.patches import Rectangle
 from ..results import Estimate, TreeBranch, TreeView
 from .style import INK, MUTED, RESIDUAL_STYLE, axes_or_new, concept_style
 
-__all__ = ["TreeRow", "concept_tree", "small_apart", "tree_rows"]
-
 INDENT, LABELS, BAR = 0.5, 2.3, 1.5  # widths, in heights of a row with crops
 GAP = 0.06
 SMALL_ROW = 0.42

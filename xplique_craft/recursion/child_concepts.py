@@ -27,8 +27,6 @@ from .earlier_layers import default_layer, earlier_layer
 from .layer_concepts import LayerConcepts, check_concept, choose_crops
 from .settings import DecompositionSettings
 
-__all__ = ["ChildConcepts"]
-
 
 class ChildConcepts:
     """

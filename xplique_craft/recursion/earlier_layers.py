@@ -18,8 +18,6 @@ from ..results import BranchState
 from ..splitting.graph import calls_of
 from ..splitting.split import Candidate, Split, candidate_layers, split_model
 
-__all__ = ["CannotDecompose", "default_layer", "earlier_layer", "earlier_layers"]
-
 FINER = 3  # times as many positions: a stride of 2 that makes 14 rows of 27 gives 3.7
 FEWEST_FINER, MOST_FINER, BLOCK = 2, 8, 4  # layers of weights between
 

@@ -12,8 +12,6 @@ from .node import Decomposable
 from .settings import DecompositionSettings, GrowthSettings, LayerLike
 from .shared_crops import SharedCrops
 
-__all__ = ["Growable"]
-
 
 class Growable(ConceptModel, Decomposable):
     """

@@ -29,8 +29,6 @@ from .node import ConceptNode, Decomposable
 from .settings import GrowthSettings
 from .shared_crops import SharedCrops
 
-__all__ = ["ConceptTree", "grow"]
-
 
 class ConceptTree:
     """

@@ -22,8 +22,6 @@ from .earlier_layers import CannotDecompose
 from .settings import DecompositionSettings
 from .shared_crops import SharedCrops
 
-__all__ = ["LayerConcepts", "check_concept", "choose_crops"]
-
 CROPS_FOR_A_CHILD = 2
 
 

@@ -34,8 +34,6 @@ import numpy as np
 from .._random import keyed_bits
 from ..factorization import Factorizer
 
-__all__ = ["measure_mixedness"]
-
 
 def measure_mixedness(
     rows: np.ndarray,

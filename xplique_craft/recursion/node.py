@@ -29,8 +29,6 @@ from .layer_concepts import LayerConcepts, check_concept
 from .settings import DecompositionSettings, LayerLike
 from .shares import NodeShares, measure_shares, split_contribution
 
-__all__ = ["Child", "ConceptNode", "Decomposable"]
-
 
 class Decomposable(ABC):
     """What has concepts that can be taken apart: a craft its own, a node its children."""

@@ -14,8 +14,6 @@ import keras
 from .._checks import check_int, check_number, check_range
 from ..factorization import Factorizer
 
-__all__ = ["DecompositionSettings", "GrowthSettings", "LayerLike"]
-
 LayerLike: TypeAlias = str | int | keras.layers.Layer
 
 

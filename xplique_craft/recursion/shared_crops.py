@@ -20,8 +20,6 @@ from ..sampling.stream import Stream
 from ..splitting import Split, split_model
 from .mixedness import measure_mixedness
 
-__all__ = ["SharedCrops"]
-
 
 class SharedCrops:
     """

@@ -17,8 +17,6 @@ import numpy as np
 from .._intervals import bootstrap_ratio
 from ..results import Contributions, Estimate
 
-__all__ = ["NodeShares", "measure_shares", "split_contribution"]
-
 NOTHING = 1e-9  # of the largest coefficient among the images: what is below is an absent parent
 
 

@@ -12,8 +12,6 @@ from .files import check_size_of_image, render, stylesheet, write
 from .numbers import number
 from .pictures import jpeg_uri
 
-__all__ = ["write_comparison"]
-
 
 def write_comparison(
     comparison: Comparison,

@@ -10,8 +10,6 @@ from ..results import ClassExplanation, ConceptCard
 from .numbers import number, placed
 from .pictures import jpeg_uri
 
-__all__ = ["Card", "Concept", "cards_of", "concepts_of"]
-
 CROP_SIDE = 104
 HISTOGRAM_BINS = 24
 LOWEST_BAR = 3.0  # percent of the histogram's height: a single image must be seen

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from ..plots.style import INK, MUTED
 
-__all__ = ["inline_svg"]
-
 _REMOVED = (
     r"<\?xml.*?\?>",
     r"<!DOCTYPE.*?>",

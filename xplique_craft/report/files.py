@@ -10,8 +10,6 @@ from markupsafe import Markup
 from ..plots.style import RESIDUAL_COLOR
 from .numbers import interval, number, percent, scientific
 
-__all__ = ["check_size_of_image", "render", "stylesheet", "text", "write"]
-
 _PACKAGE = "xplique_craft.report"
 SMALLEST = 32  # pixels of an image's longest side
 

@@ -5,8 +5,6 @@ import math
 from ..results import Estimate, numbers
 from ..results.numbers import UNDEFINED
 
-__all__ = ["NOT_APPLICABLE", "interval", "number", "percent", "placed", "scientific"]
-
 NOT_APPLICABLE = "not applicable"
 
 

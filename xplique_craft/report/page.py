@@ -13,8 +13,6 @@ from ..results import ClassExplanation
 from .files import check_size_of_image, render, stylesheet, text, write
 from .sections import section_of
 
-__all__ = ["write_report"]
-
 
 def _checked(
     explanations: Sequence[ClassExplanation] | ClassExplanation,

@@ -11,8 +11,6 @@ from skimage.measure import approximate_polygon, find_contours
 
 from ..plots.pictures import CONTOUR_LEVEL, FAINT, WASH_OPACITY
 
-__all__ = ["Layer", "fit_within", "jpeg_uri", "layer", "tag_places"]
-
 # side of a concept's layer: maps are smooth, and the browser scales them up smoothly
 LAYER_SIDE = 96
 # opacities of a layer's palette: finer steps cannot be told apart and cost twice the bytes

@@ -15,8 +15,6 @@ from .verdict import Faithfulness, faithfulness_of
 from .views import View, view_of
 from .waterfalls import MAX_BARS, Waterfall, common_decimals, waterfall_of
 
-__all__ = ["Section", "section_of"]
-
 
 @dataclass(frozen=True)
 class Section:

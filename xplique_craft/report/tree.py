@@ -10,8 +10,6 @@ from .concepts import Concept
 from .numbers import number, percent, placed
 from .pictures import jpeg_uri
 
-__all__ = ["Branch", "Tree", "tree_of"]
-
 CROP_SIDE, CROP_QUALITY = 84, 78
 LEAST_SHARE = 0.01  # of the class score: concepts below it share one line
 

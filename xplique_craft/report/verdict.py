@@ -11,8 +11,6 @@ from typing import Literal
 
 from ..results import Estimate, Quality
 
-__all__ = ["Faithfulness", "Reading", "faithfulness_of", "overall_verdict", "read_quality"]
-
 AGREEMENT_GOOD, AGREEMENT_FAIR = 0.97, 0.90
 SHARE_GOOD, SHARE_FAIR = 0.15, 0.35
 FEW_IMAGES = 100  # below so many, even an agreement of 100% has an interval beyond its threshold

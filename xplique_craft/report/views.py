@@ -10,8 +10,6 @@ from .concepts import Concept
 from .pictures import Layer, jpeg_uri, layer, tag_places
 from .waterfalls import Waterfall, waterfall_of
 
-__all__ = ["View", "view_of"]
-
 SHOWN_LAYERS = 3
 
 

@@ -9,8 +9,6 @@ from ..plots import Step, decimals_for, displayed_steps, waterfall_steps_of
 from ..results import Contributions, ImageView
 from .numbers import number
 
-__all__ = ["MAX_BARS", "Row", "Waterfall", "common_decimals", "waterfall_of"]
-
 MAX_BARS = 12  # concepts with a bar of their own
 
 

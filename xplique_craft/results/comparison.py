@@ -9,8 +9,6 @@ import numpy as np
 from .._checks import check_choice
 from .estimate import Estimate
 
-__all__ = ["RANDOM", "Comparison", "Measure", "MethodScores"]
-
 RANDOM = "random"
 """Name that maps at random, the floor of a comparison, are known by."""
 

@@ -6,8 +6,6 @@ import numpy as np
 
 from .numbers import UNDEFINED, percent
 
-__all__ = ["Estimate"]
-
 
 @dataclass(frozen=True)
 class Estimate:

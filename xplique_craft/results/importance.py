@@ -7,8 +7,6 @@ import numpy as np
 
 from .contributions import Contributions
 
-__all__ = ["EvaluationPath", "Importance"]
-
 
 @dataclass(frozen=True)
 class EvaluationPath:

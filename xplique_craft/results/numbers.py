@@ -2,8 +2,6 @@
 
 import math
 
-__all__ = ["UNDEFINED", "number", "percent"]
-
 UNDEFINED = "not defined"
 
 

@@ -11,8 +11,6 @@ from .of_image import ImageView
 from .quality import Quality
 from .tree import TreeView
 
-__all__ = ["ClassExplanation", "ConceptCard"]
-
 
 @dataclass(frozen=True)
 class ConceptCard:

@@ -6,8 +6,6 @@ import numpy as np
 
 from .contributions import Contributions
 
-__all__ = ["ImageExplanation", "ImageView"]
-
 
 @dataclass(frozen=True)
 class ImageView:

@@ -6,8 +6,6 @@ import numpy as np
 
 from .estimate import Estimate
 
-__all__ = ["Prevalence"]
-
 
 @dataclass(frozen=True)
 class Prevalence:

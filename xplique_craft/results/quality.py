@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from .estimate import Estimate
 
-__all__ = ["Quality", "SanityCheck"]
-
 
 @dataclass(frozen=True)
 class Quality:

@@ -10,8 +10,6 @@ import numpy as np
 from .estimate import Estimate
 from .numbers import percent
 
-__all__ = ["BranchState", "TreeBranch", "TreeView"]
-
 
 class BranchState(Enum):
     """

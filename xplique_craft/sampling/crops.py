@@ -7,8 +7,6 @@ import numpy as np
 
 from .windows import IMAGE_WINDOWS, Windows
 
-__all__ = ["Crops"]
-
 BLOCK = 1000  # crops that are cut at a time when all are iterated over
 
 

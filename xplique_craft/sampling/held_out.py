@@ -4,8 +4,6 @@ import numpy as np
 
 from .._random import Draw, generator
 
-__all__ = ["hold_out"]
-
 
 def hold_out(
     rows: np.ndarray, share: float, seed: int, fewest: int = 1, most: int | None = None

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["best_crops"]
-
 
 def best_crops(boxes: np.ndarray, crops_u: np.ndarray, number: int) -> list[np.ndarray]:
     """

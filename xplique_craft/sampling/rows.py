@@ -18,8 +18,6 @@ from ..splitting.network import Network
 from .stream import Stream
 from .windows import IMAGE_WINDOWS, Windows
 
-__all__ = ["CropRows", "Extent", "crop_latents", "extract_rows", "measure_extent"]
-
 
 @dataclass(frozen=True)
 class CropRows:

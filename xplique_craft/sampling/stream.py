@@ -13,8 +13,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-__all__ = ["ImageBatch", "Stream", "concatenate_known"]
-
 
 @dataclass(frozen=True)
 class ImageBatch:

@@ -19,15 +19,6 @@ import tensorflow as tf
 
 from .._checks import check_int
 
-__all__ = [
-    "IMAGE_WINDOWS",
-    "MULTI_SCALE",
-    "ImageWindows",
-    "Windows",
-    "check_patch_size",
-    "describe_patch_size",
-]
-
 MULTI_SCALE = ((2 / 7, 4), (1 / 2, 3), (5 / 7, 2), (1.0, 1))  # (share of the side, crops a side)
 OVERLAP = 0.8  # stride of the paper's crops, in patches
 

@@ -6,8 +6,6 @@ import keras
 
 from .graph import Graph, Replay, has_graph, is_flat
 
-__all__ = ["flat_graph", "graph_of_part"]
-
 
 def flat_graph(model: keras.Model, argument: str) -> Graph:
     """Flat view of a model that has a graph with one input and one output, or an error."""

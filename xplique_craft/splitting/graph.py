@@ -17,19 +17,6 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional  # no public name; needed to see the graph
 
-__all__ = [
-    "Call",
-    "Graph",
-    "Place",
-    "RenamedLayer",
-    "Replay",
-    "calls_of",
-    "cut_calls",
-    "has_graph",
-    "is_flat",
-    "unwrap",
-]
-
 
 @dataclass(frozen=True)
 class Place:

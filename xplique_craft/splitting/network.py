@@ -15,8 +15,6 @@ from .._compiled import compile_function
 from .graph import calls_of
 from .structure import begins_with_normalisation, is_affine_model
 
-__all__ = ["Network"]
-
 MOST_SHARED = 16  # operators whose compiled functions are kept
 
 

@@ -13,8 +13,6 @@ from .._checks import listing, nearest
 from .graph import Call, Graph, Place, cut_calls, unwrap
 from .structure import is_affine_call, non_negative_tensors
 
-__all__ = ["Candidate", "candidates_of", "find_cut"]
-
 _NAMED_IN_ERRORS = 5
 
 

@@ -16,8 +16,6 @@ from .graph import Graph, Replay
 from .network import Network
 from .places import Candidate, candidates_of, find_cut
 
-__all__ = ["Candidate", "Split", "candidate_layers", "join_models", "split_model"]
-
 
 @dataclass(frozen=True)
 class Split:

@@ -11,18 +11,6 @@ import keras
 
 from .graph import Call, calls_of
 
-__all__ = [
-    "affine_outputs",
-    "begins_with_normalisation",
-    "is_affine_call",
-    "is_affine_model",
-    "is_channelwise_call",
-    "is_flattening_call",
-    "is_mixing_call",
-    "is_pointwise_call",
-    "non_negative_tensors",
-]
-
 
 def _types(names: str) -> frozenset[type]:
     """Layer classes by name, nD standing for 1D, 2D and 3D (some exist in two of them only)."""
