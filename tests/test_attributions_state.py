@@ -14,8 +14,7 @@ from xplique.attributions import GuidedBackprop, HsicAttributionMethod, Occlusio
 from xplique.attributions.base import BlackBoxExplainer
 
 import xplique_craft as xc
-from xplique_craft.attributions import ConceptAttribution
-from xplique_craft.attributions import xplique_explainers as explained
+from xplique_craft.attributions import ConceptAttribution, xplique_explainers
 from xplique_craft.factorization import KMeans
 
 SIZE = (8, 12)
@@ -124,13 +123,13 @@ def test_many_targets_keep_few_models(
     craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of relevance, whose model holds its target; each map is that of its own target."""
-    monkeypatch.setattr(explained, "MOST_TARGETS", 2)
+    monkeypatch.setattr(xplique_explainers, "MOST_TARGETS", 2)
     targets = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
     attribution = ConceptAttribution(craft, Occlusion, {"patch_size": 4}, output="relevance")
     before = len(BlackBoxExplainer._cache_models)
     found = attribution.explain_concepts(images, targets=targets)
     assert len(BlackBoxExplainer._cache_models) <= before + 2
-    assert len(attribution._of_model()._encoders) <= 3
+    assert len(attribution._explained._of_targets) <= 2
     alone = attribution.explain_concepts(images[3:4], targets=targets[3:4])
     assert_allclose(alone[0], found[3], rtol=0.0, atol=1e-5 * np.abs(found).max())
 

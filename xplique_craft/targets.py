@@ -12,7 +12,7 @@ import numpy as np
 
 from ._checks import check_int
 
-__all__ = ["ClassDifference", "Targets", "check_class_id", "one_hot"]
+__all__ = ["ClassDifference", "Targets", "check_class_id", "distinct", "one_hot"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,14 @@ def one_hot(
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, received NaN or infinite weights.")
     return array.astype(np.float32)
+
+
+def distinct(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows of targets (n, classes), and for each image the number of its row, (n,)."""
+    if (targets == targets[0]).all():  # they mostly are
+        return targets[:1], np.zeros(len(targets), int)
+    unique, inverse = np.unique(targets, axis=0, return_inverse=True)
+    return unique, inverse.reshape(-1)
 
 
 class Targets:

@@ -1,13 +1,8 @@
 """
-Concept activation maps and class maps at the resolution of the image.
+Concept maps: coefficients with places, brought to the resolution of the image.
 
-Coefficients are resized bilinearly with half-pixel centres: a coefficient stands for the centre of
-its cell, so nothing shifts. Maps of concepts have one scale per concept over all images: 1 is the
-largest coefficient among the images that the bank was fitted on, so an absent concept is dark.
-
-A class map divides each contribution by the places of its concept, M(p) = sum_j phi_j s_j(p) with
-s_j >= 0 and sum_p s_j(p) = 1, so it sums to sum_j phi_j; resized from h x w to H x W, and smoothed,
-its mean times h w does. s_j comes from the coefficients, or from an explainer's map of the concept.
+They are resized bilinearly with half-pixel centres: a coefficient stands for the centre of its
+cell, so nothing shifts. Maps whose sum has a meaning, as class maps, are resized so that it stays.
 
 Tokens are taken for a grid of patches in the image's proportions, row by row, after a class token
 if there is one more of them than the grid holds. Pooled activations have no places.
@@ -22,8 +17,6 @@ from scipy.ndimage import gaussian_filter1d
 
 __all__ = [
     "activation_maps",
-    "class_maps",
-    "explained_shares",
     "grid_of",
     "has_places",
     "resize_maps",
@@ -190,56 +183,3 @@ def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> 
     """
     safe = np.where(scale > 0.0, scale, np.inf).astype(np.float32)
     return resize_maps(to_grid(np.asarray(u, np.float32) / safe, size), size)
-
-
-def class_maps(u: np.ndarray, phi: np.ndarray) -> np.ndarray:
-    """
-    Why this class: each contribution laid out where its concept is.
-
-        M(p) = sum_j phi_j |u_j(p)| / sum_q |u_j(q)|,    sum_p M(p) = sum_j phi_j
-
-    A concept that is absent contributes by being absent (where gates lead towards the mean): its
-    contribution is laid out evenly.
-
-    Parameters
-    ----------
-    u
-        U, (n, h, w, k), see `to_grid`.
-    phi
-        (n, k): contributions.
-
-    Returns
-    -------
-    maps
-        (n, h, w, 1) float32, signed.
-    """
-    u = np.abs(np.asarray(u, np.float64))
-    total = u.sum(axis=(1, 2), keepdims=True)
-    places = u.shape[1] * u.shape[2]
-    share = np.divide(u, total, out=np.full_like(u, 1.0 / places), where=total > 0.0)
-    return np.einsum("nhwk,nk->nhw", share, phi)[..., None].astype(np.float32)
-
-
-def explained_shares(maps: np.ndarray) -> np.ndarray:
-    """
-    How an explainer's maps of the concepts divide them among the places.
-
-    What a map has everywhere tells no place from another, and a negative value says that a place
-    speaks against the concept: a place's share goes by what it has above the least value or 0,
-    whichever is larger. A map without any such place is divided evenly.
-
-    Parameters
-    ----------
-    maps
-        (n, H, W, k), in any unit.
-
-    Returns
-    -------
-    shares
-        (n, H, W, k) float32, non-negative; each map sums to 1.
-    """
-    least = np.maximum(maps.min(axis=(1, 2), keepdims=True), 0.0)
-    above = np.maximum(maps - least, 0.0)
-    total = above.sum(axis=(1, 2), keepdims=True, dtype=np.float64)
-    even = np.full_like(above, 1.0 / (maps.shape[1] * maps.shape[2]))
-    return np.divide(above, total, out=even, where=total > 0.0, casting="same_kind")
