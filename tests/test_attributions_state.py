@@ -97,6 +97,26 @@ def test_a_new_fit_is_seen(images: np.ndarray) -> None:
     assert np.abs(again - first).max() > 1e-3 * np.abs(first).max()
 
 
+def test_replaced_models_are_let_go(images: np.ndarray) -> None:
+    """Nothing of them stays with the concepts, and of several only the last with the explainer."""
+    craft = fitted(images)
+    attribution = ConceptAttribution(craft, Occlusion, {"patch_size": 4}, detail=0.5)
+    expected = attribution.explain(images[:2]).numpy()
+    with_concepts, own = set(craft.concepts._made), dict(attribution._maps)
+    for seed in (7, 8):
+        attribution.model = keras.models.clone_model(craft.model)
+        attribution.model.set_weights(planted.convolutional(SIZE, seed=seed).get_weights())
+        other = attribution.explain(images[:2]).numpy()
+        assert np.abs(other - expected).max() > 1e-2 * np.abs(expected).max()
+        assert set(craft.concepts._made) == with_concepts
+        assert len(attribution._maps) == 2 * len(own) == 4
+        last = {maps.concept_model.model for maps in attribution._maps.values()}
+        assert last == {craft.model, attribution.model}
+    attribution.model = craft.model
+    assert_allclose(attribution.explain(images[:2]).numpy(), expected, rtol=1e-6)
+    assert all(attribution._maps[key] is maps for key, maps in own.items())
+
+
 def test_copies_are_made_once_a_call_and_see_changed_weights(
     images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

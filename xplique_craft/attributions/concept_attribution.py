@@ -33,14 +33,7 @@ from ..gates.contributions import contributions
 from ..keras_models import KerasModels
 from ..sampling import Stream
 from ..sampling.stream import concatenate_known
-from .class_map import (
-    activation_shares,
-    add_evenly,
-    detail_weights,
-    explained_shares,
-    lay_out,
-    with_detail,
-)
+from . import class_map
 from .explainer_choice import check_explainer
 from .maps import activation_maps, resize_maps, resize_sums, to_grid
 from .relevance import relevance_of
@@ -62,36 +55,34 @@ class ConceptAttribution(ConceptExplainer):
     Parameters
     ----------
     craft
-        A fitted `Craft`. Without an explainer, its model must be cut at a layer whose activations
-        have places: (n, h, w, c), or tokens that make a grid (see `maps.grid_of`).
+        A fitted `Craft`, cut at a layer whose activations have places: (n, h, w, c), or tokens
+        that make a grid (see `maps.grid_of`). Concept maps by an explainer need no places.
     explainer
-        What makes the map of a concept.
+        What makes the map of each concept.
 
-        None, the default: the map is read off at the layer, cell by cell, and resized to the
-        image. It costs one run of the model, but is as coarse as the layer.
+        None reads it off the layer at which the model is cut and resizes it to the image. That
+        costs little more than a run of the model, and is as coarse as the layer.
 
-        A class of `xplique.attributions`, as `Occlusion` or `Saliency`: it explains the part of
-        the model before the layer, with the concepts as its outputs, so the map shows which pixels
-        the concept comes from. Occlusion, Rise, SobolAttributionMethod and HsicAttributionMethod
-        perturb each image once and read all concepts from it. Every other class runs once for each
-        concept, which takes k times as long (`runs_once_a_concept` says which it is).
+        A class of `xplique.attributions`, as `Saliency`, explains the model from the image to the
+        concepts: its maps show which pixels a concept comes from. Occlusion, Rise,
+        SobolAttributionMethod and HsicAttributionMethod perturb each image once for all concepts;
+        every other class runs once for each concept, which takes k times as long (see
+        `runs_once_a_concept`). GradCAM and GradCAMPP give a channel one weight for the whole
+        image, so concepts that share channels show up in each other's maps. What a class draws at
+        random follows from the craft's seed and from the class's own batch_size, and is the same
+        for every image.
 
-        A function that makes an explainer of a Keras model whose outputs are the concepts, for
-        what a class and its arguments cannot express. It runs once for each concept.
-
-        GradCAM and GradCAMPP give each channel one weight for the whole image, so concepts that
-        share channels show up in each other's maps. Classes that draw at random draw from the
-        craft's seed, the same for every image; another batch_size of the explainer may draw
-        otherwise.
+        A function makes any other explainer of the Keras model, images -> (n, k), that it is
+        given; that explainer runs once for each concept.
     explainer_args
-        Arguments of the class, as {"patch_size": 32}; the model is given to it here.
+        Arguments of the class but for its model, as {"patch_size": 32}.
     batch_size
         How many images, or perturbed images, are run at a time; it bounds the memory.
     operator
         Xplique's operator, which makes the score of the class; None for the sum of logits times
         targets.
     output
-        "activation" shows where a concept is; "relevance" shows where it acts on the score.
+        "activation" shows where a concept is, "relevance" where it acts on the score.
     smoothing
         Standard deviation, in pixels, of the Gaussian that smooths class maps; 0 leaves them as
         they are. None takes 3/4 of a cell of the layer, and 0 where an explainer makes the maps.
@@ -129,6 +120,8 @@ class ConceptAttribution(ConceptExplainer):
         check_explainer(explainer, explainer_args)
         self.explainer = explainer
         self.explainer_args = dict(explainer_args or {})
+        name = getattr(explainer, "__name__", type(explainer).__name__)
+        self._description = "maps" if explainer is None else f"maps by {name}"
         self._maps: dict[tuple[str, bool], ConceptMaps] = {}
         # An explainer that cannot be made is refused now, not at the first image.
         if explainer is not None:
@@ -200,13 +193,6 @@ class ConceptAttribution(ConceptExplainer):
         return concatenate_known(self._concept_maps(stream, targets, chosen), stream.length)
 
     # ---------------------------------------------------------------------- images
-    @property
-    def _description(self) -> str:
-        """What the progress bar calls it."""
-        if self.explainer is None:
-            return "maps"
-        return f"maps by {getattr(self.explainer, '__name__', type(self.explainer).__name__)}"
-
     def _stream(self, inputs: Any) -> Stream:
         """The inputs, to be read once, by explainers that see the weights as they are now."""
         for maps in self._maps.values():
@@ -224,20 +210,20 @@ class ConceptAttribution(ConceptExplainer):
         whole = resize_sums(whole, coded.size, smoothing)
         if self.detail == 0.0:
             return whole
-        weights = detail_weights(coded.gated.numpy(), parts, self.craft.coefficient_scale)
+        weights = class_map.detail_weights(coded.gated.numpy(), parts, self.craft.coefficient_scale)
         gradients = self._details.whole(coded.images, None, weights)
-        return with_detail(whole, gradients, self.detail)
+        return class_map.with_detail(whole, gradients, self.detail)
 
     def _by_contribution(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """Contributions laid out where concepts are, (n, ., ., 1); and phi, (n, k)."""
         phi = contributions(coded, self._head()).phi
         u = to_grid(coded.u.numpy(), coded.size)
         if self.explainer is None:
-            shares = activation_shares(u)
+            shares = class_map.activation_shares(u)
         else:
             every = np.arange(coded.number_of_concepts)
-            shares = explained_shares(self._explained.maps(coded.images, None, every))
-        return lay_out(shares, phi, cells=u[0, ..., 0].size), phi
+            shares = class_map.explained_shares(self._explained.maps(coded.images, None, every))
+        return class_map.lay_out(shares, phi, cells=u[0, ..., 0].size), phi
 
     def _by_relevance(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """Where concepts act on the score, (n, ., ., 1); and how much each does, (n, k)."""
@@ -247,7 +233,7 @@ class ConceptAttribution(ConceptExplainer):
         cells = whole[0].size
         if self.explainer is not None:
             whole = self._explained.whole(coded.images, coded.targets, np.ones_like(parts))
-        return add_evenly(whole, parts.sum(axis=1), cells), parts
+        return class_map.add_evenly(whole, parts.sum(axis=1), cells), parts
 
     # ------------------------------------------------------------------ concept maps
     def _concept_maps(
@@ -282,14 +268,15 @@ class ConceptAttribution(ConceptExplainer):
 
     def _maps_by(self, purpose: str, explainer: Any, arguments: dict[str, Any]) -> ConceptMaps:
         """
-        Those of `self.model`, made again where model, concepts or seed are others than before.
-        Those of the craft's own model are kept beside them.
+        Maps of the concepts on `self.model`, made anew where anything that they depend on changed.
+
+        Those of the craft's own model are kept while another model is in its place.
         """
         model = self.concept_model
         own = model.split is self.craft.split
         found = self._maps.get((purpose, own))
         if found is None or not found.is_of(model):
-            # Models of another's layers are not kept with the concepts, which would outlive it.
+            # The concepts keep what is made of the craft's own model; they outlive any other.
             models = KerasModels.of(model) if own else KerasModels(model.split, model.factorized)
             found = ConceptMaps(model, models.encoder, explainer, arguments, self.operator)
             self._maps[purpose, own] = found

@@ -24,15 +24,8 @@ def check_explainer(explainer: Any, arguments: dict[str, Any] | None) -> None:
     """
     Refuse what cannot explain concepts, and arguments that the explainer does not have.
 
-    Parameters
-    ----------
-    explainer, arguments
-        What `ConceptAttribution` is given as `explainer` and `explainer_args`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        With what to give instead.
+    They are the `explainer` and the `explainer_args` of `ConceptAttribution`; the TypeError or
+    ValueError says what to give instead.
     """
     if explainer is None:
         if arguments:
@@ -85,22 +78,11 @@ def make_explainer(
     explainer: Any, arguments: dict[str, Any], model: keras.Model, concept_model: ConceptModel
 ) -> Any:
     """
-    Make the chosen explainer of a model whose outputs are concepts.
+    Make the chosen explainer of a model, images -> (n, k), of a concept model's concepts.
 
-    Parameters
-    ----------
-    explainer, arguments
-        A choice that `check_explainer` lets pass.
-    model
-        Images -> a score of each concept, (n, k).
-    concept_model
-        Where the concepts come from. A class that takes a batch_size gets that of the concept
-        model, unless there is one among the arguments.
-
-    Raises
-    ------
-    ValueError
-        If the explainer needs gradients and the encoding has none, or refuses the model.
+    A class that takes a batch_size gets that of the concept model, unless there is one among the
+    arguments. A ValueError says why the explainer cannot be made: it needs gradients that the
+    encoding has not, or refuses the model or an argument.
     """
     if not isinstance(explainer, type):
         return explainer(model)

@@ -8,8 +8,8 @@ leave (see `gates.coded`). With the residual kept, A is the image's own activati
 is active where the model does not use it has activation but no relevance. Where h is affine,
 sum_p r_j(p) is the contribution phi_j; elsewhere it is its first-order part.
 
-The unit of relevance is decided in one place, `relevance`. It is asked twice: by `relevance_of`,
-for the concepts' own maps, and by the layer `ConceptRelevance`, for the maps of explainers.
+The unit of relevance is decided in one place, the function `relevance`, which is called twice: by
+`relevance_of`, for the concepts' own maps, and by `ConceptRelevance`, for the maps of explainers.
 """
 
 from collections.abc import Callable
@@ -28,59 +28,44 @@ __all__ = ["ConceptRelevance", "relevance", "relevance_model", "relevance_of"]
 
 def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
     """
-    r_j(p), in units of the score a cell. All maps of relevance, and their sums, are in its unit.
+    r_j(p) of v_j(p) and df/du_j(p), all (n, ..., k), in units of the score for each cell.
 
-    Parameters
-    ----------
-    gated
-        v_j(p), (n, ..., k).
-    slopes
-        df/du_j(p), (n, ..., k).
+    Every map of relevance is in the unit that this function gives it, and class maps of relevance
+    add up in it.
     """
     return gated * slopes
 
 
 def relevance_of(coded: Coded, head: GatedHead) -> np.ndarray:
-    """Relevance of each concept at each place of the activations of some images, (n, ..., k)."""
+    """Relevance of each concept at each place of the layer, (n, ..., k) float32."""
     return relevance(coded.gated, head.gradients(coded, np.ones(1), np.ones(1))).numpy()
 
 
 def relevance_model(
     concept_model: ConceptModel, operator: Callable[..., Any] | str | None, weights: np.ndarray
 ) -> keras.Model:
-    """Images -> relevance of each concept in the whole image, see `ConceptRelevance`, (n, k)."""
+    """The Keras model from images to what `ConceptRelevance` gives for their activations."""
     latent = concept_model.input_to_latent_model
-    layer = ConceptRelevance(concept_model, operator, weights, name="concept_relevance")
+    layer = ConceptRelevance(concept_model, operator, weights)
     return keras.Model(latent.inputs[0], layer(latent.outputs[0]), name="relevance")
-
-
-def _slope(score: Callable[..., Any], head: Any, point: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """df/dA, of the shape and in the precision of A, whatever the precision of h."""
-    with tf.GradientTape() as tape:
-        tape.watch(point)
-        inputs = tf.cast(point, head.inputs[0].dtype)
-        value = score(head, inputs, tf.cast(targets, head.outputs[0].dtype))
-    return tape.gradient(value, point, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 class ConceptRelevance(keras.layers.Layer):
     """
     Activations (n, ..., c) -> relevance of each concept for one score, sum_p r_j(p), (n, k).
 
-    An explainer that differentiates it finds where the relevant part of a concept comes from: v is
-    differentiable with respect to the activations, while df/dA is held at its value for the image.
-    Everything is computed in float32 whatever Keras' policy; only h has the precision it has.
+    An explainer that differentiates it finds where the relevant part of a concept comes from: v
+    changes with the activations, while df/dA is held at its value for the image. All is computed
+    in float32 whatever Keras' policy; only h has the precision it has.
 
     Parameters
     ----------
     concept_model
-        The split model, its bank, and what gates lead towards and leave.
+        The split model with its bank, and what its gates lead towards and leave.
     operator
-        Xplique's operator, see `ConceptExplainer`.
+        Xplique's operator, which makes the score; None for the sum of logits times weights.
     weights
-        (classes,): weights of the logits in the score.
-    name
-        The layer's name.
+        (classes,) float32: weights of the logits in the score.
     """
 
     def __init__(
@@ -88,38 +73,43 @@ class ConceptRelevance(keras.layers.Layer):
         concept_model: ConceptModel,
         operator: Callable[..., Any] | str | None,
         weights: np.ndarray,
-        *,
-        name: str | None = None,
     ) -> None:
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name="concept_relevance", dtype="float32")
         self.concept_model, self.operator = concept_model, operator
         self.head = concept_model.latent_to_logit_model
-        self.weights_of_logits = np.asarray(weights, np.float32)
+        self.weights_of_logits = weights
         self.supports_jit = False  # supports differ in size from row to row
 
     def call(self, activations: tf.Tensor) -> tf.Tensor:
         """Encode, differentiate the score, multiply, sum over places."""
         factorized, reference = self.concept_model.factorized, self.concept_model.reference
-        bank = tf.constant(factorized.bank, tf.float32)
         u, _ = factorized.encode(activations)
         u = tf.ensure_shape(u, (*activations.shape[:-1], len(factorized.bank)))
         gated = u if reference is None else u - reference
         point = activations if self.concept_model.keep_residual else factorized.decode(u)
-        score = get_inference_function(self.head, self.operator)[0]
-        targets = tf.repeat(self.weights_of_logits[None], tf.shape(activations)[0], axis=0)
-        slope = tf.stop_gradient(_slope(score, self.head, tf.stop_gradient(point), targets))
+        slope = tf.stop_gradient(self._slope(tf.stop_gradient(point)))
+        bank = tf.constant(factorized.bank, tf.float32)
         parts = relevance(gated, tf.tensordot(slope, bank, [[-1], [-1]]))
         return tf.reduce_sum(parts, list(range(1, parts.shape.rank - 1)))
+
+    def _slope(self, point: tf.Tensor) -> tf.Tensor:
+        """df/dA, of the shape and in the precision of A, whatever the precision of h."""
+        score = get_inference_function(self.head, self.operator)[0]
+        targets = tf.repeat(self.weights_of_logits[None], tf.shape(point)[0], axis=0)
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            inputs = tf.cast(point, self.head.inputs[0].dtype)
+            value = score(self.head, inputs, tf.cast(targets, self.head.outputs[0].dtype))
+        return tape.gradient(value, point, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """(n, k)."""
         return input_shape[0], len(self.concept_model.bank)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, in memory: explainers that clone models make the layer again from them."""
+        """The arguments as they are: explainers that clone models make the layer again of them."""
         return {
             "concept_model": self.concept_model,
             "operator": self.operator,
             "weights": self.weights_of_logits,
-            "name": self.name,
         }

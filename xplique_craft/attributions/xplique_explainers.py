@@ -64,10 +64,9 @@ class ConceptMaps:
 
     def is_of(self, concept_model: ConceptModel) -> bool:
         """Whether these are the maps of a concept model: nothing that they depend on differs."""
-        own = self.concept_model
-        same = own.split is concept_model.split and own.concepts is concept_model.concepts
-        settings = (concept_model.baseline, concept_model.seed)
-        return same and (own.baseline, own.seed) == settings
+        own, other = self.concept_model, concept_model
+        same = own.split is other.split and own.concepts is other.concepts
+        return same and (own.baseline, own.seed) == (other.baseline, other.seed)
 
     def check(self) -> None:
         """Make the explainer of activations, or say why it cannot be made."""
@@ -84,22 +83,10 @@ class ConceptMaps:
         self, images: np.ndarray, targets: np.ndarray | None, concepts: np.ndarray
     ) -> np.ndarray:
         """
-        A map of each of some concepts.
+        A map of each of some concepts in each image, (n, H, W, concepts) float32.
 
-        Parameters
-        ----------
-        images
-            (n, H, W, channels).
-        targets
-            (n, classes): weights of the logits in the score that a concept is relevant for; None
-            for maps of activation.
-        concepts
-            Indices of the concepts.
-
-        Returns
-        -------
-        maps
-            (n, H, W, concepts) float32.
+        With targets (n, classes), weights of the logits in a score, the map shows where the concept
+        is relevant for it; with None, where the concept is.
         """
         found = np.empty((*images.shape[:3], len(concepts)), np.float32)
         one_hot = np.eye(len(self.concept_model.bank), dtype=np.float32)[concepts]
@@ -118,16 +105,7 @@ class ConceptMaps:
     def whole(
         self, images: np.ndarray, targets: np.ndarray | None, weights: np.ndarray
     ) -> np.ndarray:
-        """
-        One map of all concepts together, by one run of the explainer, (n, H, W, 1) float32.
-
-        Parameters
-        ----------
-        images, targets
-            As in `maps`.
-        weights
-            (n, k): the weight of each concept in the sum that is explained.
-        """
+        """One map of the concepts' sum by weights (n, k), of one run, (n, H, W, 1) float32."""
         found = np.empty((*images.shape[:3], 1), np.float32)
         weights = weights.astype(np.float32)
         for explained, rows in self._each_target(targets):
