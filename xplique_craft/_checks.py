@@ -8,19 +8,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "check_choice",
-    "check_concept",
-    "check_concepts",
-    "check_int",
-    "check_non_negative",
-    "check_number",
-    "check_range",
-    "either",
-    "listing",
-    "nearest",
-]
-
 
 def check_int(name: str, value: Any, minimum: int = 1) -> int:
     """

@@ -12,8 +12,6 @@ import numpy as np
 
 from ._checks import check_int
 
-__all__ = ["ClassDifference", "Targets", "check_class_id", "distinct", "one_hot"]
-
 
 @dataclass(frozen=True)
 class ClassDifference:

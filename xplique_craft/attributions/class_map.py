@@ -19,15 +19,6 @@ image, x -> sum_j (phi_j / mean v_j) u_j(x), with v what gates multiply. The map
 
 import numpy as np
 
-__all__ = [
-    "activation_shares",
-    "add_evenly",
-    "detail_weights",
-    "explained_shares",
-    "lay_out",
-    "with_detail",
-]
-
 DETAIL_POWER = 1.5  # of the positive gradients: above 1, fewer pixels stand out
 SMALLEST_MEAN = 1e-4  # of a concept's largest coefficient: below, the concept adds no details
 TINY = float(np.finfo(np.float32).tiny)

@@ -39,8 +39,6 @@ from .maps import activation_maps, resize_maps, resize_sums, to_grid
 from .relevance import relevance_of
 from .xplique_explainers import ConceptMaps
 
-__all__ = ["ConceptAttribution"]
-
 OUTPUTS = ("activation", "relevance")
 DETAIL_STEPS = 16  # of the integrated gradients of `detail`
 

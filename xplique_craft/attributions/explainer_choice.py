@@ -17,8 +17,6 @@ from xplique.attributions.base import BlackBoxExplainer, WhiteBoxExplainer
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 
-__all__ = ["check_explainer", "make_explainer"]
-
 
 def check_explainer(explainer: Any, arguments: dict[str, Any] | None) -> None:
     """

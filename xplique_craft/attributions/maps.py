@@ -15,8 +15,6 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter1d
 
-__all__ = ["activation_maps", "grid_of", "has_places", "resize_maps", "resize_sums", "to_grid"]
-
 SMOOTHING = 0.75  # of a cell: the Gaussian's standard deviation (benchmarks/results/heatmaps.md)
 
 
@@ -147,3 +145,13 @@ def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> 
     """
     safe = np.where(scale > 0.0, scale, np.inf).astype(np.float32)
     return resize_maps(to_grid(np.asarray(u, np.float32) / safe, size), size)
+
+
+def drawn_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> np.ndarray | None:
+    """
+    As `activation_maps`, of the magnitude of signed coefficients too and within [0, 1] in any
+    image, to be laid over its picture; None where activations have no places.
+    """
+    if not has_places(u.shape, size):
+        return None
+    return np.clip(activation_maps(np.abs(u), scale, size), 0.0, 1.0)

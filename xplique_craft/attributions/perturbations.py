@@ -29,8 +29,6 @@ from xplique.attributions.global_sensitivity_analysis.hsic_estimators import (
     SobolevEstimator,
 )
 
-__all__ = ["SHARED", "shared_maps", "shares_perturbations"]
-
 _KERNEL_ENTRIES = 2**25  # how many numbers of Hsic's kernels of masks are centred at a time
 
 Evaluate = Callable[[tf.Tensor], tf.Tensor]

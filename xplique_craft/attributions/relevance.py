@@ -23,8 +23,6 @@ from xplique.commons import get_inference_function
 from ..concept_model import ConceptModel
 from ..gates import Coded, GatedHead
 
-__all__ = ["ConceptRelevance", "relevance", "relevance_model", "relevance_of"]
-
 
 def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
     """

@@ -28,8 +28,6 @@ from .explainer_choice import make_explainer
 from .perturbations import SHARED, shared_maps, shares_perturbations
 from .relevance import relevance_model
 
-__all__ = ["ConceptMaps"]
-
 MOST_TARGETS = 16  # whose models of relevance are kept
 
 

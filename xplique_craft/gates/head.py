@@ -24,8 +24,6 @@ from ..targets import distinct
 from .coded import Coded
 from .compiled import HeadFunctions, known_operator
 
-__all__ = ["GatedHead"]
-
 CHECK = 1e-4  # of the largest logit: how far the head taken apart may be from the plain one
 CHECK_TF32 = 2e-2  # the same on a GPU that rounds factors to 10 bits
 ROUNDING = 2e-6  # of |D| |W_j|: what float32 cannot tell from a right angle
