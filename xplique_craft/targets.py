@@ -110,14 +110,6 @@ def one_hot(
     return array.astype(np.float32)
 
 
-def distinct(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows of targets (n, classes), and for each image the number of its row, (n,)."""
-    if (targets == targets[0]).all():  # they mostly are
-        return targets[:1], np.zeros(len(targets), int)
-    unique, inverse = np.unique(targets, axis=0, return_inverse=True)
-    return unique, inverse.reshape(-1)
-
-
 class Targets:
     """
     The targets of images that come batch by batch.
@@ -185,3 +177,11 @@ class Targets:
             raise ValueError(
                 f"{self._name} must be {seen}, one for each image, received {len(self._targets)}."
             )
+
+
+def distinct(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows of targets (n, classes), and for each image the number of its row, (n,)."""
+    if (targets == targets[0]).all():  # they mostly are
+        return targets[:1], np.zeros(len(targets), int)
+    unique, inverse = np.unique(targets, axis=0, return_inverse=True)
+    return unique, inverse.reshape(-1)
