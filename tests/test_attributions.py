@@ -12,7 +12,8 @@ from xplique.plots import plot_attributions
 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
-from xplique_craft.attributions.maps import class_maps, resize_maps
+from xplique_craft.attributions.class_map import activation_shares, lay_out
+from xplique_craft.attributions.maps import resize_maps
 from xplique_craft.importance import SobolImportance
 
 SIZE = (16, 24)
@@ -66,7 +67,8 @@ def test_it_is_the_class_map_resized(
     attribution = ConceptAttribution(craft, batch_size=3, smoothing=0.0)
     maps = attribution.explain(images, targets)
     phi = craft.contributions(images, targets).phi
-    expected = resize_maps(class_maps(craft.transform(images), phi), SIZE)
+    u = craft.transform(images)
+    expected = resize_maps(lay_out(activation_shares(u), phi, cells=u[0, ..., 0].size), SIZE)
     assert maps.shape == (8, *SIZE, 1)
     assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
     assert_array_equal(attribution(images, targets), maps)

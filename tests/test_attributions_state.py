@@ -14,8 +14,7 @@ from xplique.attributions import GuidedBackprop, HsicAttributionMethod, Occlusio
 from xplique.attributions.base import BlackBoxExplainer
 
 import xplique_craft as xc
-from xplique_craft.attributions import ConceptAttribution
-from xplique_craft.attributions import xplique_explainers as explained
+from xplique_craft.attributions import ConceptAttribution, xplique_explainers
 from xplique_craft.factorization import KMeans
 
 SIZE = (8, 12)
@@ -98,6 +97,26 @@ def test_a_new_fit_is_seen(images: np.ndarray) -> None:
     assert np.abs(again - first).max() > 1e-3 * np.abs(first).max()
 
 
+def test_replaced_models_are_let_go(images: np.ndarray) -> None:
+    """Nothing of them stays with the concepts, and of several only the last with the explainer."""
+    craft = fitted(images)
+    attribution = ConceptAttribution(craft, Occlusion, {"patch_size": 4}, detail=0.5)
+    expected = attribution.explain(images[:2]).numpy()
+    with_concepts, own = set(craft.concepts._made), dict(attribution._maps)
+    for seed in (7, 8):
+        attribution.model = keras.models.clone_model(craft.model)
+        attribution.model.set_weights(planted.convolutional(SIZE, seed=seed).get_weights())
+        other = attribution.explain(images[:2]).numpy()
+        assert np.abs(other - expected).max() > 1e-2 * np.abs(expected).max()
+        assert set(craft.concepts._made) == with_concepts
+        assert len(attribution._maps) == 2 * len(own) == 4
+        last = {maps.concept_model.model for maps in attribution._maps.values()}
+        assert last == {craft.model, attribution.model}
+    attribution.model = craft.model
+    assert_allclose(attribution.explain(images[:2]).numpy(), expected, rtol=1e-6)
+    assert all(attribution._maps[key] is maps for key, maps in own.items())
+
+
 def test_copies_are_made_once_a_call_and_see_changed_weights(
     images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,13 +143,13 @@ def test_many_targets_keep_few_models(
     craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of relevance, whose model holds its target; each map is that of its own target."""
-    monkeypatch.setattr(explained, "MOST_TARGETS", 2)
+    monkeypatch.setattr(xplique_explainers, "MOST_TARGETS", 2)
     targets = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
     attribution = ConceptAttribution(craft, Occlusion, {"patch_size": 4}, output="relevance")
     before = len(BlackBoxExplainer._cache_models)
     found = attribution.explain_concepts(images, targets=targets)
     assert len(BlackBoxExplainer._cache_models) <= before + 2
-    assert len(attribution._of_model()._encoders) <= 3
+    assert len(attribution._explained._of_targets) <= 2
     alone = attribution.explain_concepts(images[3:4], targets=targets[3:4])
     assert_allclose(alone[0], found[3], rtol=0.0, atol=1e-5 * np.abs(found).max())
 

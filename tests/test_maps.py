@@ -9,10 +9,9 @@ from scipy.ndimage import gaussian_filter
 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
+from xplique_craft.attributions.class_map import activation_shares, explained_shares, lay_out
 from xplique_craft.attributions.maps import (
     activation_maps,
-    class_maps,
-    explained_shares,
     grid_of,
     resize_maps,
     resize_sums,
@@ -98,9 +97,21 @@ def test_maps_of_some_concepts(craft: xc.Craft, images: np.ndarray) -> None:
     assert_array_equal(attribution.explain_concepts(images, 1), maps[..., [1]])
 
 
-@pytest.mark.parametrize("concepts", [3, -1, [0, 5], []])
-def test_concepts_that_are_none(craft: xc.Craft, images: np.ndarray, concepts: object) -> None:
-    with pytest.raises(ValueError, match=r"concepts must be indices in \[0, 3\), received"):
+@pytest.mark.parametrize(
+    ("concepts", "error", "message"),
+    [
+        (3, ValueError, "concepts must be below the number of concepts, 3, received 3"),
+        (-1, ValueError, "concepts must be at least 0, received -1"),
+        ([0, 5], ValueError, "concepts must be below the number of concepts, 3, received 5"),
+        ([], ValueError, r"concepts must be at least one index, or None for all, received \[\]"),
+        (1.0, TypeError, "concepts must be an integer, received 1.0"),
+        ([True, False], TypeError, "concepts must be an integer, received True"),
+    ],
+)
+def test_concepts_that_are_none(
+    craft: xc.Craft, images: np.ndarray, concepts: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
         ConceptAttribution(craft).explain_concepts(images, concepts)
 
 
@@ -123,7 +134,7 @@ def test_the_class_map_is_where_the_squares_are(
 def test_class_maps_sum_to_the_contributions(craft: xc.Craft, images: np.ndarray) -> None:
     both = np.maximum(images[:2], images[2:])
     u, found = craft.transform(both), craft.contributions(both)
-    maps = class_maps(u, found.phi)
+    maps = lay_out(activation_shares(u), found.phi, cells=u[0, ..., 0].size)
     assert maps.shape == (*u.shape[:3], 1)
     assert_allclose(maps.sum(axis=(1, 2, 3)), found.phi.sum(axis=1), rtol=1e-5)
     assert_allclose(maps.sum(axis=(1, 2, 3)), found.score - found.base - found.residual, rtol=1e-4)
@@ -139,7 +150,7 @@ def test_resizing_keeps_the_sum_of_what_is_inside(craft: xc.Craft, images: np.nd
 def test_class_maps_by_hand() -> None:
     """Two concepts on 1x2 places; the third is nowhere and its contribution is 0."""
     u = np.array([[[[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]]]])
-    maps = class_maps(u, np.array([[8.0, -5.0, 0.0]]))
+    maps = lay_out(activation_shares(u), np.array([[8.0, -5.0, 0.0]]), cells=2)
     assert_allclose(maps[0, 0, :, 0], [8.0 / 4 - 5.0, 8.0 * 3 / 4])
     assert maps.dtype == np.float32
 

@@ -29,6 +29,45 @@ def check_int(name: str, value: Any, minimum: int = 1) -> int:
     return int(value)
 
 
+def check_concept(name: str, value: Any, number: int) -> int:
+    """
+    Return `value` as the index of one of `number` concepts, or say why it is none.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    ValueError
+        If there is no such concept.
+    """
+    index = check_int(name, value, minimum=0)
+    if index >= number:
+        raise ValueError(
+            f"{name} must be below the number of concepts, {number}, received {index}. "
+            "Concepts are counted from 0."
+        )
+    return index
+
+
+def check_concepts(name: str, value: Any, number: int) -> np.ndarray:
+    """
+    Return `value`, one index or several, as an array of indices; None stands for all concepts.
+
+    Raises
+    ------
+    TypeError
+        If one is not an integer.
+    ValueError
+        If there is none, or no such concept.
+    """
+    if value is None:
+        return np.arange(number)
+    indices = [check_concept(name, one, number) for one in np.atleast_1d(value).tolist()]
+    if not indices:
+        raise ValueError(f"{name} must be at least one index, or None for all, received {value!r}.")
+    return np.array(indices)
+
+
 def check_number(name: str, value: Any, minimum: float = 0.0, *, finite: bool = False) -> float:
     """
     Return `value` as a float, or say why it is no number at or above `minimum`.

@@ -214,3 +214,11 @@ class Targets:
             raise ValueError(
                 f"{self._name} must be {seen}, one for each image, received {len(self._targets)}."
             )
+
+
+def distinct(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows of targets (n, classes), and for each image the number of its row, (n,)."""
+    if (targets == targets[0]).all():  # they mostly are
+        return targets[:1], np.zeros(len(targets), int)
+    unique, inverse = np.unique(targets, axis=0, return_inverse=True)
+    return unique, inverse.reshape(-1)

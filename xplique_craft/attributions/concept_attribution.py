@@ -1,22 +1,17 @@
 """
-Concept attribution as a Xplique explainer: where each concept is, and why this class.
+Concept attribution as an explainer of Xplique: where each concept is, and why this class.
 
 Two questions, and either is asked of a concept's *activation* (that it is there) or of its
 *relevance* (what it does for the score there), which are not the same:
 
     explain_concepts    activation    u_j(p), or an explainer's map of x -> mean_p u_j(p)
-                        relevance     v_j(p) df/du_j(p), or its map of x -> sum_p v_j(p) df/du_j(p)
-    explain             activation    sum_j phi_j s_j(p), s_j being the map of concept j as shares
-                        relevance     sum_j v_j(p) df/du_j(p), or an explainer's map of that sum
+                        relevance     r_j(p), or an explainer's map of x -> sum_p r_j(p)
+    explain             activation    sum_j phi_j s_j(p), with s_j the map of concept j as shares
+                        relevance     sum_j r_j(p), or an explainer's map of x -> sum_j,p r_j(p)
 
-An explainer reaches the pixels through the encoder, by its implicit gradient or by perturbing the
+with r_j(p) = v_j(p) df/du_j(p), see `relevance`, and class maps as `class_map` makes them. An
+explainer reaches the pixels through the encoder, by its implicit gradient or by perturbing the
 image (Fel et al., CRAFT, section 3.3).
-
-A class map M has the resolution of the layer, or of the perturbations; a Gaussian smooths it
-(`smoothing`). With `detail` d it becomes M + d (std M / std P) (P - mean P), where P are the pixels
-that stand out, max(F, 0)^1.5: F are integrated gradients, pixel by pixel, of the concepts' part of
-the score, x -> sum_j (phi_j / mean v_j) u_j(x), v being what gates multiply. What the map sums to
-stays the same by both.
 """
 
 from __future__ import annotations
@@ -30,60 +25,69 @@ import tensorflow as tf
 from xplique.attributions import IntegratedGradients
 from xplique.attributions.base import BlackBoxExplainer
 
-from .._checks import check_number
+from .._checks import check_choice, check_concepts, check_number
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
-from ..gates.coded import Coded
+from ..gates import Coded
 from ..gates.contributions import contributions
-from ..sampling.stream import Stream, concatenate_known
-from .maps import activation_maps, class_maps, explained_shares, resize_maps, resize_sums, to_grid
-from .xplique_explainers import ConceptMaps, check_explainer
-
-__all__ = ["ConceptAttribution"]
+from ..keras_models import KerasModels
+from ..sampling import Stream
+from ..sampling.stream import concatenate_known
+from . import class_map
+from .explainer_choice import check_explainer
+from .maps import activation_maps, resize_maps, resize_sums, to_grid
+from .relevance import relevance_of
+from .xplique_explainers import ConceptMaps
 
 OUTPUTS = ("activation", "relevance")
 DETAIL_STEPS = 16  # of the integrated gradients of `detail`
-DETAIL_POWER = 1.5  # of their positive part: few pixels stand out
-SMALLEST_MEAN = 1e-4  # of a concept's largest coefficient: below, its part has no details
-TINY = float(np.finfo(np.float32).tiny)
 
 
 class ConceptAttribution(ConceptExplainer):
     """
-    Class maps and concept maps, by the concepts' own activations or by any explainer of Xplique.
+    Class maps and concept maps, from the concepts themselves or by any explainer of Xplique.
 
-    It slots beside Xplique's attribution methods: `explain(inputs, targets)` gives (n, H, W, 1),
+    It stands beside Xplique's attribution methods: `explain(inputs, targets)` gives (n, H, W, 1),
     and everything runs through `self.model`.
 
     Parameters
     ----------
     craft
         A fitted `Craft`, cut at a layer whose activations have places: (n, h, w, c), or tokens
-        that make a grid (see `maps.grid_of`).
+        that make a grid (see `maps.grid_of`). Concept maps by an explainer need no places.
     explainer
-        None for the concepts' own maps, which cost next to nothing; a class of
-        `xplique.attributions`; or a function that makes an explainer of a Keras model, whose
-        outputs are the concepts. Occlusion, Rise, SobolAttributionMethod and HsicAttributionMethod
-        perturb each image once for all concepts, every other explainer runs once a concept (see
-        `runs_once_a_concept`). GradCAM and GradCAMPP weigh a channel the same everywhere, so
-        concepts whose directions overlap show in each other's maps. What Xplique's draw, they
-        draw alike for every image, from the craft's seed and in batches of their batch_size.
+        What makes the map of each concept.
+
+        None reads it off the layer at which the model is cut and resizes it to the image. That
+        costs little more than a run of the model, and is as coarse as the layer.
+
+        A class of `xplique.attributions`, as `Saliency`, explains the model from the image to the
+        concepts: its maps show which pixels a concept comes from. Occlusion, Rise,
+        SobolAttributionMethod and HsicAttributionMethod perturb each image once for all concepts;
+        every other class runs once for each concept, which takes k times as long (see
+        `runs_once_a_concept`). GradCAM and GradCAMPP give a channel one weight for the whole
+        image, so concepts that share channels show up in each other's maps. What a class draws at
+        random follows from the craft's seed and from the class's own batch_size, and is the same
+        for every image.
+
+        A function makes any other explainer of the Keras model, images -> (n, k), that it is
+        given; that explainer runs once for each concept.
     explainer_args
         Arguments of the class but for its model, as {"patch_size": 32}.
     batch_size
-        Images, or perturbed images, at a time.
+        How many images, or perturbed images, are run at a time; it bounds the memory.
     operator
         Xplique's operator, which makes the score of the class; None for the sum of logits times
         targets.
     output
-        "activation", where the concept is; "relevance", where it acts on the score.
+        "activation" shows where a concept is, "relevance" where it acts on the score.
     smoothing
-        Standard deviation, in pixels, of the Gaussian that smooths class maps, 0 for none; None for
-        3/4 of a cell of the activations, and for none where an explainer makes the map.
+        Standard deviation, in pixels, of the Gaussian that smooths class maps; 0 leaves them as
+        they are. None takes 3/4 of a cell of the layer, and 0 where an explainer makes the maps.
     detail
-        How strongly the pixels that matter most by their own gradients stand out of class maps,
-        in standard deviations of the map, 0 for not at all; at the cost of 16 gradients an image.
-        They look like dots: 3 is for metrics that order pixels, 0 for the eye.
+        How strongly the pixels that speak most for the class, by gradients, stand out of a class
+        map, in standard deviations of the map; 0 adds none. It costs 16 gradients an image, and
+        the pixels look like dots: 3 serves metrics that put pixels in order, 0 serves the eye.
 
     Raises
     ------
@@ -110,25 +114,23 @@ class ConceptAttribution(ConceptExplainer):
             smoothing = check_number("smoothing", smoothing, finite=True)
         self.smoothing = smoothing
         self.detail = check_number("detail", detail, finite=True)
-        if output not in OUTPUTS:
-            raise ValueError(f"output must be 'activation' or 'relevance', received {output!r}.")
-        self.output = output
+        self.output = check_choice("output", output, OUTPUTS)
+        check_explainer(explainer, explainer_args)
         self.explainer = explainer
         self.explainer_args = dict(explainer_args or {})
-        self._explained: list[tuple[keras.Model, Any, bool, ConceptMaps]] = []
-        check_explainer(explainer, explainer_args)
-        # What does not fit is said now.
+        name = getattr(explainer, "__name__", type(explainer).__name__)
+        self._description = "maps" if explainer is None else f"maps by {name}"
+        self._maps: dict[tuple[str, bool], ConceptMaps] = {}
+        # An explainer that cannot be made is refused now, not at the first image.
         if explainer is not None:
-            self._of_model().check()
+            self._explained.check()
         if self.detail > 0.0:
-            self._of_model(fine=True).check()
+            self._details.check()
 
     @property
     def runs_once_a_concept(self) -> bool:
-        """Whether k maps cost k times one: the explainer shares nothing between concepts."""
-        if self.explainer is None:
-            return False
-        return not self._of_model().shared
+        """Whether maps of k concepts cost k runs of the explainer: it shares nothing among them."""
+        return self.explainer is not None and not self._explained.shared
 
     def explain(self, inputs: Any, targets: Any = None) -> tf.Tensor:
         """
@@ -145,15 +147,15 @@ class ConceptAttribution(ConceptExplainer):
         Returns
         -------
         maps
-            (n, H, W, 1), signed, in units of the score a cell of the activations, h x w of them:
-            the mean of a map times h w is score - h(0) - residual part, to the contributions' gap
-            (of relevance: to first order, exactly where the head is affine). What an explainer of
-            relevance leaves of that is laid out evenly.
+            (n, H, W, 1), signed, in units of the score for each of the h x w cells of the layer:
+            the mean of a map times h w is score - h(0) - residual part, but for the gap of the
+            contributions. With `output="relevance"` it is so to first order, and exactly where the
+            head is affine. What an explainer's map of relevance lacks of that sum is added evenly.
         """
-        stream = self._start(inputs)
-        coded_batches = self._batches(stream, targets, self._description)
-        parts = (self._class_map(coded) for coded in coded_batches)
-        return tf.convert_to_tensor(concatenate_known(parts, stream.length))
+        stream = self._stream(inputs)
+        batches = self._batches(stream, targets, self._description)
+        maps = concatenate_known((self._class_map(coded) for coded in batches), stream.length)
+        return tf.convert_to_tensor(maps)
 
     def explain_concepts(
         self, inputs: Any, concepts: Any = None, targets: Any = None
@@ -166,167 +168,114 @@ class ConceptAttribution(ConceptExplainer):
         inputs
             Images (n, H, W, channels), as in `explain`.
         concepts
-            Indices of some concepts; None for all.
+            Index of one concept, or indices of some; None for all.
         targets
-            As in `explain`: of the score that relevance is relevance for. Activation asks of none.
+            As in `explain`: the score that concepts are relevant for. Activation needs none.
 
         Returns
         -------
         maps
-            (n, H, W, k) float32, one scale for a concept over all images. Activation: 1 is the
-            largest coefficient of the concept among the images that the bank was fitted on, so an
-            absent concept is dark. Relevance: units of the score a cell. Of an explainer: its own
-            units, of the mean coefficient or of the score; several channels are averaged.
+            (n, H, W, k) float32, with one scale for a concept over all images. Activation: 1 is the
+            concept's largest coefficient among the images that the bank was fitted on, so an absent
+            concept is dark. Relevance: in units of the score for each cell of the layer. An
+            explainer's maps are in its own units of the mean coefficient, or of the score; where
+            they have several channels, these are averaged.
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If there is no such concept.
         """
-        number = len(self._all)
-        chosen = self._all if concepts is None else np.atleast_1d(concepts)
-        if (
-            chosen.size == 0
-            or chosen.dtype.kind not in "iu"
-            or chosen.min() < 0
-            or chosen.max() >= number
-        ):
-            raise ValueError(f"concepts must be indices in [0, {number}), received {concepts!r}.")
-        stream = self._start(inputs)
+        chosen = check_concepts("concepts", concepts, len(self.craft.bank))
+        stream = self._stream(inputs)
         return concatenate_known(self._concept_maps(stream, targets, chosen), stream.length)
 
-    # ---------------------------------------------------------------------- maps
-    @property
-    def _description(self) -> str:
-        return "maps" if self.explainer is None else f"maps by {_name(self.explainer)}"
-
-    def _start(self, inputs: Any) -> Stream:
-        """A stream of the inputs, to be read once, and explainers that see the model as it is."""
-        for *_, of_model in self._explained:
-            of_model.forget_copies()
+    # ---------------------------------------------------------------------- images
+    def _stream(self, inputs: Any) -> Stream:
+        """The inputs, to be read once, by explainers that see the weights as they are now."""
+        for maps in self._maps.values():
+            maps.forget_copies()
         return self.concept_model.stream(inputs)
 
+    # -------------------------------------------------------------------- class maps
     def _class_map(self, coded: Coded) -> np.ndarray:
         """(n, H, W, 1)."""
-        if self.output == "relevance":
-            whole, of_concepts = self._by_relevance(coded)
-        else:
-            whole, of_concepts = self._by_contribution(coded)
-        return self._detailed(whole, coded, of_concepts) if self.detail > 0.0 else whole
+        by = self._by_relevance if self.output == "relevance" else self._by_contribution
+        whole, parts = by(coded)
+        smoothing = self.smoothing
+        if smoothing is None and self.explainer is not None:
+            smoothing = 0.0
+        whole = resize_sums(whole, coded.size, smoothing)
+        if self.detail == 0.0:
+            return whole
+        weights = class_map.detail_weights(coded.gated.numpy(), parts, self.craft.coefficient_scale)
+        gradients = self._details.whole(coded.images, None, weights)
+        return class_map.with_detail(whole, gradients, self.detail)
 
     def _by_contribution(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
-        """Contributions laid out where concepts are, (n, H, W, 1); and phi, (n, k)."""
+        """Contributions laid out where concepts are, (n, ., ., 1); and phi, (n, k)."""
         phi = contributions(coded, self._head()).phi
         u = to_grid(coded.u.numpy(), coded.size)
         if self.explainer is None:
-            return resize_sums(class_maps(u, phi), coded.size, self.smoothing), phi
-        shares = explained_shares(self._of_model().maps(None, coded.images, self._all))
-        places_a_cell = shares[0, ..., 0].size / u[0, ..., 0].size
-        whole = np.einsum("nhwk,nk->nhw", shares, phi)[..., None] * places_a_cell
-        return resize_sums(whole, coded.size, self.smoothing or 0.0), phi
+            shares = class_map.activation_shares(u)
+        else:
+            every = np.arange(coded.number_of_concepts)
+            shares = class_map.explained_shares(self._explained.maps(coded.images, None, every))
+        return class_map.lay_out(shares, phi, cells=u[0, ..., 0].size), phi
 
     def _by_relevance(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
-        """
-        Where concepts act on the score, (n, H, W, 1); and by how much each does, (n, k). What has
-        no place, as that of a class token, is laid out evenly.
-        """
-        found = self._relevance(coded)
-        of_concepts = found.sum(axis=tuple(range(1, found.ndim - 1)), dtype=np.float64)
-        whole = to_grid(found, coded.size).sum(axis=-1, keepdims=True)
-        cells, smoothing = whole[0].size, self.smoothing
+        """Where concepts act on the score, (n, ., ., 1); and how much each does, (n, k)."""
+        relevance = relevance_of(coded, self._head())
+        parts = relevance.sum(axis=tuple(range(1, relevance.ndim - 1)), dtype=np.float64)
+        whole = to_grid(relevance, coded.size).sum(axis=-1, keepdims=True)
+        cells = whole[0].size
         if self.explainer is not None:
-            whole = np.empty((*coded.images.shape[:3], 1), np.float32)
-            for weights, rows in _distinct(coded.targets):
-                ones = np.ones_like(of_concepts[rows])
-                whole[rows] = self._of_model().whole(weights, coded.images[rows], ones)
-            smoothing = smoothing or 0.0
-        left = of_concepts.sum(axis=1) / cells - whole.mean(axis=(1, 2, 3), dtype=np.float64)
-        whole = whole + left[:, None, None, None].astype(np.float32)
-        return resize_sums(whole, coded.size, smoothing), of_concepts
+            whole = self._explained.whole(coded.images, coded.targets, np.ones_like(parts))
+        return class_map.add_evenly(whole, parts.sum(axis=1), cells), parts
 
-    def _detailed(self, whole: np.ndarray, coded: Coded, of_concepts: np.ndarray) -> np.ndarray:
-        """A class map that the strongest pixels stand out of, (n, H, W, 1)."""
-        mean = coded.gated.numpy().mean(axis=tuple(range(1, coded.gated.shape.rank - 1)))
-        # of_concepts / mean, but for concepts of which there is nothing.
-        least = (SMALLEST_MEAN * self.craft.coefficient_scale) ** 2
-        scaled = np.maximum(mean.astype(np.float64) ** 2 + least, TINY)
-        fine = self._of_model(fine=True).whole(None, coded.images, of_concepts * mean / scaled)
-        fine = np.maximum(fine, 0.0)
-        fine = (fine / np.maximum(fine.max(axis=(1, 2), keepdims=True), TINY)) ** DETAIL_POWER
-        fine -= fine.mean(axis=(1, 2), keepdims=True)
-        spread = fine.std(axis=(1, 2), keepdims=True)
-        scale = self.detail * whole.std(axis=(1, 2), keepdims=True)
-        return whole + fine * np.divide(scale, spread, out=np.zeros_like(scale), where=spread > 0.0)
-
+    # ------------------------------------------------------------------ concept maps
     def _concept_maps(
         self, stream: Stream, targets: Any, chosen: np.ndarray
     ) -> Iterator[np.ndarray]:
-        """(n, H, W, chosen) of each batch: activation asks of no target."""
-        if self.output == "activation" and self.explainer is not None:
-            for batch in stream.progress(self._description, self.craft.verbose):
-                yield self._of_model().maps(None, batch.images, chosen)
-            return
-        of_score = self.output == "relevance"
-        for coded in self._batches(
-            stream, targets if of_score else None, self._description, use_labels=of_score
-        ):
-            if not of_score:
-                scale = self.craft.coefficient_scale[chosen]
+        """(n, H, W, chosen) of each batch. Activation needs no targets, and reads no labels."""
+        if self.output == "relevance":
+            for coded in self._batches(stream, targets, self._description):
+                if self.explainer is None:
+                    relevance = relevance_of(coded, self._head())[..., chosen]
+                    yield resize_maps(to_grid(relevance, coded.size), coded.size)
+                else:
+                    yield self._explained.maps(coded.images, coded.targets, chosen)
+        elif self.explainer is None:
+            scale = self.craft.coefficient_scale[chosen]
+            for coded in self._batches(stream, None, self._description, use_labels=False):
                 yield activation_maps(coded.u.numpy()[..., chosen], scale, coded.size)
-            elif self.explainer is None:
-                found = to_grid(self._relevance(coded)[..., chosen], coded.size)
-                yield resize_maps(found, coded.size)
-            else:
-                yield self._explained_relevance(coded, chosen)
+        else:
+            for batch in stream.progress(self._description, self.craft.verbose):
+                yield self._explained.maps(batch.images, None, chosen)
 
-    def _explained_relevance(self, coded: Coded, chosen: np.ndarray) -> np.ndarray:
-        """(n, H, W, chosen): explained for each distinct target by itself."""
-        found = np.empty((*coded.images.shape[:3], len(chosen)), np.float32)
-        for weights, rows in _distinct(coded.targets):
-            found[rows] = self._of_model().maps(weights, coded.images[rows], chosen)
-        return found
-
-    def _relevance(self, coded: Coded) -> np.ndarray:
-        gradient = self._head().gradients(coded, np.ones(1), np.ones(1))
-        return (coded.gated * gradient).numpy()
+    # -------------------------------------------------------------------- explainers
+    @property
+    def _explained(self) -> ConceptMaps:
+        """Maps by the explainer."""
+        return self._maps_by("explainer", self.explainer, self.explainer_args)
 
     @property
-    def _all(self) -> np.ndarray:
-        return np.arange(len(self.craft.bank))
+    def _details(self) -> ConceptMaps:
+        """Maps by the integrated gradients that details come from."""
+        return self._maps_by("details", IntegratedGradients, {"steps": DETAIL_STEPS})
 
-    def _of_model(self, *, fine: bool = False) -> ConceptMaps:
+    def _maps_by(self, purpose: str, explainer: Any, arguments: dict[str, Any]) -> ConceptMaps:
         """
-        The explainers of `self.model`, or those of its details; those of the craft's own model are
-        kept beside them.
+        Maps of the concepts on `self.model`, made anew where anything that they depend on changed.
+
+        Those of the craft's own model are kept while another model is in its place.
         """
-        craft = self.craft
-        for model, concepts, of_details, found in self._explained:
-            if model is self.model and concepts is craft.concepts and of_details == fine:
-                return found
-        new = ConceptMaps(
-            craft,
-            self.concept_model.split,
-            IntegratedGradients if fine else self.explainer,
-            {"steps": DETAIL_STEPS} if fine else self.explainer_args,
-            batch_size=self.batch_size,
-            operator=self.operator,
-            keep_residual=bool(self.keep_residual),
-        )
-        kept = [
-            one
-            for one in self._explained
-            if one[0] in (craft.model, self.model) and one[1] is craft.concepts
-        ]
-        self._explained = [*kept, (self.model, craft.concepts, fine, new)]
-        return new
-
-
-def _distinct(targets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each distinct row of targets (n, classes), with the images (n,) bool that have it."""
-    unique, inverse = np.unique(targets, axis=0, return_inverse=True)
-    for number, weights in enumerate(unique):
-        yield weights, inverse.reshape(-1) == number
-
-
-def _name(explainer: Any) -> str:
-    return getattr(explainer, "__name__", type(explainer).__name__)
+        model = self.concept_model
+        own = model.split is self.craft.split
+        found = self._maps.get((purpose, own))
+        if found is None or not found.is_of(model):
+            # The concepts keep what is made of the craft's own model; they outlive any other.
+            models = KerasModels.of(model) if own else KerasModels(model.split, model.factorized)
+            found = ConceptMaps(model, models.encoder, explainer, arguments, self.operator)
+            self._maps[purpose, own] = found
+        return found

@@ -1,13 +1,8 @@
 """
-Concept activation maps and class maps at the resolution of the image.
+Concept maps: coefficients with places, brought to the resolution of the image.
 
-Coefficients are resized bilinearly with half-pixel centres: a coefficient stands for the centre of
-its cell, so nothing shifts. Maps of concepts have one scale per concept over all images: 1 is the
-largest coefficient among the images that the bank was fitted on, so an absent concept is dark.
-
-A class map divides each contribution by the places of its concept, M(p) = sum_j phi_j s_j(p) with
-s_j >= 0 and sum_p s_j(p) = 1, so it sums to sum_j phi_j; resized from h x w to H x W, and smoothed,
-its mean times h w does. s_j comes from the coefficients, or from an explainer's map of the concept.
+They are resized bilinearly with half-pixel centres: a coefficient stands for the centre of its
+cell, so nothing shifts. Maps whose sum has a meaning, as class maps, are resized so that it stays.
 
 Tokens are taken for a grid of patches in the image's proportions, row by row, after a class token
 if there is one more of them than the grid holds. Pooled activations have no places.
@@ -20,36 +15,14 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter1d
 
-__all__ = [
-    "activation_maps",
-    "class_maps",
-    "drawn_maps",
-    "explained_shares",
-    "grid_of",
-    "has_places",
-    "resize_maps",
-    "resize_sums",
-    "to_grid",
-]
-
 SMOOTHING = 0.75  # of a cell: the Gaussian's standard deviation (benchmarks/results/heatmaps.md)
 
 
 def grid_of(tokens: int, size: tuple[int, ...]) -> tuple[int, int] | None:
     """
-    Rows and columns of patches that make so many tokens.
+    Rows and columns of the patches that so many tokens stand for, with or without a class token.
 
-    Parameters
-    ----------
-    tokens
-        t, one more than rows x columns where there is a class token.
-    size
-        (H, W) of the image.
-
-    Returns
-    -------
-    grid
-        (rows, columns) in the image's proportions, or None if there is no such grid.
+    The grid has the proportions of the image's size (H, W); None if there is no such grid.
     """
     for patches in (tokens, tokens - 1):
         rows = round((patches * size[0] / size[1]) ** 0.5)
@@ -65,7 +38,7 @@ def has_places(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
 
 def to_grid(u: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """
-    Coefficients as maps.
+    Coefficients as maps (n, h, w, k).
 
     Parameters
     ----------
@@ -74,11 +47,6 @@ def to_grid(u: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     size
         (H, W) of the image.
 
-    Returns
-    -------
-    maps
-        (n, h, w, k).
-
     Raises
     ------
     ValueError
@@ -86,56 +54,21 @@ def to_grid(u: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """
     if u.ndim == 4:
         return u
-    if not has_places(u.shape, size):
+    grid = grid_of(u.shape[1], size) if u.ndim == 3 else None
+    if grid is None:
         what = f"{u.shape[1]} tokens are no grid for it" if u.ndim == 3 else "pooled ones have none"
         raise ValueError(
             f"Maps need activations with places in the image of {size[0]} x {size[1]}: (n, h, w, "
             f"c), or tokens that make a grid of its proportions; {what}. Cut the model at an "
             "earlier layer."
         )
-    rows, columns = grid_of(u.shape[1], size) or (0, 0)
-    return einops.rearrange(
-        u[:, u.shape[1] - rows * columns :], "n (rows columns) k -> n rows columns k", rows=rows
-    )
+    patches = u[:, u.shape[1] - grid[0] * grid[1] :]
+    return einops.rearrange(patches, "n (rows columns) k -> n rows columns k", rows=grid[0])
 
 
 def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, ...]) -> np.ndarray:
-    """
-    Maps at the resolution of the image.
-
-    Parameters
-    ----------
-    maps
-        (n, h, w, k).
-    size
-        (H, W).
-
-    Returns
-    -------
-    resized
-        (n, H, W, k) float32.
-    """
+    """Maps (n, h, w, k) at the resolution (H, W) of the image, (n, H, W, k) float32."""
     return tf.image.resize(maps, size, method="bilinear").numpy()
-
-
-@lru_cache(maxsize=64)
-def _spread(cells: int, pixels: int, smoothing: float) -> np.ndarray:
-    """
-    (pixels, cells): a resize along one axis, bilinear or, to fewer pixels than cells, by the parts
-    of cells that a pixel covers; smoothed by a Gaussian of that deviation in pixels. Every cell
-    weighs the same, pixels / cells.
-    """
-    if pixels < cells:
-        start, end = (np.arange(pixels)[:, None] + i for i in (0, 1))
-        first, last = ((np.arange(cells) + i) * pixels / cells for i in (0, 1))
-        weights = np.maximum(np.minimum(end, last) - np.maximum(start, first), 0.0)
-    else:
-        one_each = np.eye(cells, dtype=np.float32)[None, ..., None]
-        weights = tf.image.resize(one_each, (pixels, cells))[0, ..., 0].numpy().astype(np.float64)
-    if smoothing > 0.0:  # what would fall outside is reflected, so nothing is lost
-        weights = gaussian_filter1d(weights, smoothing, axis=0, mode="reflect")
-    received = weights.sum(axis=0) * cells / pixels
-    return (weights / np.where(received > 0.0, received, 1.0)).astype(np.float32)
 
 
 def resize_sums(
@@ -144,10 +77,10 @@ def resize_sums(
     """
     Maps whose sums have a meaning, at the resolution of the image.
 
-    As `resize_maps`, but for what keeps the sum: where cells do not divide pixels, some of them
+    It resizes as `resize_maps` does and keeps the sum: where cells do not divide pixels, some cells
     would weigh a little more than others, and this is taken back; where there are more cells than
     pixels, a pixel is the mean of what it covers. Smoothed, peaks at the centres of cells become
-    one region, which is what a map of evidence that was gathered far beyond its cell can tell.
+    one region: the evidence was gathered far beyond its cell, and a map can tell no more.
 
     Parameters
     ----------
@@ -164,11 +97,31 @@ def resize_sums(
         (n, H, W, k) float32; their mean times h w is the sum of the map.
     """
     rows, columns = (
-        _spread(cells, pixels, SMOOTHING * pixels / cells if smoothing is None else smoothing)
+        _resizing(cells, pixels, SMOOTHING * pixels / cells if smoothing is None else smoothing)
         for cells, pixels in zip(maps.shape[1:3], size, strict=True)
     )
     narrow = np.einsum("nhwk,xw->nhxk", maps.astype(np.float32), columns, optimize=True)
     return np.einsum("nhxk,yh->nyxk", narrow, rows, optimize=True)
+
+
+@lru_cache(maxsize=64)
+def _resizing(cells: int, pixels: int, smoothing: float) -> np.ndarray:
+    """
+    The matrix (pixels, cells) that resizes and smooths maps along one axis, see `resize_sums`.
+
+    Every cell weighs the same in it, pixels / cells.
+    """
+    if pixels < cells:
+        start, end = (np.arange(pixels)[:, None] + i for i in (0, 1))
+        first, last = ((np.arange(cells) + i) * pixels / cells for i in (0, 1))
+        weights = np.maximum(np.minimum(end, last) - np.maximum(start, first), 0.0)
+    else:
+        one_each = np.eye(cells, dtype=np.float32)[None, ..., None]
+        weights = tf.image.resize(one_each, (pixels, cells))[0, ..., 0].numpy().astype(np.float64)
+    if smoothing > 0.0:  # what would fall outside is reflected, so nothing is lost
+        weights = gaussian_filter1d(weights, smoothing, axis=0, mode="reflect")
+    received = weights.sum(axis=0) * cells / pixels
+    return (weights / np.where(received > 0.0, received, 1.0)).astype(np.float32)
 
 
 def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -180,7 +133,8 @@ def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> 
     u
         U, (n, h, w, k), or tokens (n, t, k).
     scale
-        (k,): the coefficient that is drawn as 1; 0 for a concept that never occurs.
+        (k,): the coefficient that is drawn as 1, one for all images; 0 for a concept that never
+        occurs. With the largest among the images of `fit`, an absent concept is dark.
     size
         (H, W).
 
@@ -201,56 +155,3 @@ def drawn_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> np.nd
     if not has_places(u.shape, size):
         return None
     return np.clip(activation_maps(np.abs(u), scale, size), 0.0, 1.0)
-
-
-def class_maps(u: np.ndarray, phi: np.ndarray) -> np.ndarray:
-    """
-    Why this class: each contribution laid out where its concept is.
-
-        M(p) = sum_j phi_j |u_j(p)| / sum_q |u_j(q)|,    sum_p M(p) = sum_j phi_j
-
-    A concept that is absent contributes by being absent (where gates lead towards the mean): its
-    contribution is laid out evenly.
-
-    Parameters
-    ----------
-    u
-        U, (n, h, w, k), see `to_grid`.
-    phi
-        (n, k): contributions.
-
-    Returns
-    -------
-    maps
-        (n, h, w, 1) float32, signed.
-    """
-    u = np.abs(np.asarray(u, np.float64))
-    total = u.sum(axis=(1, 2), keepdims=True)
-    places = u.shape[1] * u.shape[2]
-    share = np.divide(u, total, out=np.full_like(u, 1.0 / places), where=total > 0.0)
-    return np.einsum("nhwk,nk->nhw", share, phi)[..., None].astype(np.float32)
-
-
-def explained_shares(maps: np.ndarray) -> np.ndarray:
-    """
-    How an explainer's maps of the concepts divide them among the places.
-
-    What a map has everywhere tells no place from another, and a negative value says that a place
-    speaks against the concept: a place's share goes by what it has above the least value or 0,
-    whichever is larger. A map without any such place is divided evenly.
-
-    Parameters
-    ----------
-    maps
-        (n, H, W, k), in any unit.
-
-    Returns
-    -------
-    shares
-        (n, H, W, k) float32, non-negative; each map sums to 1.
-    """
-    least = np.maximum(maps.min(axis=(1, 2), keepdims=True), 0.0)
-    above = np.maximum(maps - least, 0.0)
-    total = above.sum(axis=(1, 2), keepdims=True, dtype=np.float64)
-    even = np.full_like(above, 1.0 / (maps.shape[1] * maps.shape[2]))
-    return np.divide(above, total, out=even, where=total > 0.0, casting="same_kind")

@@ -1,18 +1,19 @@
 """
-Shared perturbations: all concepts read from the same evaluations of perturbed images.
+Shared perturbations: the maps of all concepts from one set of perturbed images.
 
 Occlusion, Rise, SobolAttributionMethod and HsicAttributionMethod perturb an image in ways that do
-not depend on what is asked of the model. With m perturbations, the encoder gives s of shape (m, k)
-at once, and only the estimate is made for each concept:
+not depend on what is asked of the model. The model gives the scores s (m, k) of m perturbed images
+for all concepts at once, and only the estimate is made for each concept j:
 
     Occlusion    map_j(p) = sum_i mask_i(p) (s_j(x) - s_ij)
     Rise         map_j(p) = sum_i mask_i(p) s_ij / (sum_i mask_i(p) + epsilon)
     Sobol        Xplique's estimator on the column s_j
-    Hsic         map_j(d) = 1/m <H K_d H, H L_j H>, K_d being computed once for all images; where
-                 the median of s_j is 0 Xplique's L_j has no width, and the deviation of s_j is it
+    Hsic         map_j(d) = 1/m <H K_d H, H L_j H>
 
-with H the centring, K_d the kernel of the masks in cell d and L_j that of the column s_j. So the
-maps of all k concepts cost about what one costs. Perturbations and estimators are Xplique's own.
+In Hsic, H is the centring matrix, K_d (m, m) the kernel of the masks in cell d of their grid, and
+L_j (m, m) the Gaussian kernel of the column s_j. Its width is the median of s_j, as in Xplique,
+or the standard deviation where the median is 0 and Xplique's kernel is not defined. The maps of
+all k concepts cost about what one costs. Perturbations and estimators are Xplique's own.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,19 +29,17 @@ from xplique.attributions.global_sensitivity_analysis.hsic_estimators import (
     SobolevEstimator,
 )
 
-__all__ = ["SHARED", "shared_maps", "shares_perturbations"]
-
-_KERNEL_ENTRIES = 2**25  # of Hsic's kernels of the masks held while they are centred
+_KERNEL_ENTRIES = 2**25  # how many numbers of Hsic's kernels of masks are centred at a time
 
 Evaluate = Callable[[tf.Tensor], tf.Tensor]
 
 
 def shares_perturbations(explainer: Any) -> bool:
     """
-    Whether an explainer's perturbations are shared by all concepts.
+    Whether all concepts can be read from one run of an explainer, as the functions below do it.
 
-    It is one of the four, and nothing of it but its settings is the user's own: masks of several
-    channels, and estimators of Hsic that do not estimate as Xplique's, run once a concept.
+    They can for the four classes of Xplique, but not for classes derived from them, for masks of
+    several channels, or for an estimator of Hsic that overrides how Xplique estimates.
     """
     if type(explainer) not in SHARED:
         return False
@@ -55,21 +54,16 @@ def shares_perturbations(explainer: Any) -> bool:
 
 def shared_maps(explainer: Any, images: np.ndarray, evaluate: Evaluate) -> np.ndarray:
     """
-    Maps of all concepts from one set of perturbations an image.
+    What `explainer.explain` gives for each concept by itself, (n, H, W, k) float32, in one run.
 
     Parameters
     ----------
     explainer
-        One of Xplique's four (see `shares_perturbations`), whose settings are used.
+        One that `shares_perturbations`.
     images
         (n, H, W, channels).
     evaluate
         Images (m, H, W, channels) -> concept scores (m, k).
-
-    Returns
-    -------
-    maps
-        (n, H, W, k) float32, what `explainer.explain` gives for each concept by itself.
     """
     tensors = tf.convert_to_tensor(images, tf.float32)
     return np.concatenate(list(SHARED[type(explainer)](explainer, tensors, evaluate)))
@@ -123,7 +117,7 @@ def _rise(explainer: Rise, images: tf.Tensor, evaluate: Evaluate) -> Iterator[np
 
 
 def _outputs(explainer: Any, images: tf.Tensor, evaluate: Evaluate) -> Iterator[tf.Tensor]:
-    """Scores (m, k) of each image under the masks of a sensitivity analysis."""
+    """For each image, the scores (m, k) under the masks that Sobol and Hsic have drawn."""
     size = tuple(images.shape[1:3])
     for image in images:
         perturb = explainer.perturbation_function(image)
@@ -137,7 +131,7 @@ def _outputs(explainer: Any, images: tf.Tensor, evaluate: Evaluate) -> Iterator[
 
 
 def _on_grid(heatmaps: Any, size: tuple[int, ...]) -> np.ndarray:
-    """Indices (rows, columns, k) at the resolution of the image, as Xplique resizes them."""
+    """Maps (rows, columns, k) on the grid of the masks, resized to the image as Xplique does it."""
     return tf.image.resize(heatmaps, size, method="bicubic").numpy()[None]
 
 
@@ -168,10 +162,7 @@ def _hsic(
 
 
 def _output_kernel(estimator: HsicEstimator, column: np.ndarray) -> np.ndarray:
-    """
-    L, (m, m), of one concept's scores (m,): Gaussian, as wide as their median, or as their
-    deviation where a concept is gone under half of the masks; constant if the scores are.
-    """
+    """L_j, (m, m), of one concept's scores (m,); 1 everywhere if the scores are all the same."""
     if type(estimator) not in (BinaryEstimator, RbfEstimator, SobolevEstimator):
         column = tf.convert_to_tensor(column)
         return estimator.output_kernel_func(column[:, None], column[None]).numpy()
@@ -180,7 +171,7 @@ def _output_kernel(estimator: HsicEstimator, column: np.ndarray) -> np.ndarray:
 
 
 def _mask_kernels(estimator: HsicEstimator, masks: tf.Tensor) -> np.ndarray:
-    """H K_d H of every cell, (cells, m m)."""
+    """H K_d H of every cell of the masks' grid, (cells, m m)."""
     number = len(masks)
     cells = tf.transpose(tf.reshape(masks, [number, -1]))
     step = max(1, _KERNEL_ENTRIES // number**2)
@@ -199,10 +190,10 @@ def _centred(kernel: np.ndarray) -> np.ndarray:
     return kernel - kernel.mean(axis=-2, keepdims=True)
 
 
+# The four classes, and what makes the maps of all concepts with the settings of an explainer.
 SHARED: dict[type, Callable[[Any, tf.Tensor, Evaluate], Iterator[np.ndarray]]] = {
     Occlusion: _occlusion,
     Rise: _rise,
     SobolAttributionMethod: _sobol,
     HsicAttributionMethod: _hsic,
 }
-"""How each of Xplique's explainers that share perturbations makes its maps."""

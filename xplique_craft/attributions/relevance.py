@@ -3,10 +3,13 @@ Relevance: what a concept does at a place for the score, not only that it is the
 
     r_j(p) = v_j(p) df/du_j(p) = v_j(p) <W_j, df/dA(p)>        at A = v W + C, all gates open
 
-with v what gates multiply (U, or U - mean U where they lead towards the mean) and C what they leave
-(see `gates`). With the residual kept, A is the image's own activations. A concept that is active
-where the model does not use it has activation but no relevance. Where h is affine, sum_p r_j(p) is
-the contribution phi_j; elsewhere it is its first-order part.
+Here v is what gates multiply (U, or U - mean U where they lead towards the mean) and C what they
+leave (see `gates.coded`). With the residual kept, A is the image's own activations. A concept that
+is active where the model does not use it has activation but no relevance. Where h is affine,
+sum_p r_j(p) is the contribution phi_j; elsewhere it is its first-order part.
+
+The unit of relevance is decided in one place, the function `relevance`, which is called twice: by
+`relevance_of`, for the concepts' own maps, and by `ConceptRelevance`, for the maps of explainers.
 """
 
 from collections.abc import Callable
@@ -17,86 +20,94 @@ import numpy as np
 import tensorflow as tf
 from xplique.commons import get_inference_function
 
-from ..factorization import Factorized
+from ..concept_model import ConceptModel
+from ..gates import Coded, GatedHead
 
-__all__ = ["ConceptRelevance"]
+
+def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
+    """
+    r_j(p) of v_j(p) and df/du_j(p), all (n, ..., k), in units of the score for each cell.
+
+    Every map of relevance is in the unit that this function gives it, and class maps of relevance
+    add up in it.
+    """
+    return gated * slopes
 
 
-def _slope(score: Callable[..., Any], head: Any, point: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """df/dA, of the shape of A and in its precision, whatever that of h."""
-    with tf.GradientTape() as tape:
-        tape.watch(point)
-        inputs = tf.cast(point, head.inputs[0].dtype)
-        value = score(head, inputs, tf.cast(targets, head.outputs[0].dtype))
-    return tape.gradient(value, point, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+def relevance_of(coded: Coded, head: GatedHead) -> np.ndarray:
+    """Relevance of each concept at each place of the layer, (n, ..., k) float32."""
+    return relevance(coded.gated, head.gradients(coded, np.ones(1), np.ones(1))).numpy()
+
+
+def relevance_model(
+    concept_model: ConceptModel, operator: Callable[..., Any] | str | None, weights: np.ndarray
+) -> keras.Model:
+    """The Keras model from images to what `ConceptRelevance` gives for their activations."""
+    latent = concept_model.input_to_latent_model
+    layer = ConceptRelevance(concept_model, operator, weights)
+    return keras.Model(latent.inputs[0], layer(latent.outputs[0]), name="relevance")
 
 
 class ConceptRelevance(keras.layers.Layer):
     """
     Activations (n, ..., c) -> relevance of each concept for one score, sum_p r_j(p), (n, k).
 
-    Differentiable to the activations through v; df/dA is held, as in a product of the two at the
-    image, so an explainer of it finds where the relevant part of the concept comes from. In float32
-    whatever Keras' policy; only h is in the precision it has.
+    An explainer that differentiates it finds where the relevant part of a concept comes from: v
+    changes with the activations, while df/dA is held at its value for the image. All is computed
+    in float32 whatever Keras' policy; only h has the precision it has.
 
     Parameters
     ----------
-    head
-        h.
+    concept_model
+        The split model with its bank, and what its gates lead towards and leave.
     operator
-        Xplique's operator, see `ConceptExplainer`.
-    factorized
-        The bank with its encoding.
-    reference
-        (k,): coefficients that gates lead towards when they close; None for 0.
-    keep_residual
-        Whether what the concepts do not explain stays in A.
+        Xplique's operator, which makes the score; None for the sum of logits times weights.
     weights
-        (classes,): weights of the logits in the score.
+        (classes,) float32: weights of the logits in the score.
     """
 
     def __init__(
         self,
-        head: keras.Model,
+        concept_model: ConceptModel,
         operator: Callable[..., Any] | str | None,
-        factorized: Factorized,
-        reference: np.ndarray | None,
-        keep_residual: bool,
         weights: np.ndarray,
-        *,
-        name: str | None = None,
     ) -> None:
-        super().__init__(name=name, dtype="float32")
-        self.head, self.operator, self.factorized = head, operator, factorized
-        self.reference, self.keep_residual = reference, keep_residual
-        self.weights_of_logits = np.asarray(weights, np.float32)
+        super().__init__(name="concept_relevance", dtype="float32")
+        self.concept_model, self.operator = concept_model, operator
+        self.head = concept_model.latent_to_logit_model
+        self.weights_of_logits = weights
         self.supports_jit = False  # supports differ in size from row to row
 
     def call(self, activations: tf.Tensor) -> tf.Tensor:
         """Encode, differentiate the score, multiply, sum over places."""
-        bank = tf.constant(self.factorized.bank, tf.float32)
-        u, _ = self.factorized.encode(activations)
-        u = tf.ensure_shape(u, (*activations.shape[:-1], len(self.factorized.bank)))
-        gated = u if self.reference is None else u - self.reference
-        point = activations if self.keep_residual else self.factorized.decode(u)
-        score = get_inference_function(self.head, self.operator)[0]
-        targets = tf.repeat(self.weights_of_logits[None], tf.shape(activations)[0], axis=0)
-        slope = tf.stop_gradient(_slope(score, self.head, tf.stop_gradient(point), targets))
-        parts = gated * tf.tensordot(slope, bank, [[-1], [-1]])
+        factorized, reference = self.concept_model.factorized, self.concept_model.reference
+        u, _ = factorized.encode(activations)
+        u = tf.ensure_shape(u, (*activations.shape[:-1], len(factorized.bank)))
+        gated = u if reference is None else u - reference
+        point = activations if self.concept_model.keep_residual else factorized.decode(u)
+        slope = tf.stop_gradient(self._slope(tf.stop_gradient(point)))
+        bank = tf.constant(factorized.bank, tf.float32)
+        parts = relevance(gated, tf.tensordot(slope, bank, [[-1], [-1]]))
         return tf.reduce_sum(parts, list(range(1, parts.shape.rank - 1)))
+
+    def _slope(self, point: tf.Tensor) -> tf.Tensor:
+        """df/dA, of the shape and in the precision of A, whatever the precision of h."""
+        score = get_inference_function(self.head, self.operator)[0]
+        targets = tf.repeat(self.weights_of_logits[None], tf.shape(point)[0], axis=0)
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            inputs = tf.cast(point, self.head.inputs[0].dtype)
+            value = score(self.head, inputs, tf.cast(targets, self.head.outputs[0].dtype))
+        return tape.gradient(value, point, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """(n, k)."""
-        return input_shape[0], len(self.factorized.bank)
+        return input_shape[0], len(self.concept_model.bank)
 
     def get_config(self) -> dict[str, Any]:
-        """What another of it is made from, in memory: explainers that clone models need it."""
+        """The arguments as they are: explainers that clone models make the layer again of them."""
         return {
-            "head": self.head,
+            "concept_model": self.concept_model,
             "operator": self.operator,
-            "factorized": self.factorized,
-            "reference": self.reference,
-            "keep_residual": self.keep_residual,
             "weights": self.weights_of_logits,
-            "name": self.name,
         }

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from ..results import EvaluationPath
 from ..splitting.network import Network
+from ..targets import distinct
 from .coded import Coded
 from .compiled import HeadFunctions, known_operator
 
@@ -107,7 +108,7 @@ class GatedHead:
     def baseline(self, coded: Coded) -> np.ndarray:
         """h(0), (n,): the score of no activation, evaluated once for each distinct target."""
         self._verify(coded.activations, coded.targets)
-        unique, inverse = _distinct(coded.targets)
+        unique, inverse = distinct(coded.targets)
         zeros = tf.zeros([len(unique), *coded.activations.shape[1:]])
         return self.scores(zeros, unique)[inverse]
 
@@ -180,7 +181,7 @@ class GatedHead:
         The gradient is the same everywhere, so it is taken once for each distinct target. Where it
         is orthogonal to a concept as far as float32 can tell, the slope is 0.
         """
-        unique, inverse = _distinct(coded.targets)
+        unique, inverse = distinct(coded.targets)
         zeros = tf.zeros([len(unique), *coded.constant.shape[1:]])
         self.evaluations += len(unique)
         slope = self._compiled.slope(zeros, *self._compiled.sliced(unique))
@@ -268,14 +269,6 @@ def _tolerance() -> float:
     """How far the head taken apart may be from the plain one, of the largest logit."""
     rounds = tf.config.experimental.tensor_float_32_execution_enabled()
     return CHECK_TF32 if rounds and tf.config.list_physical_devices("GPU") else CHECK
-
-
-def _distinct(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows, and which of them each row is; mostly they are all the same."""
-    if (targets == targets[0]).all():
-        return targets[:1], np.zeros(len(targets), int)
-    unique, inverse = np.unique(targets, axis=0, return_inverse=True)
-    return unique, inverse.reshape(-1)
 
 
 def _over_positions(values: tf.Tensor) -> np.ndarray:
