@@ -15,7 +15,7 @@ from xplique.commons import get_inference_function
 from xplique.commons.operators import predictions_operator
 from xplique.commons.operators_operations import get_operator
 
-from .._compiled import compile_function
+from .._compiled import compile_function, one_after_the_other
 from ..splitting.network import Network
 from .folding import Plan, Run
 
@@ -164,9 +164,10 @@ class HeadFunctions:
                     values = self._tail(run, frontier, weights)
                     return tf.transpose(tf.reshape(values, [b, tf.shape(at)[1]]))
 
-                return tf.transpose(_for_each(of_masks, (q + masks - 1) // masks))
+                found = one_after_the_other(of_masks, (q + masks - 1) // masks)
+                return tf.transpose(found)
 
-            return _for_each(of_images, (n + images - 1) // images)
+            return one_after_the_other(of_images, (n + images - 1) // images)
 
         scalar = tf.TensorSpec([], tf.int32)
         gates = tf.TensorSpec([None, None, None], tf.float32)
@@ -226,20 +227,6 @@ def _shaped(value: tf.Tensor, like: Any) -> tf.Tensor:
     """A tensor that is known to have the shape of another, but for its channels."""
     places = [None] * (len(like.shape) > 1)
     return tf.ensure_shape(value, [None, *like.shape[1:-1], *places])
-
-
-def _for_each(function: Callable[[tf.Tensor], tf.Tensor], number: tf.Tensor) -> tf.Tensor:
-    """Rows that a function gives for 0, 1, ..., number - 1, one after the other."""
-    parts = tf.TensorArray(
-        tf.float32, number, infer_shape=False, element_shape=[None, None], clear_after_read=True
-    )
-    _, parts = tf.while_loop(
-        lambda i, _: i < number,
-        lambda i, parts: (i + 1, parts.write(i, function(i))),
-        (tf.constant(0), parts),
-        parallel_iterations=1,
-    )
-    return parts.concat()
 
 
 def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | str | None:
