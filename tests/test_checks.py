@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xplique_craft._checks import check_int, check_non_negative, listing, nearest
+from xplique_craft._checks import check_int, listing, nearest
+from xplique_craft.factorization import NMF, SemiNMF
 from xplique_craft.targets import check_class_id, one_hot
 
 
@@ -76,20 +77,20 @@ def test_bad_class_ids(value, error, message):
     [np.zeros(3), np.array([0.0, 1.0]), np.array([-0.0]), np.zeros((0, 4)), np.array(2)],
 )
 def test_non_negative(activations):
-    assert check_non_negative(activations, "") is None
+    assert NMF().check(activations) is None
 
 
 def test_negative():
-    with pytest.raises(ValueError, match=r"non-negative.*minimum of -0\.125.* Cut it elsewhere\.$"):
-        check_non_negative(np.array([[1.0, -0.125], [0.0, 2.0]]), "Cut it elsewhere.")
-    assert check_non_negative(np.array([-1.0]), "", allowed=True) is None
+    with pytest.raises(ValueError, match=r"non-negative.*minimum of -0\.125\. Use .*semi-nmf"):
+        NMF().check(np.array([[1.0, -0.125], [0.0, 2.0]]))
+    assert SemiNMF().check(np.array([-1.0])) is None
 
 
-@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize("factorizer", [NMF(), SemiNMF()])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_not_finite_comes_before_negative(value, allowed):
+def test_not_finite_comes_before_negative(value, factorizer):
     with pytest.raises(ValueError, match=r"NaN or infinite.*preprocessed"):
-        check_non_negative(np.array([-1.0, value, 2.0]), "Cut it elsewhere.", allowed)
+        factorizer.check(np.array([-1.0, value, 2.0]))
 
 
 # ------------------------------------------------------------------ targets

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 import xplique_craft as xc
 from xplique_craft.gates import Coded, GatedHead
-from xplique_craft.gates.folding import Plan
+from xplique_craft.gates.folding import Plan, Run
 from xplique_craft.importance import OcclusionImportance, ShapleyImportance, SobolImportance
 
 CHANNELS, CLASSES, K = 5, 4, 3
@@ -217,10 +217,9 @@ def test_scores_and_ends(case: Case) -> None:
 
 def test_only_the_channels_of_the_targets_are_computed() -> None:
     plan = Plan(model_of(squeezenet))
-    channels = tf.constant([2])
-    kernels = plan.kernels(channels)
-    assert [tuple(kernel.shape) for kernel, _ in kernels.values()] == [(1, 1, CHANNELS, 1)]
-    (frontier,) = plan.run(plan.pointwise, [tf.ones([1, 8, 8, CHANNELS])], channels, kernels)
+    run = Run(plan, tf.constant([2]))
+    assert [tuple(kernel.shape) for kernel, _ in run.kernels.values()] == [(1, 1, CHANNELS, 1)]
+    (frontier,) = run(plan.pointwise, [tf.ones([1, 8, 8, CHANNELS])])
     assert frontier.shape == (1, 8, 8, 1)
     assert frontier.numpy().min() != pytest.approx(0.0)  # the activation is left to the tail
 

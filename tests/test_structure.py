@@ -10,10 +10,9 @@ from splittable import SHAPE, attention_model, randomised, residual_model, twice
 from xplique_craft.splitting.graph import Call, RenamedLayer, calls_of, unwrap
 from xplique_craft.splitting.split import Candidate, candidate_layers
 from xplique_craft.splitting.structure import (
-    affine_outputs,
     is_affine_call,
-    is_affine_model,
     non_negative_tensors,
+    reached,
 )
 
 
@@ -97,6 +96,10 @@ def test_lora_is_not_trusted():
     assert not is_affine(dense)
 
 
+def affine_tensors(model):
+    return reached(calls_of(model), model.inputs[0], is_affine_call)
+
+
 def test_affine_tensors_are_affine(images, rng):
     x = image = keras.Input(SHAPE)
     x = layers.BatchNormalization()(layers.Conv2D(4, 3)(x))
@@ -104,17 +107,17 @@ def test_affine_tensors_are_affine(images, rng):
     x = keras.ops.add(x, layers.Permute((2, 1, 3))(x))
     affine = keras.Model(image, layers.Flatten()(layers.AveragePooling2D(2)(x)))
     randomised(affine, rng)
-    assert is_affine_model(affine)
+    assert id(affine.output) in affine_tensors(affine)
     zero, one, two = (np.asarray(affine(factor * images)) for factor in (0.0, 1.0, 2.0))
     assert_allclose(two - one, one - zero, rtol=1e-3, atol=1e-3)
     relu = layers.ReLU()(affine.output)
     bent = keras.Model(image, layers.Dense(2)(relu))
-    assert not is_affine_model(bent)
-    known = affine_outputs(calls_of(bent), bent.inputs)
+    known = affine_tensors(bent)
+    assert id(bent.output) not in known
     assert id(affine.output) in known
     assert id(relu) not in known
     trained = layers.BatchNormalization()(image, training=True)
-    assert not is_affine_model(keras.Model(image, trained))
+    assert id(trained) not in affine_tensors(keras.Model(image, trained))
 
 
 @pytest.mark.parametrize(

@@ -143,37 +143,6 @@ def either(choices: Iterable[Any]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def check_non_negative(activations: np.ndarray, remedy: str, allowed: bool = False) -> None:
-    """
-    Refuse activations that are not finite, or negative.
-
-    Parameters
-    ----------
-    activations
-        Of any shape.
-    remedy
-        A sentence that says what to do about negative ones.
-    allowed
-        Whether negative ones are allowed.
-
-    Raises
-    ------
-    ValueError
-        If one is NaN or infinite, or negative where that is not allowed.
-    """
-    if not np.isfinite(activations).all():
-        raise ValueError(
-            "The activations contain NaN or infinite values: look for them in the images (were "
-            "they preprocessed as the model was trained?) and in the model's weights."
-        )
-    lowest = float(np.min(activations)) if activations.size else 0.0
-    if lowest < 0.0 and not allowed:
-        raise ValueError(
-            f"The activations must be non-negative for NMF, received a minimum of {lowest:.4g}. "
-            f"{remedy}"
-        )
-
-
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
     """A sentence that suggests the known names nearest to an unknown one ('' if none is near)."""
     known = list(known)

@@ -1,4 +1,4 @@
-"""Compiled functions of one signature."""
+"""Functions compiled for one signature, and loops inside them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,3 +36,17 @@ def compile_function(function: Callable[..., Any], signature: Sequence[tf.Tensor
         )
 
     return call
+
+
+def one_after_the_other(
+    function: Callable[[tf.Tensor], tf.Tensor], number: tf.Tensor, dtype: tf.DType = tf.float32
+) -> tf.Tensor:
+    """The rows (..., d) that a function gives for 0, 1, ..., number - 1, inside a compiled one."""
+    parts = tf.TensorArray(dtype, number, infer_shape=False, element_shape=[None, None])
+    _, parts = tf.while_loop(
+        lambda i, _: i < number,
+        lambda i, parts: (i + 1, parts.write(i, function(i))),
+        (tf.constant(0), parts),
+        parallel_iterations=1,
+    )
+    return parts.concat()

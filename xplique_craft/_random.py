@@ -65,4 +65,4 @@ def keyed_bits(seed: int, *keys: np.ndarray | int) -> np.ndarray:
         state = _mix(np.asarray([seed % 2**64], np.uint64) + _GOLDEN)
         for key in keys:
             state = _mix(state + (np.asarray(key).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
-        return state if state.ndim else state[None]
+        return state

@@ -8,6 +8,7 @@ from typing import Any
 from .concept_model import ConceptModel, Concepts, ExtractionSettings
 from .sampling import Crops
 from .sampling.rows import CropRows, extract_rows, measure_extent
+from .splitting.structure import begins_with_normalisation
 from .targets import check_class_id
 
 
@@ -74,7 +75,7 @@ def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:
             "that the model predicts as the class.",
             stacklevel=4,
         )
-    if network.normalised_head and concept_model.baseline == "zero":
+    if concept_model.baseline == "zero" and begins_with_normalisation(network.latent_to_logit):
         warnings.warn(
             f"What follows {concept_model.layer!r} begins with a normalisation, which blows up "
             "what is left when all gates are closed: f_x(0) is no neutral baseline there. Use "

@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from .concept_model import ConceptModel
 from .factorization import Factorized, Factorizer, get_factorizer, type_of_factorizer
-from .gates.coded import encode_batch
 from .splitting import Split, join_models
 
 
@@ -64,7 +63,8 @@ class ConceptEncoding(keras.layers.Layer):
     """
 
     def __init__(self, factorizer: str | Factorizer, bank: Any, offset: Any, **kwargs: Any) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
+        self.trainable = False
         self.factorizer = get_factorizer(factorizer)
         self.bank, self.offset = _unpack(bank), _unpack(offset)
         self.supports_jit = False  # supports differ in size from row to row
@@ -92,11 +92,6 @@ class ConceptEncoding(keras.layers.Layer):
             "offset": _pack(self.offset),
         }
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "ConceptEncoding":
-        """A layer of that configuration."""
-        return cls(**{key: value for key, value in config.items() if key != "trainable"})
-
 
 @keras.saving.register_keras_serializable(package="xplique_craft")
 class ConceptDecoding(keras.layers.Layer):
@@ -113,7 +108,8 @@ class ConceptDecoding(keras.layers.Layer):
     """
 
     def __init__(self, bank: Any, constant: Any, **kwargs: Any) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
+        self.trainable = False
         self.bank, self.constant = _unpack(bank), _unpack(constant)
 
     def call(self, u: tf.Tensor) -> tf.Tensor:
@@ -130,11 +126,6 @@ class ConceptDecoding(keras.layers.Layer):
         """Bank and constant are part of it."""
         packed = {"bank": _pack(self.bank), "constant": _pack(self.constant)}
         return {**super().get_config(), **packed}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "ConceptDecoding":
-        """A layer of that configuration."""
-        return cls(**{key: value for key, value in config.items() if key != "trainable"})
 
 
 class KerasModels:
@@ -203,20 +194,8 @@ class KerasModels:
 
 
 def bound_decoder(concept_model: ConceptModel, inputs: Any) -> keras.Model:
-    """
-    A decoder with the residuals of given images: coefficients (n, ..., k) -> logits h(U W + E).
-
-    Parameters
-    ----------
-    concept_model
-        With concepts.
-    inputs
-        The images, see `Craft.bound_decoder`.
-    """
-    network, factorized = concept_model.network, concept_model.factorized
-    residuals = []
-    for batch in concept_model.stream(inputs).progress("residuals", concept_model.verbose):
-        activations = network.latents(batch.images)
-        u, _ = encode_batch(activations, factorized)
-        residuals.append((activations - factorized.explained(u)).numpy())
-    return KerasModels.of(concept_model).decoder_with(np.concatenate(residuals))
+    """A decoder with the residuals of given images, h(U W + E): see `Craft.bound_decoder`."""
+    kept = concept_model.variant(keep_residual=True, baseline="zero")
+    batches = kept.batches(inputs, description="residuals")
+    residuals = np.concatenate([coded.constant.numpy() for coded in batches])
+    return KerasModels.of(concept_model).decoder_with(residuals)

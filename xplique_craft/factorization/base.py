@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from .._checks import check_int, check_non_negative
+from .._checks import check_int
 from .implicit import encode
 
 RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
@@ -138,12 +138,19 @@ class Factorizer(ABC):
         ValueError
             If one is not finite, or negative where that is not allowed.
         """
-        check_non_negative(
-            activations,
-            "Use factorizer='semi-nmf', which takes signed activations, or cut the model after a "
-            "ReLU (xplique_craft.candidate_layers(model) says which layers are non-negative).",
-            allowed=not self.requires_non_negative,
-        )
+        if not np.isfinite(activations).all():
+            raise ValueError(
+                "The activations contain NaN or infinite values: look for them in the images (were "
+                "they preprocessed as the model was trained?) and in the model's weights."
+            )
+        lowest = float(np.min(activations, initial=0.0))
+        if lowest < 0.0 and self.requires_non_negative:
+            raise ValueError(
+                f"The activations must be non-negative for NMF, received a minimum of {lowest:.4g}."
+                " Use factorizer='semi-nmf', which takes signed activations, or cut the model "
+                "after a ReLU (xplique_craft.candidate_layers(model) says which layers are "
+                "non-negative)."
+            )
 
     def fit(self, rows: np.ndarray, number_of_concepts: int, seed: int = 0) -> Factorized:
         """

@@ -127,7 +127,7 @@ def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
     precision = activations.dtype
     directions, gram, norms = _gram(bank)
     b = tf.cast(tf.matmul(activations, directions, transpose_b=True), tf.float64)
-    scaled = encode_gram(gram, b, precision)
+    scaled = by_rows(lambda rows: encode_gram(gram, rows, precision), gram.shape[0], b)
     u = tf.cast(scaled / norms, precision)
     # Of what is returned, in its own precision.
     residual = tf.cast(kkt_residual(tf.cast(u, tf.float64) * norms, gram, b), precision)
@@ -157,11 +157,8 @@ def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
 def _compiled(k: int, dtype: tf.DType) -> Any:
     """One trace for each number of concepts and precision, whatever the bank."""
 
-    def compiled(activations: tf.Tensor, bank: tf.Tensor) -> Any:
-        return encode_rows(activations, bank)
-
     signature = [tf.TensorSpec([None, None], dtype), tf.TensorSpec([k, None], dtype)]
-    return compile_function(compiled, signature)
+    return compile_function(lambda activations, bank: encode_rows(activations, bank), signature)
 
 
 def encode(activations: tf.Tensor | np.ndarray, bank: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:

@@ -25,6 +25,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from .._compiled import one_after_the_other
+
 RIDGE = {tf.float64: 1e-12, tf.float32: 1e-6}  # by the precision in which b was computed
 TOLERANCE = {tf.float64: 1e-11, tf.float32: 1e-7}  # on min(u, uG - b), relative to max |b|
 WARM_START_STEPS = 20
@@ -34,21 +36,7 @@ BUCKETS = (4, 8, 12, 16, 24, 32, 48, 64, 96)  # largest supports solved together
 
 
 def kkt_residual(u: tf.Tensor, gram: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """
-    Relative KKT residual of each row, max |min(u, uG - b)| / max |b|.
-
-    Parameters
-    ----------
-    u, b
-        (n, k).
-    gram
-        (k, k).
-
-    Returns
-    -------
-    residual
-        (n,), 0 for rows with b = 0 and u = 0.
-    """
+    """Relative KKT residual (n,) of rows, max |min(u, uG - b)| / max |b|; 0 where u = b = 0."""
     violation = tf.reduce_max(tf.abs(tf.minimum(u, u @ gram - b)), axis=1)
     scale = tf.reduce_max(tf.abs(b), axis=1)
     return tf.math.divide_no_nan(violation, scale) + tf.cast(
@@ -146,21 +134,9 @@ def _pivot(
     """
     Block principal pivoting from given supports; only rows that violate the conditions go on.
 
-    Parameters
-    ----------
-    gram, b, support, ridge, refine
-        As in `solve_on_support`.
-    tolerance
-        By how much a condition may be violated, for b scaled to max |b| = 1.
-    max_rounds
-        Rounds after which the rows that still violate the conditions are given up.
-
-    Returns
-    -------
-    u
-        (n, k), >= 0.
-    unsolved
-        (m,) int64: rows that still violate the conditions.
+    It takes what `solve_on_support` does, for b scaled to max |b| = 1, and gives u (n, k) >= 0 with
+    the numbers (m,) of the rows that violate a condition by more than the tolerance even after
+    `max_rounds` rounds.
     """
     k = gram.shape[0]
     coordinate = tf.range(k)
@@ -226,26 +202,18 @@ def by_rows(function: Any, k: int, *tensors: tf.Tensor) -> tf.Tensor:
         (n, k): what the function gave for all rows.
     """
     rows = max(1, SYSTEM_ENTRIES // k**2)
-    total = tf.shape(tensors[0])[0]
-    steps = (total + rows - 1) // rows
-    results = tf.TensorArray(tf.float64, steps, infer_shape=False, element_shape=[None, k])
-
-    def some(i: tf.Tensor, results: tf.TensorArray) -> Any:
-        slices = [tensor[i * rows : (i + 1) * rows] for tensor in tensors]
-        return i + 1, results.write(i, function(*slices))
-
-    _, results = tf.while_loop(
-        lambda i, _: i < steps, some, (tf.constant(0), results), parallel_iterations=1
+    steps = tf.maximum((tf.shape(tensors[0])[0] + rows - 1) // rows, 1)  # of no rows: one of none
+    found = one_after_the_other(
+        lambda i: function(*(tensor[i * rows : (i + 1) * rows] for tensor in tensors)),
+        steps,
+        tf.float64,
     )
-    found = tf.cond(steps > 0, results.concat, lambda: tf.zeros([0, k], tf.float64))
     return tf.ensure_shape(found, [None, k])
 
 
 def encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor:
     """
-    Solve min_{u >= 0} 1/2 u G u^T - u b^T exactly for every row.
-
-    Meant to be called inside a compiled function; k is static, n is not.
+    Solve min_{u >= 0} 1/2 u G u^T - u b^T exactly for every row, inside a compiled function.
 
     Parameters
     ----------
@@ -261,10 +229,6 @@ def encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor
     u
         (n, k) float64, >= 0.
     """
-    return by_rows(lambda part: _encode_gram(gram, part, precision), gram.shape[0], b)
-
-
-def _encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor:
     k = gram.shape[0]
     scale = tf.reduce_max(tf.abs(b), axis=1, keepdims=True)
     b = tf.math.divide_no_nan(b, scale)

@@ -15,9 +15,9 @@ from xplique.commons import get_inference_function
 from xplique.commons.operators import predictions_operator
 from xplique.commons.operators_operations import get_operator
 
-from .._compiled import compile_function
+from .._compiled import compile_function, one_after_the_other
 from ..splitting.network import Network
-from .folding import Kernels, Plan
+from .folding import Plan, Run
 
 
 class HeadFunctions:
@@ -60,53 +60,46 @@ class HeadFunctions:
         return targets[:, channels], channels
 
     # ------------------------------------------------------------- parts, inside functions
-    def _tail(
-        self, frontier: list[tf.Tensor], targets: tf.Tensor, channels: tf.Tensor, kernels: Kernels
-    ) -> tf.Tensor:
+    def _tail(self, run: Run, frontier: list[tf.Tensor], targets: tf.Tensor) -> tf.Tensor:
         """Scores (n,) of what stands at the frontier."""
         if self.plan.taken_apart:
-            last = self.plan.run(self.plan.tail, frontier, channels, kernels)[0]
-            return tf.reduce_sum(self.plan.logits(last, channels) * targets, axis=-1)
+            return tf.reduce_sum(run.logits(frontier) * targets, axis=-1)
         activations = tf.ensure_shape(frontier[0], self.latent.shape)
         activations = tf.cast(activations, self.head.inputs[0].dtype)
         targets = tf.cast(targets, self.head.outputs[0].dtype)
         return tf.cast(self.operator(self.head, activations, targets), tf.float32)
 
-    def _tables(self, bank: tf.Tensor, channels: tf.Tensor, kernels: Kernels) -> list[tf.Tensor]:
+    def _score(self, activations: tf.Tensor, targets: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+        """Scores (n,) of activations."""
+        run = Run(self.plan, channels)
+        frontier = run(self.plan.front, run(self.plan.pointwise, [activations]))
+        return self._tail(run, frontier, targets)
+
+    def _tables(self, run: Run, bank: tf.Tensor) -> list[tf.Tensor]:
         """The bank at the boundary, W' = B(W) - B(0), (k, c') for each of its tensors."""
         k, c = tf.shape(bank)[0], self.bank.shape[1]
         rows = tf.concat([bank, tf.zeros([1, c])], axis=0)
         places = [1] * (self.latent.shape.rank - 2)
         rows = tf.reshape(rows, [k + 1, *places, c])
-        images = self.plan.run(self.plan.pointwise, [rows], channels, kernels)
+        images = run(self.plan.pointwise, [rows])
         images = [tf.reshape(image, [k + 1, image.shape[-1] or -1]) for image in images]
         return [image[:-1] - image[-1:] for image in images]
 
     def _laid_out(
-        self,
-        gated: tf.Tensor,
-        constant: tf.Tensor,
-        tables: list[tf.Tensor],
-        channels: tf.Tensor,
-        kernels: Kernels,
+        self, run: Run, gated: tf.Tensor, constant: tf.Tensor, tables: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """
-        Frontier tensors of n images: F(v_j W_j) - F(0), (n, k, ...), and F(C), (n, ...).
-        """
+        """Frontier tensors of n images: F(v_j W_j) - F(0), (n, k, ...), and F(C), (n, ...)."""
         n, k = tf.shape(gated)[0], tf.shape(gated)[-1]
-        whole = self.plan.run(self.plan.pointwise, [constant], channels, kernels)
+        whole = run(self.plan.pointwise, [constant])
         each = [tf.einsum("n...k,kc->nk...c", gated, table) for table in tables]
         if not self.plan.front.steps:
             return each, whole
         stacked = []
-        for one, rest in zip(each, whole, strict=True):
+        for one, rest, like in zip(each, whole, self.plan.front.inputs, strict=True):
             flat = tf.reshape(one, tf.concat([[n * k], tf.shape(one)[2:]], axis=0))
-            stacked.append(tf.concat([flat, rest, tf.zeros_like(rest[:1])], axis=0))
-        stacked = [
-            _shaped(value, tensor)
-            for value, tensor in zip(stacked, self.plan.front.inputs, strict=True)
-        ]
-        outputs = self.plan.run(self.plan.front, stacked, channels, kernels)
+            together = tf.concat([flat, rest, tf.zeros_like(rest[:1])], axis=0)
+            stacked.append(_shaped(together, like))
+        outputs = run(self.plan.front, stacked)
         laid = []
         for output in outputs:
             shape = tf.concat([[n, k], tf.shape(output)[1:]], axis=0)
@@ -117,28 +110,16 @@ class HeadFunctions:
     @cached_property
     def scores(self) -> Any:
         """(activations, targets, channels) -> (n,)."""
-        plan = self.plan
-
-        def scores(activations: tf.Tensor, targets: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
-            kernels = plan.kernels(channels)
-            values = plan.run(plan.pointwise, [activations], channels, kernels)
-            values = plan.run(plan.front, values, channels, kernels)
-            return self._tail(values, targets, channels, kernels)
-
-        return compile_function(scores, [self.latent, self.targets, self.channels])
+        return compile_function(self._score, [self.latent, self.targets, self.channels])
 
     @cached_property
     def slope(self) -> Any:
         """(activations, targets, channels) -> derivative of the score, (n, ..., c)."""
-        plan = self.plan
 
         def slope(activations: tf.Tensor, targets: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
-            kernels = plan.kernels(channels)
             with tf.GradientTape() as tape:
                 tape.watch(activations)
-                values = plan.run(plan.pointwise, [activations], channels, kernels)
-                values = plan.run(plan.front, values, channels, kernels)
-                score = self._tail(values, targets, channels, kernels)
+                score = self._score(activations, targets, channels)
             return tape.gradient(
                 score, activations, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
@@ -148,7 +129,6 @@ class HeadFunctions:
     @cached_property
     def evaluate(self) -> Any:
         """(gated, constant, bank, gates, targets, channels, images, masks) -> (n, q)."""
-        plan = self.plan
 
         def evaluate(
             gated: tf.Tensor,
@@ -161,12 +141,12 @@ class HeadFunctions:
             masks: tf.Tensor,
         ) -> tf.Tensor:
             n, q = tf.shape(gates)[0], tf.shape(gates)[1]
-            kernels = plan.kernels(channels)
-            tables = self._tables(bank, channels, kernels)
+            run = Run(self.plan, channels)
+            tables = self._tables(run, bank)
 
             def of_images(i: tf.Tensor) -> tf.Tensor:
                 some = slice(i * images, (i + 1) * images)
-                laid, whole = self._laid_out(gated[some], constant[some], tables, channels, kernels)
+                laid, whole = self._laid_out(run, gated[some], constant[some], tables)
                 b = tf.shape(gated[some])[0]
                 flat = [tf.reshape(one, [b, tf.shape(one)[1], -1]) for one in laid]
                 rest = [tf.reshape(one, [b, 1, -1]) for one in whole]
@@ -174,24 +154,20 @@ class HeadFunctions:
                 def of_masks(m: tf.Tensor) -> tf.Tensor:
                     at = gates[some, m * masks : (m + 1) * masks]
                     pairs = b * tf.shape(at)[1]
-                    frontier = [
-                        tf.reshape(
-                            tf.matmul(at, one) + fixed,
-                            tf.concat([[pairs], tf.shape(like)[1:]], axis=0),
-                        )
-                        for one, fixed, like in zip(flat, rest, whole, strict=True)
-                    ]
-                    frontier = [
-                        _shaped(value, tensor)
-                        for value, tensor in zip(frontier, plan.tail.inputs, strict=True)
-                    ]
+                    frontier = []
+                    for one, fixed, like, end in zip(
+                        flat, rest, whole, self.plan.tail.inputs, strict=True
+                    ):
+                        shape = tf.concat([[pairs], tf.shape(like)[1:]], axis=0)
+                        frontier.append(_shaped(tf.reshape(tf.matmul(at, one) + fixed, shape), end))
                     weights = tf.repeat(targets[some], tf.shape(at)[1], axis=0)
-                    values = self._tail(frontier, weights, channels, kernels)
+                    values = self._tail(run, frontier, weights)
                     return tf.transpose(tf.reshape(values, [b, tf.shape(at)[1]]))
 
-                return tf.transpose(_for_each(of_masks, (q + masks - 1) // masks))
+                found = one_after_the_other(of_masks, (q + masks - 1) // masks)
+                return tf.transpose(found)
 
-            return _for_each(of_images, (n + images - 1) // images)
+            return one_after_the_other(of_images, (n + images - 1) // images)
 
         scalar = tf.TensorSpec([], tf.int32)
         gates = tf.TensorSpec([None, None, None], tf.float32)
@@ -212,24 +188,24 @@ class HeadFunctions:
             nodes: tf.Tensor,
             weights: tf.Tensor,
         ) -> tf.Tensor:
-            kernels = plan.kernels(channels)
-            tables = self._tables(bank, channels, kernels)
-            whole = plan.run(plan.pointwise, [constant], channels, kernels)
-            fixed = plan.run(plan.front, whole, channels, kernels)
+            run = Run(plan, channels)
+            tables = self._tables(run, bank)
+            whole = run(plan.pointwise, [constant])
+            fixed = run(plan.front, whole)
             with tf.GradientTape() as outer:
                 outer.watch(gated)
                 explained = [
                     tf.tensordot(gated, table, 1) + value
                     for table, value in zip(tables, whole, strict=True)
                 ]
-                opened = plan.run(plan.front, explained, channels, kernels)
+                opened = run(plan.front, explained)
             moved = [one - rest for one, rest in zip(opened, fixed, strict=True)]
 
             def add(i: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
                 points = [nodes[i] * one + rest for one, rest in zip(moved, fixed, strict=True)]
                 with tf.GradientTape() as tape:
                     tape.watch(points)
-                    score = self._tail(points, targets, channels, kernels)
+                    score = self._tail(run, points, targets)
                 found = tape.gradient(
                     score, points, unconnected_gradients=tf.UnconnectedGradients.ZERO
                 )
@@ -251,20 +227,6 @@ def _shaped(value: tf.Tensor, like: Any) -> tf.Tensor:
     """A tensor that is known to have the shape of another, but for its channels."""
     places = [None] * (len(like.shape) > 1)
     return tf.ensure_shape(value, [None, *like.shape[1:-1], *places])
-
-
-def _for_each(function: Callable[[tf.Tensor], tf.Tensor], number: tf.Tensor) -> tf.Tensor:
-    """Rows that a function gives for 0, 1, ..., number - 1, one after the other."""
-    parts = tf.TensorArray(
-        tf.float32, number, infer_shape=False, element_shape=[None, None], clear_after_read=True
-    )
-    _, parts = tf.while_loop(
-        lambda i, _: i < number,
-        lambda i, parts: (i + 1, parts.write(i, function(i))),
-        (tf.constant(0), parts),
-        parallel_iterations=1,
-    )
-    return parts.concat()
 
 
 def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | str | None:

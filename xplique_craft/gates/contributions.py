@@ -16,10 +16,7 @@ from .head import Coded, GatedHead
 COMPLETENESS = 1e-3  # largest gap, of |f_x(1) - f_x(0)|, at which points stop doubling
 ROUNDING = 1e-6  # of the larger of |f_x(0)| and |f_x(1)|: gaps below are float32's rounding
 FIRST_POINTS, MOST_POINTS = 8, 4096
-PROGRESS, MOST_STALLS = (
-    0.9,
-    4,
-)  # given up after so many doublings in a row that gain under 10%
+PROGRESS, MOST_STALLS = 0.9, 4  # given up after 4 doublings in a row that gain under 10%
 
 
 def quadrature(points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,9 +27,8 @@ def quadrature(points: int) -> tuple[np.ndarray, np.ndarray]:
     nodes, weights = np.polynomial.legendre.leggauss(FIRST_POINTS)
     parts = points // FIRST_POINTS
     starts = np.arange(parts)[:, None]
-    return ((starts + 0.5 * (nodes + 1.0)) / parts).reshape(-1), np.tile(
-        0.5 * weights / parts, parts
-    )
+    placed = (starts + 0.5 * (nodes + 1.0)) / parts
+    return placed.reshape(-1), np.tile(0.5 * weights / parts, parts)
 
 
 def contributions(

@@ -25,18 +25,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ..splitting.graph import Call, calls_of
 from ..splitting.structure import (
-    affine_outputs,
+    is_affine_call,
     is_channelwise_call,
     is_flattening_call,
     is_mixing_call,
     is_pointwise_call,
+    reached,
 )
-
-Kernels = dict[int, tuple[tf.Tensor, tf.Tensor | None]]  # of the sliced convolutions, by tensor
 
 
 @dataclass(frozen=True)
@@ -72,28 +72,29 @@ class Plan:
 
     def __init__(self, model: keras.Model, taken_apart: bool = True) -> None:
         steps = tuple(step for step in calls_of(model) if step.inputs)
-        first, self._last = model.inputs[0], model.outputs[0]
+        first, last = model.inputs[0], model.outputs[0]
         self.taken_apart = taken_apart and all(
             tensor.dtype == "float32" for step in steps for tensor in (*step.inputs, *step.outputs)
         )
-        self._bare: set[int] = set()  # `id` of tensors that an activation was taken off
+        self.bare: set[int] = set()  # `id` of tensors that an activation was taken off
         if self.taken_apart:
             steps = tuple(part for step in steps for part in self._parts(step))
-        affine = affine_outputs(steps, [first]) if self.taken_apart else {id(first)}
-        pointwise = _pointwise(steps, affine, first)
-        parts = [
-            [s for s in steps if id(s.outputs[0]) in pointwise],
-            [s for s in steps if id(s.outputs[0]) in affine - pointwise],
-            [s for s in steps if id(s.outputs[0]) not in affine],
-        ]
-        boundary = _read(pointwise, [*parts[1], *parts[2]], self._last)
-        frontier = _read(affine, parts[2], self._last)
-        bodies = [tuple(part) for part in parts]
-        self.pointwise = Part((first,), boundary, bodies[0])
-        self.front = Part(boundary, frontier, bodies[1])
-        self.tail = Part(frontier, (self._last,), bodies[2])
-        self.whole = Part((first,), (self._last,), steps)
-        self.sliced = _sliced(steps, self._last) if self.taken_apart else frozenset()
+        affine = pointwise = {id(first)}
+        self.sliced: set[int] = set()
+        if self.taken_apart:
+            affine = reached(steps, first, is_affine_call)
+            pointwise = reached(steps, first, is_pointwise_call)
+            self.sliced = _sliced(steps, last)
+        places = tuple(step for step in steps if id(step.outputs[0]) in pointwise)
+        front = tuple(step for step in steps if id(step.outputs[0]) in affine - pointwise)
+        tail = tuple(step for step in steps if id(step.outputs[0]) not in affine)
+        boundary = _read(pointwise, [*front, *tail], last)
+        frontier = _read(affine, tail, last)
+        self.pointwise = Part((first,), boundary, places)
+        self.front = Part(boundary, frontier, front)
+        self.tail = Part(frontier, (last,), tail)
+        self.whole = Part((first,), (last,), steps)
+        self.cut = [s for s in steps if id(s.outputs[0]) in self.sliced and is_mixing_call(s)]
 
     @property
     def folded(self) -> bool:
@@ -103,7 +104,7 @@ class Plan:
     @property
     def slices(self) -> bool:
         """Whether of some convolution or dense layer only some channels are computed."""
-        return any(id(s.outputs[0]) in self.sliced and is_mixing_call(s) for s in self.whole.steps)
+        return bool(self.cut)
 
     def _parts(self, step: Call) -> list[Call]:
         """A step, or what it does before and in its activation."""
@@ -112,7 +113,7 @@ class Plan:
             return [step]
         output = step.outputs[0]
         before = keras.KerasTensor(shape=output.shape, dtype=output.dtype)
-        self._bare.add(id(before))
+        self.bare.add(id(before))
         bare = object.__new__(type(layer))  # the same weights; it is asked, and never called
         bare.__dict__.update(layer.__dict__, activation=keras.activations.linear)
         bend = keras.layers.Activation(
@@ -123,53 +124,62 @@ class Plan:
             replace(step, operation=bend, args=(before,), kwargs={}, inputs=(before,)),
         ]
 
-    def kernels(self, channels: tf.Tensor) -> Kernels:
-        """Kernels and biases of the last convolutions or dense layers, for some channels only."""
-        kernels = {}
-        for step in self.whole.steps:
-            layer = step.operation
-            if id(step.outputs[0]) in self.sliced and is_mixing_call(step):
-                kernel = tf.gather(tf.convert_to_tensor(layer.kernel), channels, axis=-1)
-                bias = None
-                if layer.use_bias:
-                    bias = tf.gather(tf.convert_to_tensor(layer.bias), channels)
-                kernels[id(step.outputs[0])] = (kernel, bias)
-        return kernels
+    def entries(self, part: Part, channels: int) -> float:
+        """Entries of a part's outputs for one image; NaN where a size is left open."""
+        return float(sum(self._size(tensor, channels) for tensor in part.outputs))
 
-    def run(
-        self, part: Part, inputs: Iterable[tf.Tensor], channels: tf.Tensor, kernels: Kernels
-    ) -> list[tf.Tensor]:
-        """
-        Outputs of a part, of which those that are sliced have the chosen channels only.
+    def largest(self, part: Part, channels: int) -> float:
+        """Entries of the largest tensor of a part for one image; NaN where a size is left open."""
+        tensors = [*part.inputs, *(tensor for step in part.steps for tensor in step.outputs)]
+        return float(np.max([self._size(tensor, channels) for tensor in tensors]))
 
-        Parameters
-        ----------
-        part
-            One of the plan's.
-        inputs
-            Tensors for `part.inputs`, sliced where the plan slices them.
-        channels
-            (s,) indices of logits.
-        kernels
-            What `kernels` gave for them.
-        """
+    def _size(self, tensor: keras.KerasTensor, channels: int) -> float:
+        shape = tensor.shape[1:]
+        if id(tensor) in self.sliced:
+            shape = (*shape[:-1], channels)
+        return math.nan if None in shape else math.prod(shape)
+
+
+class Run:
+    """
+    The parts of a plan, run for some of the logits.
+
+    Parameters
+    ----------
+    plan
+        How the head is taken apart.
+    channels
+        (s,): which logits are wanted. Kernels of the last convolutions or dense layers are cut to
+        them once, whatever is run.
+    """
+
+    def __init__(self, plan: Plan, channels: tf.Tensor) -> None:
+        self._plan, self._channels = plan, channels
+        self.kernels: dict[int, tuple[tf.Tensor, tf.Tensor | None]] = {}  # by `id` of the output
+        for step in plan.cut:
+            layer, bias = step.operation, None
+            kernel = self._chosen(tf.convert_to_tensor(layer.kernel))
+            if layer.use_bias:
+                bias = self._chosen(tf.convert_to_tensor(layer.bias))
+            self.kernels[id(step.outputs[0])] = (kernel, bias)
+
+    def __call__(self, part: Part, inputs: Iterable[tf.Tensor]) -> list[tf.Tensor]:
+        """Outputs of a part; what the plan slices has the chosen channels only, inputs too."""
+        sliced = self._plan.sliced
         values = dict(zip(map(id, part.inputs), inputs, strict=True))
         for step in part.steps:
-            here = id(step.outputs[0])
-            if here in kernels:
-                outputs = [_mix(step, values[id(step.inputs[0])], *kernels[here])]
-            elif here in self._bare:
-                layer = step.operation
+            here, layer = id(step.outputs[0]), step.operation
+            if here in self.kernels:
+                outputs = [_mix(step, values[id(step.inputs[0])], *self.kernels[here])]
+            elif here in self._plan.bare:
                 outputs = [_mix(step, values[id(step.inputs[0])], layer.kernel, layer.bias)]
-            elif here in self.sliced:
+            elif here in sliced:
                 read = {
-                    id(t): values[id(t)]
-                    if id(t) in self.sliced
-                    else tf.gather(values[id(t)], channels, axis=-1)
+                    id(t): values[id(t)] if id(t) in sliced else self._chosen(values[id(t)])
                     for t in step.inputs
                 }
-                if type(step.operation) is keras.layers.BatchNormalization:
-                    outputs = [_normalise(step.operation, read[id(step.inputs[0])], channels)]
+                if type(layer) is keras.layers.BatchNormalization:
+                    outputs = [_normalise(layer, read[id(step.inputs[0])], self._channels)]
                 else:
                     outputs = _call(step, read)
             else:
@@ -177,46 +187,18 @@ class Plan:
             values.update(zip(map(id, step.outputs), outputs, strict=True))
         return [values[id(tensor)] for tensor in part.outputs]
 
-    def logits(self, last: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
-        """(n, s): the chosen logits of what the tail gives."""
-        return last if id(self._last) in self.sliced else tf.gather(last, channels, axis=-1)
+    def logits(self, frontier: list[tf.Tensor]) -> tf.Tensor:
+        """(n, s): the chosen logits, of what stands at the frontier."""
+        tail = self._plan.tail
+        (last,) = self(tail, frontier)
+        return last if id(tail.outputs[0]) in self._plan.sliced else self._chosen(last)
 
-    def entries(self, part: Part, channels: int) -> float:
-        """Entries of a part's outputs for one image."""
-        return float(
-            sum(
-                _size(tensor, channels if id(tensor) in self.sliced else None)
-                if None not in tensor.shape[1:]
-                else math.nan
-                for tensor in part.outputs
-            )
-        )
-
-    def largest(self, part: Part, channels: int) -> float:
-        """Entries of the largest tensor of a part for one image."""
-        tensors = [*part.inputs, *(tensor for step in part.steps for tensor in step.outputs)]
-        if any(None in tensor.shape[1:] for tensor in tensors):
-            return math.nan
-        return float(max(_size(t, channels if id(t) in self.sliced else None) for t in tensors))
-
-
-def _size(tensor: keras.KerasTensor, channels: int | None = None) -> int:
-    shape = tensor.shape[1:]
-    return math.prod(shape) if channels is None else math.prod(shape[:-1]) * channels
-
-
-def _pointwise(steps: tuple[Call, ...], affine: set[int], first: keras.KerasTensor) -> set[int]:
-    """`id` of the affine tensors that are, at every position, a function of A there alone."""
-    known = {id(first)}
-    for step in steps:
-        here = id(step.outputs[0])
-        if here in affine and is_pointwise_call(step) and known.issuperset(map(id, step.inputs)):
-            known.update(map(id, step.outputs))
-    return known
+    def _chosen(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.gather(values, self._channels, axis=-1)
 
 
 def _read(
-    tensors: set[int], steps: list[Call], last: keras.KerasTensor
+    tensors: set[int], steps: Iterable[Call], last: keras.KerasTensor
 ) -> tuple[keras.KerasTensor, ...]:
     """Those of the tensors that the steps, or the caller, read."""
     read = {id(t): t for step in steps for t in step.inputs if id(t) in tensors}
@@ -225,7 +207,7 @@ def _read(
     return tuple(read.values())
 
 
-def _sliced(steps: tuple[Call, ...], last: keras.KerasTensor) -> frozenset[int]:
+def _sliced(steps: tuple[Call, ...], last: keras.KerasTensor) -> set[int]:
     """`id` of the tensors of which the chosen channels are enough, and can be had alone."""
     readers: dict[int, list[Call]] = {}
     for step in steps:
@@ -242,7 +224,7 @@ def _sliced(steps: tuple[Call, ...], last: keras.KerasTensor) -> frozenset[int]:
             ]
             if all(wanted) and (wanted or tensor is last):
                 sliced.add(id(tensor))
-    return frozenset(sliced)
+    return sliced
 
 
 def _mix(step: Call, x: tf.Tensor, kernel: Any, bias: Any) -> tf.Tensor:

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from .._compiled import compile_function
 from .graph import calls_of
-from .structure import begins_with_normalisation, is_affine_model
 
 MOST_SHARED = 16  # operators whose compiled functions are kept
 
@@ -84,16 +83,6 @@ class Network:
     def share(self, key: Any, value: Any) -> None:
         """Put something else in the place of what was made for this key."""
         self._shared[key] = value
-
-    @cached_property
-    def affine_head(self) -> bool:
-        """Whether the logits are an affine function of the activations."""
-        return is_affine_model(self.latent_to_logit)
-
-    @cached_property
-    def normalised_head(self) -> bool:
-        """Whether what reads the activations first is a normalisation of each input by itself."""
-        return begins_with_normalisation(self.latent_to_logit)
 
     def activations(self, images: tf.Tensor) -> tf.Tensor:
         """g in float32, as other compiled functions call it: images (n, ...) -> (n, ..., c)."""

@@ -5,7 +5,7 @@ Only what is known for certain counts: a layer that is not listed, a subclass of
 call with unusual arguments is taken for neither.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -143,18 +143,15 @@ def _has_channels_last(operation: keras.Operation) -> bool:
     return getattr(operation, "data_format", None) in (None, "channels_last")
 
 
-def affine_outputs(calls: Sequence[Call], inputs: Sequence[keras.KerasTensor]) -> set[int]:
-    """`id` of the inputs, and of the tensors that are known to be affine functions of them."""
-    known = {id(tensor) for tensor in inputs}
+def reached(
+    calls: Sequence[Call], start: keras.KerasTensor, rule: Callable[[Call], bool]
+) -> set[int]:
+    """`id` of a tensor, and of those that are made of it by calls that obey a rule alone."""
+    known = {id(start)}
     for call in calls:
-        if is_affine_call(call) and call.inputs and known.issuperset(map(id, call.inputs)):
+        if call.inputs and known.issuperset(map(id, call.inputs)) and rule(call):
             known.update(map(id, call.outputs))
     return known
-
-
-def is_affine_model(model: keras.Model) -> bool:
-    """Whether a flat model is known to be an affine function of its input, at inference."""
-    return affine_outputs(calls_of(model), model.inputs).issuperset(map(id, model.outputs))
 
 
 def non_negative_tensors(calls: Sequence[Call]) -> set[int]:
@@ -215,11 +212,11 @@ def begins_with_normalisation(model: keras.Model) -> bool:
     Whether something that reads a flat model's input, past layers that do nothing at inference or
     move values only, divides each input by its own size.
     """
-    reached = {id(tensor) for tensor in model.inputs}
+    passed = {id(tensor) for tensor in model.inputs}
     for call in calls_of(model):
-        if not reached.isdisjoint(map(id, call.inputs)):
+        if not passed.isdisjoint(map(id, call.inputs)):
             if type(call.operation) in _NORMALISING:
                 return True
             if type(call.operation) in _PASSING:
-                reached.update(map(id, call.outputs))
+                passed.update(map(id, call.outputs))
     return False
