@@ -7,6 +7,7 @@ from ._random import Draw, generator
 from .results import Estimate
 
 LEVEL = 0.90
+UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 RESAMPLES = 2000
 _BLOCK = 2_000_000  # entries of resampling weights held at once
 
@@ -62,13 +63,24 @@ def bootstrap_mean(values: np.ndarray, seed: int) -> np.ndarray:
 
 
 def bootstrap_ratio(numerator: np.ndarray, denominator: np.ndarray, seed: int) -> Estimate:
-    """The ratio of two sums over images, (n,) each, with its interval: NaN where n is 1."""
+    """
+    The ratio of two sums over images, (n,) each, with its interval: NaN where n is 1, and all NaN
+    where the denominator's sum is 0.
+    """
+    if denominator.sum() == 0.0:
+        return UNKNOWN
     value = float(numerator.sum() / denominator.sum())
     if len(numerator) < 2:
         return Estimate(value, np.nan, np.nan)
     sums = _resampled_sums(np.stack([numerator, denominator], 1).astype(np.float64), seed)
     low, high = _ends(sums[:, 0] / np.where(sums[:, 1] == 0.0, np.nan, sums[:, 1]))
     return Estimate(value, float(low), float(high))
+
+
+def jackknife_variance(without: np.ndarray) -> np.ndarray:
+    """Variance of estimates by what they are without each of r independent parts, (r, ...)."""
+    r = len(without)
+    return (r - 1) / r * np.square(without - without.mean(axis=0)).sum(axis=0)
 
 
 def proportion(successes: np.ndarray) -> Estimate:
@@ -78,7 +90,7 @@ def proportion(successes: np.ndarray) -> Estimate:
     A bootstrap will not do: where all images are True, its interval has no width.
     """
     if len(successes) == 0:
-        return Estimate(np.nan, np.nan, np.nan)
+        return UNKNOWN
     test = binomtest(int(np.sum(successes)), len(successes))
     low, high = test.proportion_ci(confidence_level=LEVEL, method="wilson")
     return Estimate(float(np.mean(successes)), float(low), float(high))

@@ -1,6 +1,4 @@
-"""
-What Xplique's CraftTf keeps after `fit` and `estimate_importance`, under the same names.
-"""
+"""What Xplique's CraftTf keeps after `fit` and `estimate_importance`, under the same names."""
 
 from __future__ import annotations
 
@@ -15,14 +13,7 @@ from .sampling.crops import Crops
 
 
 class MovedPlot:
-    """
-    A method of CraftTf that draws: asked for, it names the function that does it here.
-
-    Parameters
-    ----------
-    function
-        Its full name.
-    """
+    """A method of CraftTf that draws: asked for, it gives the full name of what does it here."""
 
     def __init__(self, function: str) -> None:
         self._function = function
@@ -73,15 +64,15 @@ class Factorization:
         """What a fit left behind, under CraftTf's names; the same object until the next fit."""
         if concepts.crops is None or concepts.crops_u is None:
             raise ValueError("concepts must have been found by fit, not given.")
-        found = {
-            "inputs": concepts.inputs,
-            "class_id": concepts.class_id,
-            "crops": concepts.crops,
-            "reducer": concepts.factorized,
-            "crops_u": concepts.crops_u,
-            "concept_bank_w": concepts.factorized.components_,
-        }
-        return concepts.once(cls, lambda: cls(**found))
+        found = cls(
+            inputs=concepts.inputs,
+            class_id=concepts.class_id,
+            crops=concepts.crops,
+            reducer=concepts.factorized,
+            crops_u=concepts.crops_u,
+            concept_bank_w=concepts.factorized.components_,
+        )
+        return concepts.once(cls, lambda: found)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ class Craft(Growable, BaseConceptExtractor):
         If a number is out of range, or h does not take what g gives.
     """
 
+    sensitivity: Sensitivity | None = None
+
     def __init__(
         self,
         input_to_latent_model: keras.Model,
@@ -90,9 +92,13 @@ class Craft(Growable, BaseConceptExtractor):
         seed: int = 0,
         verbose: bool = False,
     ) -> None:
-        self._set_up(
-            join_models(input_to_latent_model, latent_to_logit_model),
-            ExtractionSettings.checked(factorizer, number_of_concepts, patch_size, max_crops),
+        split = join_models(input_to_latent_model, latent_to_logit_model)
+        self.settings = ExtractionSettings.checked(
+            factorizer, number_of_concepts, patch_size, max_crops
+        )
+        ConceptModel.__init__(
+            self,
+            split,
             batch_size=batch_size,
             keep_residual=keep_residual,
             baseline=baseline,
@@ -148,9 +154,12 @@ class Craft(Growable, BaseConceptExtractor):
                 f" received {layer!r}."
             )
         craft = cls.__new__(cls)
-        craft._set_up(
+        craft.settings = ExtractionSettings.checked(
+            factorizer, number_of_concepts, patch_size, max_crops
+        )
+        ConceptModel.__init__(
+            craft,
             model,
-            ExtractionSettings.checked(factorizer, number_of_concepts, patch_size, max_crops),
             batch_size=batch_size,
             keep_residual=keep_residual,
             baseline=baseline,
@@ -158,29 +167,6 @@ class Craft(Growable, BaseConceptExtractor):
             verbose=verbose,
         )
         return craft
-
-    def _set_up(
-        self,
-        split: Split,
-        settings: ExtractionSettings,
-        *,
-        batch_size: int,
-        keep_residual: bool,
-        baseline: str,
-        seed: int,
-        verbose: bool,
-    ) -> None:
-        ConceptModel.__init__(
-            self,
-            split,
-            batch_size=batch_size,
-            keep_residual=keep_residual,
-            baseline=baseline,
-            seed=seed,
-            verbose=verbose,
-        )
-        self.settings = settings
-        self.sensitivity: Sensitivity | None = None
 
     @property
     def number_of_concepts(self) -> int:

@@ -5,8 +5,7 @@ Concept maps and heatmaps measured against each other on the same images.
     methods     what is compared: Xplique's methods with their settings, concept maps, chance
     explainers  a method at work on a model: its draws seeded, its maps checked
     timing      what a map costs: seconds, and passes through the model
-    measures    what is measured, with its settings; a new measure is added there alone
-    base        what a measure is
+    measures    what a measure is, and what is measured; a new measure is added there alone
     fidelity    how Deletion, Insertion and MuFidelity are computed, image by image
     robustness  how maps are compared with those of noisy images, and of a model at random
 
@@ -15,17 +14,14 @@ What a comparison found is a record in `results`. Every measure that `measures` 
 
 from ..results.comparison import RANDOM, Comparison, Measure, MethodScores
 from . import measures
-from .base import MapMeasure, Task
 from .measures import *  # noqa: F403 - so that a new one need not be named here too
 from .run import compare
 
 __all__ = [
     "RANDOM",
     "Comparison",
-    "MapMeasure",
     "Measure",
     "MethodScores",
-    "Task",
     "compare",
 ]
 __all__ += measures.__all__

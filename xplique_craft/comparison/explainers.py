@@ -82,14 +82,7 @@ class MethodExplainer:
 
 
 def make_explainer(method: Method, model: keras.Model, seed: int) -> MethodExplainer:
-    """
-    Put a method to work on a model.
-
-    Raises
-    ------
-    Exception
-        Whatever keeps its explainer from being made; a ValueError of Xplique's bare StopIteration.
-    """
+    """Put a method to work on a model; what keeps its explainer from being made is raised."""
     try:
         explainer = None if method.make is None else method.make(model)
     except StopIteration as error:

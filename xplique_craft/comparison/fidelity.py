@@ -106,23 +106,8 @@ class ModelScore:
 
 def curves(score: ModelScore, maps: np.ndarray, steps: int, *, insertion: bool) -> np.ndarray:
     """
-    Scores while pixels are taken out, or put in, in the order of a map.
-
-    Parameters
-    ----------
-    score
-        Of the model, of n images.
-    maps
-        (n, H, W).
-    steps
-        Number of steps, of as many pixels each.
-    insertion
-        Whether pixels are put into the baseline instead of taken out of the image.
-
-    Returns
-    -------
-    curves
-        (n, steps + 1) float32.
+    Scores (n, steps + 1) while pixels are taken out in the order of a map, as many at each step; or
+    while they are put into the baseline, for `insertion`.
     """
     n, pixels = len(maps), int(np.prod(maps.shape[1:]))
     order = np.argsort(maps.reshape(n, pixels), axis=-1)[:, ::-1]
@@ -153,20 +138,9 @@ def subset_effects(
     score: ModelScore, *, grid: int, share: float, samples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    What the score loses without random subsets of cells, once for all maps.
+    What the score loses without random subsets of the cells of a grid, once for all maps.
 
-    Parameters
-    ----------
-    score
-        Of the model, of n images.
-    grid
-        Cells along each side.
-    share
-        Probability of a cell to be in a subset.
-    samples
-        Number of subsets, the same for all images.
-    seed
-        Of the subsets.
+    A cell is in a subset with probability `share`. The subsets are the same for all images.
 
     Returns
     -------
@@ -183,19 +157,8 @@ def subset_effects(
 
 def mu_fidelity(maps: np.ndarray, lost: np.ndarray, subsets: np.ndarray) -> np.ndarray:
     """
-    MuFidelity of every image.
-
-    Parameters
-    ----------
-    maps
-        (n, H, W).
-    lost, subsets
-        What `subset_effects` returned.
-
-    Returns
-    -------
-    fidelity
-        (n,); 0 where the score, or the map, is the same for all subsets.
+    MuFidelity (n,) of every image, by what `subset_effects` returned; 0 where the score, or the
+    map, is the same for all subsets.
     """
     cells = _cells(maps.shape[1:], round(subsets.shape[1] ** 0.5)).reshape(-1)
     totals = np.zeros((len(maps), subsets.shape[1]))

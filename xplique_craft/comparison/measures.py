@@ -1,22 +1,25 @@
 """
-The measures that there are: what is asked of the maps of every method.
+What a measure of a comparison is, and those that there are.
 
-A measure is an object that holds its own settings and its `column`, which says what it means. A new
-one is a class here and its entry in `DEFAULTS`; one of your own, a class anywhere, can be given to
+A measure is a frozen dataclass of its own settings, whose `column` says what it means. It is
+prepared once for all methods, and then scores the maps of one method after the other. A new one is
+a class here and its entry in `DEFAULTS`; one of your own, a class anywhere, can be given to
 `compare`. Tables, figures and pages show whatever was measured.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import keras
 import numpy as np
 
 from .._checks import check_int, check_range
 from .._random import Draw, generator
 from ..results.comparison import Measure
-from .base import MapMeasure, Score, Task
 from .explainers import MethodExplainer, make_explainer
-from .fidelity import curves, mu_fidelity, subset_effects
+from .fidelity import ModelScore, curves, mu_fidelity, subset_effects
 from .robustness import kept_order, randomised, relative_distance
 
 __all__ = [
@@ -24,12 +27,63 @@ __all__ = [
     "MEASURES",
     "Deletion",
     "Insertion",
+    "MapMeasure",
     "MuFidelity",
     "Randomisation",
     "Stability",
+    "Task",
 ]
 
 NOISE = 0.02  # of the range of the inputs: the largest noise of a pixel
+
+Score = Callable[[MethodExplainer, np.ndarray], np.ndarray | None]
+"""
+(a method at work on the model, its maps (n, H, W)) -> what a measure says of the first m images.
+
+Scores (m,), NaN where an image has none. Of a measure that has curves: the model's scores along
+them, (m, steps + 1), whose areas are the scores. None where the measure asks nothing of the method.
+"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    What all methods explain.
+
+    Parameters
+    ----------
+    model
+        Images -> logits.
+    images, targets
+        (n, H, W, channels), and (n, classes): weights of the logits.
+    score
+        The model's scores of these images with pixels taken out.
+    seed
+        Of everything random.
+    """
+
+    model: keras.Model
+    images: np.ndarray
+    targets: np.ndarray
+    score: ModelScore
+    seed: int
+
+
+class MapMeasure(ABC):
+    """Base of all measures."""
+
+    column: ClassVar[Measure]
+
+    @abstractmethod
+    def prepare(self, task: Task) -> tuple[Measure, Score]:
+        """
+        Compute what all methods share.
+
+        Returns
+        -------
+        column, score
+            What the measure means for this model and these images, and how maps are scored.
+        """
 
 
 @dataclass(frozen=True)

@@ -85,19 +85,8 @@ KNOWN = (*_heatmaps(1), RANDOM, *CONCEPT_MAPS)
 
 def check_names(names: Sequence[str], factorizer: Factorizer | None = None) -> None:
     """
-    Refuse names that no method has, before anything is computed for the others.
-
-    Parameters
-    ----------
-    names
-        Of methods.
-    factorizer
-        Which finds the concepts, or will: refuse what its concepts will not do for either.
-
-    Raises
-    ------
-    ValueError
-        If there is such a name, or none at all.
+    Refuse names that no method has, and no names at all, before anything is computed for the
+    others; with the factorizer that will find the concepts, also what these will not do for.
     """
     for name in names:
         if name not in KNOWN:

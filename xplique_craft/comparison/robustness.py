@@ -48,18 +48,8 @@ def kept_order(maps: np.ndarray, changed: np.ndarray) -> np.ndarray:
 
 def randomised(model: keras.Model, seed: int) -> tuple[keras.Model | None, tuple[int, int]]:
     """
-    A clone whose last layers are at random.
-
-    Parameters
-    ----------
-    model, seed
-        The draws are seeded.
-
-    Returns
-    -------
-    clone, layers
-        None of a model without weights; how many layers are at random, at least one, of how many
-        with weights.
+    A clone whose last layers are at random, None of a model without weights; and how many layers
+    are, at least one, of how many with weights.
     """
     number = sum(bool(layer.get_weights()) for layer in model.layers)
     if number == 0:

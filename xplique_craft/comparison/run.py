@@ -1,11 +1,7 @@
 """
 Is a concept explanation worse than a heatmap? Methods on the same images, in the same measures.
 
-Deletion, Insertion and MuFidelity are those of Xplique, of every image by itself (see `fidelity`);
-stability is its AverageStability with distances relative to the map, for methods have different
-units; randomisation is the rank correlation with the maps of a clone whose last quarter of layers
-is at random (see `robustness`). A method that fails, be it of another's making, takes none of the
-others' numbers with it.
+A method that fails, be it of another's making, takes none of the others' numbers with it.
 """
 
 import warnings
@@ -16,16 +12,15 @@ import numpy as np
 from tqdm import tqdm
 
 from .._checks import check_choice, check_int
-from .._intervals import bootstrap_mean
+from .._intervals import UNKNOWN, bootstrap_mean
 from ..concept_model import ConceptModel
 from ..photographs import as_pictures, as_titles
 from ..results import Estimate
 from ..results.comparison import Comparison, Measure, MethodScores
 from ..targets import describe_targets, one_hot
-from .base import MapMeasure, Score, Task
 from .explainers import MethodExplainer, forgetting_models, make_explainer, reason_of
 from .fidelity import ACTIVATIONS, ModelScore, area
-from .measures import DEFAULTS
+from .measures import DEFAULTS, MapMeasure, Score, Task
 from .methods import Method, methods_of
 from .timing import passes, seconds_and_maps
 
@@ -259,6 +254,6 @@ def _estimate(values: np.ndarray, bounds: tuple[float, float], seed: int) -> Est
     """
     values = values[np.isfinite(values)]
     if len(values) == 0:
-        return Estimate(np.nan, np.nan, np.nan)
+        return UNKNOWN
     low, high = np.clip(bootstrap_mean(values[:, None], seed)[0], *bounds)
     return Estimate(float(values.mean()), float(low), float(high))

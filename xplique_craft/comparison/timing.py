@@ -1,6 +1,4 @@
-"""
-What a map costs: seconds an image, and passes through the model.
-"""
+"""What a map costs: seconds an image, and passes through the model."""
 
 from time import perf_counter
 
@@ -59,18 +57,8 @@ def passes(method: Method, model: keras.Model, image: np.ndarray, target: np.nda
     """
     Images that go through the model, all of it or up to the layer, to explain one of them.
 
-    Parameters
-    ----------
-    method
-        A gradient is counted as the one pass forward that it needs.
-    model, image, target
-        (H, W, channels), and (classes,).
-
-    Returns
-    -------
-    passes
-        None where they cannot be counted: the method works on a copy of the model, or on no other
-        model at all.
+    A gradient is counted as the one pass forward that it needs. None where they cannot be counted:
+    the method works on a copy of the model, or on no other model at all.
     """
     if method.is_floor:
         return 0

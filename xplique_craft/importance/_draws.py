@@ -16,16 +16,7 @@ _ENTRIES_AT_ONCE = 8_000_000  # of gates, or of a kernel, that are held for a ba
 
 
 def chunks(coded: Coded, entries: int) -> list[Coded]:
-    """
-    A batch in parts of as many images as the memory for their gates allows.
-
-    Parameters
-    ----------
-    coded
-        n images.
-    entries
-        Numbers held for each image.
-    """
+    """A batch in parts of as many images as the memory allows, `entries` numbers for each image."""
     n, size = len(coded.targets), max(1, _ENTRIES_AT_ONCE // entries)
     if size >= n:
         return [coded]
@@ -34,17 +25,7 @@ def chunks(coded: Coded, entries: int) -> list[Coded]:
 
 def in_chunks(coded: Coded, entries: int, function: Callable[[Coded], Values]) -> Values:
     """What a function gives of a batch, asked of its `chunks` one after the other."""
-    parts = [function(part) for part in chunks(coded, entries)]
-    if len(parts) == 1:
-        return parts[0]
-    without = [part.without for part in parts if part.without is not None]
-    flat = [part.flat for part in parts if part.flat is not None]
-    return Values(
-        np.concatenate([part.values for part in parts]),
-        np.concatenate(without, axis=1) if without else None,
-        exact=all(part.exact for part in parts),
-        flat=np.concatenate(flat) if flat else None,
-    )
+    return Values.joined([function(part) for part in chunks(coded, entries)])
 
 
 def all_subsets(number_of_concepts: int) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from .._checks import check_int
-from .._intervals import LEVEL, bootstrap_mean
+from .._intervals import LEVEL, bootstrap_mean, jackknife_variance
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 from ..gates import Coded, GatedHead
@@ -57,6 +57,21 @@ class Values:
     exact: bool = False
     flat: np.ndarray | None = None
     contributions: Contributions | None = None
+
+    @classmethod
+    def joined(cls, parts: list[Values]) -> Values:
+        """Those of several batches as one; what one of them does not know is not known of all."""
+        without = [part.without for part in parts if part.without is not None]
+        found = [part.contributions for part in parts if part.contributions is not None]
+        return cls(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate(without, axis=1) if len(without) == len(parts) else None,
+            exact=all(part.exact for part in parts),
+            flat=np.concatenate(
+                [~part.values.any(axis=1) if part.flat is None else part.flat for part in parts]
+            ),
+            contributions=concatenate_contributions(found) if len(found) == len(parts) else None,
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -125,12 +140,14 @@ class ImportanceMethod(ConceptExplainer):
             (n, k) float64.
         """
         head = self._head()
-        parts = [
-            self._batch(coded, head, intervals=False)
-            for coded in self._batches(inputs, targets, self.method)
-        ]
-        warn_of_flat(parts)
-        return np.concatenate([part.values for part in parts])
+        found = Values.joined(
+            [
+                self._batch(coded, head, intervals=False)
+                for coded in self._batches(inputs, targets, self.method)
+            ]
+        )
+        warn_of_flat(found)
+        return found.values
 
     def summary(self, inputs: Any, targets: Any = None) -> Importance:
         """
@@ -192,15 +209,10 @@ class ImportanceMethod(ConceptExplainer):
         return {name: one.importance() for name, one in gathered.items()}
 
 
-def warn_of_flat(parts: list[Values]) -> None:
+def warn_of_flat(found: Values) -> None:
     """Warn of images whose score does not depend on the concepts."""
-    flat = np.concatenate(
-        [
-            np.logical_not(part.values.any(axis=1)) if part.flat is None else part.flat
-            for part in parts
-        ]
-    )
-    if flat.any():
+    flat = found.flat
+    if flat is not None and flat.any():
         warnings.warn(
             f"The importances of {flat.sum()} of {len(flat)} images are the same for "
             "all concepts: as far as this method looks, the score does not depend on the "
@@ -216,65 +228,46 @@ class _Gathered:
         self.explainer = explainer
         self.head, self.beside = explainer._head(), explainer._head()
         self.parts: list[Values] = []
-        self.contributions: list[Contributions] = []
 
     def add(self, coded: Coded) -> None:
         """One more batch."""
         part = self.explainer._batch(coded, self.head, intervals=True)
-        found = part.contributions
-        if found is None:
-            found = contributions(coded, self.beside)
+        if part.contributions is None:
+            part = replace(part, contributions=contributions(coded, self.beside))
         self.parts.append(part)
-        self.contributions.append(found)
 
     def importance(self) -> Importance:
         """The result."""
-        explainer = self.explainer
-        per_image = np.concatenate([part.values for part in self.parts])
-        warn_of_flat(self.parts)
-        overall = per_image.mean(axis=0)
-        exact = all(part.exact for part in self.parts)
-        without = [part.without for part in self.parts if part.without is not None]
-        if len(without) == len(self.parts):
-            each = np.concatenate(without, axis=1).mean(axis=1)
-            interval = jackknife_interval(overall, each)
-        elif exact:
+        explainer, found = self.explainer, Values.joined(self.parts)
+        warn_of_flat(found)
+        overall = found.values.mean(axis=0)
+        if found.without is not None:
+            interval = jackknife_interval(overall, found.without.mean(axis=1))
+        elif found.exact:
             interval = np.stack([overall, overall], axis=1)
         else:
             interval = np.full((len(overall), 2), np.nan)
         return Importance(
-            per_image=per_image,
+            per_image=found.values,
             overall=overall,
             estimation_interval=interval,
-            image_interval=bootstrap_mean(per_image, explainer.seed),
+            image_interval=bootstrap_mean(found.values, explainer.seed),
             method=explainer.method,
-            evaluations=0 if self.head.affine and exact else self.head.evaluations,
-            exact=exact,
+            evaluations=0 if self.head.affine and found.exact else self.head.evaluations,
+            exact=found.exact,
             signed=explainer.signed,
-            contributions=concatenate_contributions(self.contributions),
+            contributions=found.contributions,
             path=self.head.path,
         )
 
 
 def jackknife_interval(overall: np.ndarray, without: np.ndarray) -> np.ndarray:
     """
-    t-interval of pooled estimates over independent groups of draws.
-
-    Parameters
-    ----------
-    overall
-        (k,).
-    without
-        (r, k): the estimate without each group.
-
-    Returns
-    -------
-    interval
-        (k, 2); NaN where there is one group.
+    t-interval (k, 2) of estimates (k,) by what they are without each of r independent groups of
+    draws, (r, k); NaN where there is one group.
     """
     r = len(without)
     if r < 2:
         return np.full((len(overall), 2), np.nan)
-    error = np.sqrt((r - 1) / r * np.square(without - without.mean(axis=0)).sum(axis=0))
-    half = student.ppf(0.5 + LEVEL / 2.0, r - 1) * error
+    half = student.ppf(0.5 + LEVEL / 2.0, r - 1) * np.sqrt(jackknife_variance(without))
     return np.stack([overall - half, overall + half], axis=1)

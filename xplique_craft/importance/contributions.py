@@ -1,6 +1,4 @@
-"""
-Contributions that add up, and ablation effects, of all images: see `gates.contributions`.
-"""
+"""Contributions that add up, and ablation effects, of all images: see `gates.contributions`."""
 
 from typing import Any
 
@@ -23,17 +21,8 @@ def contributions_of(
     completeness: float = COMPLETENESS,
 ) -> Contributions:
     """
-    Signed contributions that add up: score = h(0) + residual part + sum_j phi_j + gap.
-
-    Parameters
-    ----------
-    concept_model
-        With concepts, as a fitted `Craft`.
-    inputs, targets
-        As in `Craft.contributions`.
-    completeness
-        An image gets more points of the quadrature until its gap is at most this share of
-        |f_x(1) - f_x(0)|.
+    Signed contributions that add up, see `Craft.contributions`; an image gets more points of the
+    quadrature until its gap is at most `completeness`, a share of |f_x(1) - f_x(0)|.
     """
     head = concept_model.head()
     batches = concept_model.batches(inputs, targets, description="contributions")

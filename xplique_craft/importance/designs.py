@@ -25,10 +25,7 @@ _BITS = 30  # of scipy's Sobol points
 
 
 def group_sizes(number: int) -> np.ndarray:
-    """
-    How so many draws are shared among independent groups: 8 of them, or as many as leave two
-    draws to each.
-    """
+    """Draws in each independent group: 8 groups, or as many as leave two draws to each."""
     groups = max(1, min(GROUPS, number // 2))
     return np.array([len(part) for part in np.array_split(np.arange(number), groups)])
 
@@ -49,28 +46,10 @@ def points_of(
     start: int = 0,
 ) -> np.ndarray:
     """
-    Points of one group, randomised for every image by itself.
+    Points of one group, randomised for every image by itself: (n, number - start, dimension).
 
-    Parameters
-    ----------
-    sampler
-        One of `SAMPLERS`.
-    dimension
-        d.
-    number
-        Points of the group, N.
-    indices
-        (n,): numbers of the images.
-    seed, group
-        What the group is keyed by, besides the images' own shifts.
-    start
-        How many of its first points are left out, for they are known already; Latin hypercubes
-        cannot be extended so.
-
-    Returns
-    -------
-    points
-        (n, N - start, d) in (0, 1).
+    They are in (0, 1). `indices` are the numbers (n,) of the images. The first `start` points are
+    left out, for they are known already; Latin hypercubes cannot be extended so.
     """
     image = np.asarray(indices)[:, None]
     axes = np.arange(dimension)
@@ -101,19 +80,8 @@ def _base(sampler: str, dimension: int, number: int, seed: int, group: int) -> n
 
 def star(points: np.ndarray, both_ways: bool = False) -> np.ndarray:
     """
-    Gates of a design.
-
-    Parameters
-    ----------
-    points
-        (n, N, 2 k): A and B side by side.
-    both_ways
-        Whether D_1, ..., D_k follow.
-
-    Returns
-    -------
-    gates
-        (n, N, k + 2, k) float32: A, B, C_1, ..., C_k; (n, N, 2 k + 2, k) with the D.
+    Gates of a design of points (n, N, 2 k), A and B side by side: (n, N, k + 2, k) float32, which
+    are A, B, C_1, ..., C_k; with D_1, ..., D_k after them if it goes `both_ways`.
     """
     k = points.shape[-1] // 2
     a, b = points[..., None, :k].astype(np.float32), points[..., None, k:].astype(np.float32)

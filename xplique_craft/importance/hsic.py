@@ -38,23 +38,10 @@ def balanced_masks(
     number_of_concepts: int, number: int, images: np.ndarray, *, seed: int, group: int = 0
 ) -> np.ndarray:
     """
-    Random binary masks in which gates are balanced, and independent of each other.
+    Random binary masks (n, number, k) in which gates are balanced, and independent of each other.
 
-    Parameters
-    ----------
-    number_of_concepts
-        k; with 2^b or more of them words are used more than once.
-    number
-        Masks, q: balanced if it is a power of 2, 2^b; else the first of the next one.
-    images
-        (n,): numbers of the images.
-    seed, group
-        What they are keyed by, besides the image.
-
-    Returns
-    -------
-    masks
-        (n, q, k) bool.
+    They are balanced if their number is a power of 2, 2^b, else the first of the next one; with
+    2^b or more concepts words are used more than once. `images` are the numbers (n,) of the images.
     """
     k, words = number_of_concepts, 2 ** max(1, (number - 1).bit_length()) - 1
     rounds, image = -(-k // words), np.asarray(images)[:, None]
@@ -67,22 +54,10 @@ def balanced_masks(
 
 def binary_hsic(masks: np.ndarray, values: np.ndarray, bandwidth: str = "deviation") -> np.ndarray:
     """
-    HSIC of each gate with the score.
+    HSIC (n, k) of each gate with the score; zeros for an image whose scores are all the same.
 
-    Parameters
-    ----------
-    masks
-        (n, q, k), or (q, k) for all images; binary.
-    values
-        Scores, (n, q).
-    bandwidth
-        Of the scores' kernel: "deviation", their standard deviation, so that affine changes of the
-        score change nothing; or Xplique's "median", |median| of the scores.
-
-    Returns
-    -------
-    hsic
-        (n, k); zeros for an image whose scores are all the same.
+    Of binary masks (n, q, k), or (q, k) for all images, and scores (n, q); for the bandwidth see
+    `HsicImportance`.
     """
     values = values.astype(np.float64)
     largest = np.abs(values).max(axis=1)

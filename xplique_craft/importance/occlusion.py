@@ -24,8 +24,8 @@ class OcclusionImportance(ImportanceMethod):
         if head.is_affine(coded):
             return Values(head.affine_slopes(coded), exact=True)
         k = coded.number_of_concepts
-        return in_chunks(coded, (k + 1) * k, lambda part: self._closed(part, head))
 
-    def _closed(self, coded: Coded, head: GatedHead) -> Values:
-        effects = ablation_effects(coded, head)
-        return Values(effects.astype(np.float64), exact=True)
+        def closed(part: Coded) -> Values:
+            return Values(ablation_effects(part, head).astype(np.float64), exact=True)
+
+        return in_chunks(coded, (k + 1) * k, closed)

@@ -10,19 +10,8 @@ from .base import ImportanceMethod, Values
 
 def derivatives(coded: Coded, head: GatedHead) -> np.ndarray:
     """
-    Derivatives of the score along each row of the bank, added to every position alike.
-
-    Parameters
-    ----------
-    coded
-        n images.
-    head
-        The gated head.
-
-    Returns
-    -------
-    derivatives
-        sum_p df/du_j(p), (n, k) float64, also where u_j = 0.
+    Derivatives of the score along each row of the bank, added to every position alike:
+    sum_p df/du_j(p), (n, k) float64, also where u_j = 0.
     """
     gradients = head.gradients(coded, np.ones(1), np.ones(1))
     places = list(range(1, gradients.shape.rank - 1))

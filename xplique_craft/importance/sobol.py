@@ -32,17 +32,8 @@ _LARGEST_DESIGN = 4096
 
 def affine_indices(slopes: np.ndarray) -> np.ndarray:
     """
-    Total indices, and first-order ones, of f(m) = b + sum_j c_j m_j.
-
-    Parameters
-    ----------
-    slopes
-        c, (n, k).
-
-    Returns
-    -------
-    indices
-        (n, k): c_j^2 / sum_i c_i^2; zeros for an image whose score does not depend on the gates.
+    Total and first-order indices (n, k) of f(m) = b + sum_j c_j m_j with slopes c (n, k),
+    c_j^2 / sum_i c_i^2; zeros for an image whose score does not depend on the gates.
     """
     squares = np.square(slopes, dtype=np.float64) / 12.0
     return divide(squares, squares.sum(axis=1), np.zeros(len(slopes)))
@@ -173,17 +164,17 @@ class SobolImportance(ImportanceMethod):
         for coded in self._batches(inputs, targets, "interactions"):
             k = coded.number_of_concepts
             if head.is_affine(coded):
-                parts.append(self._affine(coded, head)[:, None] * np.eye(k))
+                parts.append(affine_indices(head.affine_slopes(coded))[:, None] * np.eye(k))
                 continue
             for some in chunks(coded, self._entries(2 * k + 2, k)):
                 parts.append(interactions(self._sample(some, head, self.nb_design, True)))
         found = np.concatenate(parts)
-        warn_of_flat([Values(found.reshape(len(found), -1))])
+        warn_of_flat(Values(found, flat=np.logical_not(found.any(axis=(1, 2)))))
         return found
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         if head.is_affine(coded):
-            return Values(self._affine(coded, head), exact=True)
+            return Values(affine_indices(head.affine_slopes(coded)), exact=True)
         k = coded.number_of_concepts
 
         def estimated(part: Coded) -> Values:
@@ -192,9 +183,6 @@ class SobolImportance(ImportanceMethod):
             return Values(*self._estimate(part, head, intervals))
 
         return in_chunks(coded, self._entries(k + 2, k), estimated)
-
-    def _affine(self, coded: Coded, head: GatedHead) -> np.ndarray:
-        return affine_indices(head.affine_slopes(coded))
 
     def _entries(self, gates: int, k: int) -> int:
         """Entries of the gates of an image's design, `gates` of them at each point."""
@@ -209,13 +197,7 @@ class SobolImportance(ImportanceMethod):
         starts = group_sizes(known) if known else np.zeros_like(sizes)
         points = [
             points_of(
-                self.sampler,
-                2 * k,
-                size,
-                coded.indices,
-                seed=self.seed,
-                group=group,
-                start=start,
+                self.sampler, 2 * k, size, coded.indices, seed=self.seed, group=group, start=start
             )
             for group, (size, start) in enumerate(zip(sizes, starts, strict=True))
         ]

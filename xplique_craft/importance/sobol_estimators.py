@@ -30,57 +30,27 @@ _RIDGE = 1e-10  # of the normal equations' trace
 
 
 class Sample(NamedTuple):
-    """
-    Scores on stars.
+    """Scores on stars, see `designs.star`."""
 
-    Parameters
-    ----------
-    gates
-        (n, N, m, k), see `designs.star`.
-    values
-        (n, N, m): scores on them.
-    groups
-        (N,): which independent group each point belongs to, 0 to R - 1.
-    """
-
-    gates: np.ndarray
-    values: np.ndarray
-    groups: np.ndarray
+    gates: np.ndarray  # (n, N, m, k)
+    values: np.ndarray  # (n, N, m)
+    groups: np.ndarray  # (N,): which independent group each point belongs to, 0 to R - 1
 
 
 class _Fit(NamedTuple):
-    """
-    The additive part and what it leaves: with all points, and without each group.
+    """The additive part and what it leaves: with all points, and without each group."""
 
-    Parameters
-    ----------
-    weights
-        (R + 1, N): how much a point counts in a mean.
-    additive
-        V_j^a, (R + 1, n, k).
-    variance
-        Var f, (R + 1, n).
-    left
-        r(A) and r(B), (R + 1, n, N, 2).
-    moved
-        r(C_j) - r(A), (R + 1, n, N, k); with points that go both ways r(D_j) - r(B) after it.
-    """
-
-    weights: np.ndarray
-    additive: np.ndarray
-    variance: np.ndarray
-    left: np.ndarray
-    moved: np.ndarray
+    weights: np.ndarray  # (R + 1, N): how much a point counts in a mean
+    additive: np.ndarray  # V_j^a, (R + 1, n, k)
+    variance: np.ndarray  # Var f, (R + 1, n)
+    left: np.ndarray  # r(A) and r(B), (R + 1, n, N, 2)
+    moved: np.ndarray  # r(C_j) - r(A), (R + 1, n, N, k); both ways, r(D_j) - r(B) after it
 
 
 def divide(parts: np.ndarray, variance: np.ndarray, mean_square: np.ndarray) -> np.ndarray:
     """
-    Indices, parts (n, ...) of variances (n,); zeros where the score does not depend on the gates.
-
-    Parameters
-    ----------
-    mean_square
-        (n,): of the score, which tells rounding from a variance.
+    Indices, parts (n, ...) of variances (n,); zeros where the score does not depend on the gates:
+    its mean square tells rounding from a variance.
     """
     constant = variance <= _CONSTANT * mean_square
     shape = (-1, *[1] * (parts.ndim - 1))
@@ -184,23 +154,8 @@ def variances(
     sample: Sample, index: str, leave_out: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """
-    Total or first-order indices.
-
-    Parameters
-    ----------
-    sample
-        Scores on stars.
-    index
-        "total" or "first".
-    leave_out
-        Whether the estimates without each group are wanted.
-
-    Returns
-    -------
-    indices
-        (n, k).
-    without
-        (R, n, k): without each group; None where there is one, or they are not wanted.
+    "total" or "first"-order indices (n, k), and what they are without each group, (R, n, k); None
+    where there is one, or they are not wanted (`leave_out`).
     """
     fit = _fit(sample, leave_out)
     k = sample.gates.shape[-1]
@@ -214,17 +169,8 @@ def variances(
 
 def interactions(sample: Sample) -> np.ndarray:
     """
-    First-order indices on the diagonal, and of every pair what it adds to them beside it.
-
-    Parameters
-    ----------
-    sample
-        Scores on stars that go both ways.
-
-    Returns
-    -------
-    indices
-        (n, k, k), symmetric.
+    First-order indices on the diagonal, and of every pair what it adds to them beside it, (n, k, k)
+    and symmetric, from scores on stars that go both ways.
     """
     fit = _fit(sample, leave_out=False)
     number, k = sample.gates.shape[1], sample.gates.shape[-1]

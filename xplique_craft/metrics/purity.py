@@ -25,7 +25,7 @@ import tensorflow as tf
 from scipy.stats import norm
 
 from .._checks import check_int
-from .._intervals import LEVEL
+from .._intervals import LEVEL, jackknife_variance
 from .._random import Draw, generator
 from ..results import Estimate
 from ..sampling.crops import Crops
@@ -84,13 +84,12 @@ class Trials:
     @property
     def accuracy(self) -> Estimate:
         """Share of the trials won, with its 90% interval over photographs."""
-        share, left = float(self.won.mean()), _without_each(self)
-        trials = len(self.won)
-        variance = _jackknife(left)
+        share, without = float(self.won.mean()), _without_each(self)
+        trials, variance = len(self.won), float(jackknife_variance(without))
         if variance > 0.0:
             worth = min(float(trials), share * (1.0 - share) / variance)
         else:  # all won or all lost: as many trials as share no photograph
-            worth = max(1.0, min(trials, len(left) / self.photographs.shape[1]))
+            worth = max(1.0, min(trials, len(without) / self.photographs.shape[1]))
         return _wilson(share, worth)
 
     def __str__(self) -> str:
@@ -108,11 +107,6 @@ def _without_each(trials: Trials) -> np.ndarray:
     rest = len(trials.won) - count
     share = trials.won.mean()
     return np.divide(trials.won.sum() - won, rest, out=np.full(len(unique), share), where=rest > 0)
-
-
-def _jackknife(left: np.ndarray) -> float:
-    """Variance of an estimate by its versions (p,) without each photograph."""
-    return float((len(left) - 1) / len(left) * np.square(left - left.mean()).sum())
 
 
 def _wilson(share: float, worth: float) -> Estimate:
@@ -140,13 +134,14 @@ def difference(first: Trials, second: Trials) -> Estimate:
         Accuracy of `first` minus that of `second`.
     """
     unique = np.union1d(first.photographs, second.photographs)
-    left = []
+    without = []
     for trials in (first, second):
         values = np.full(len(unique), trials.won.mean())
         values[np.isin(unique, trials.photographs)] = _without_each(trials)
-        left.append(values)
+        without.append(values)
     value = float(first.won.mean() - second.won.mean())
-    half = float(norm.ppf(0.5 + LEVEL / 2.0)) * _jackknife(left[0] - left[1]) ** 0.5
+    variance = float(jackknife_variance(without[0] - without[1]))
+    half = float(norm.ppf(0.5 + LEVEL / 2.0)) * variance**0.5
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
 
 
@@ -266,28 +261,33 @@ def intruder_test(
                 "clusters must be of at least two concepts, or there are no intruders, received "
                 f"{len(clusters)}."
             )
-        intruders = [_joined([*clusters[:i], *clusters[i + 1 :]]) for i in range(len(clusters))]
+        intruders = [
+            CropCluster(
+                np.concatenate([other.embeddings for other in others]),
+                np.concatenate([other.photographs for other in others]),
+            )
+            for others in ([*clusters[:i], *clusters[i + 1 :]] for i in range(len(clusters)))
+        ]
     elif len(intruders) != len(clusters):
         raise ValueError(
             f"intruders must hold one cluster for each of the {len(clusters)} concepts, received "
             f"{len(intruders)}."
         )
-    won, photographs, about = [], [], []
+    won, photographs = [], []
     for trial in range(trials):
         place = trial % len(clusters)
-        rng = _generator(seed, trial)
-        shown = _draw(rng, clusters[place], SHOWN, np.zeros(0, int), f"clusters[{place}]")
-        seen = clusters[place].photographs[shown]
-        odd = _draw(rng, intruders[place], 1, seen, f"intruders[{place}]")
-        vectors = _unit(
-            np.concatenate([clusters[place].embeddings[shown], intruders[place].embeddings[odd]])
-        )
+        cluster, others = clusters[place], intruders[place]
+        rng = generator(seed, Draw.INTRUDER, trial)
+        shown = _draw(rng, cluster, SHOWN, np.zeros(0, int), f"clusters[{place}]")
+        seen = cluster.photographs[shown]
+        odd = _draw(rng, others, 1, seen, f"intruders[{place}]")
+        vectors = _unit(np.concatenate([cluster.embeddings[shown], others.embeddings[odd]]))
         order = rng.permutation(SHOWN + 1)  # so that ties are guesses
         distances = (1.0 - vectors @ vectors.T).sum(axis=1)[order]
         won.append(order[int(np.argmax(distances))] == SHOWN)
-        photographs.append([*seen, intruders[place].photographs[odd][0]])
-        about.append(place)
-    return Trials(np.array(won), np.array(photographs), np.array(about), INTRUDER_CHANCE)
+        photographs.append([*seen, others.photographs[odd][0]])
+    about = np.arange(trials) % len(clusters)
+    return Trials(np.array(won), np.array(photographs), about, INTRUDER_CHANCE)
 
 
 def binary_choice(
@@ -324,11 +324,11 @@ def binary_choice(
     trials, shown = check_int("trials", trials), check_int("shown", shown)
     if len(pairs) == 0:
         raise ValueError("pairs must hold at least one sub-concept with its parent, received none.")
-    won, photographs, about = [], [], []
+    won, photographs = [], []
     for trial in range(trials):
         place = trial % len(pairs)
         child, parent = pairs[place]
-        rng = _generator(seed, trial)
+        rng = generator(seed, Draw.INTRUDER, trial)
         own = _draw(rng, child, shown + 1, np.zeros(0, int), f"pairs[{place}][0]")
         seen = child.photographs[own]
         others = _draw(rng, parent, shown, seen, f"pairs[{place}][1]")
@@ -337,19 +337,8 @@ def binary_choice(
         far = (_unit(parent.embeddings[others]) @ probe).mean()
         won.append(near > far if near != far else bool(rng.random() < BINARY_CHANCE))
         photographs.append([*seen, *parent.photographs[others]])
-        about.append(place)
-    return Trials(np.array(won), np.array(photographs), np.array(about), BINARY_CHANCE)
-
-
-def _joined(clusters: Sequence[CropCluster]) -> CropCluster:
-    return CropCluster(
-        np.concatenate([cluster.embeddings for cluster in clusters]),
-        np.concatenate([cluster.photographs for cluster in clusters]),
-    )
-
-
-def _generator(seed: int, trial: int) -> np.random.Generator:
-    return generator(seed, Draw.INTRUDER, trial)
+    about = np.arange(trials) % len(pairs)
+    return Trials(np.array(won), np.array(photographs), about, BINARY_CHANCE)
 
 
 def _draw(

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from .._intervals import bootstrap_ratio, proportion
 from ..concept_model import ConceptModel
-from ..results import Estimate, Quality
+from ..results import Quality
 
 SMALLEST_DENOMINATOR = 1e-3  # of the mean |score|
 
@@ -40,47 +40,35 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
     """
     model = concept_model.variant(keep_residual=True, baseline="zero")
     head, factorized = model.head(), model.factorized
-    rows: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("same", "rebuilt", "explained", "full")
-    }
-    scores: list[np.ndarray] = []
-    error = norm = zeros = size = 0.0
-    kkt = 0.0
+    rows = []
+    error = norm = zeros = size = kkt = 0.0
     for coded in model.batches(inputs, targets, description="quality"):
         rebuilt = factorized.decode(coded.u)
         original = model.network.logits(coded.activations).numpy()
         same = model.network.logits(rebuilt).numpy().argmax(1) == original.argmax(1)
         base = head.baseline(coded).astype(np.float64)
         score = head.scores(coded.activations, coded.targets).astype(np.float64)
-        rows["same"].append(same.astype(np.float64))
-        rows["rebuilt"].append(head.scores(rebuilt, coded.targets) - base)
-        rows["explained"].append(score - head.scores(coded.constant, coded.targets))
-        rows["full"].append(score - base)
-        scores.append(score)
+        above = head.scores(rebuilt, coded.targets) - base
+        explained = score - head.scores(coded.constant, coded.targets)
+        rows.append(np.stack([same, above, explained, score - base, score]))
         error += float(tf.reduce_sum(tf.square(coded.activations - rebuilt)))
         norm += float(tf.reduce_sum(tf.square(coded.activations)))
         zeros += float(tf.reduce_sum(tf.cast(coded.u == 0, tf.float32)))
         size += float(tf.size(coded.u))
         kkt = float(np.maximum(kkt, np.max(coded.kkt)))  # NaN stays
-    same, rebuilt, explained, full = (np.concatenate(part) for part in rows.values())
-    scale = np.abs(np.concatenate(scores)).mean()
+    same, above, explained, full, score = np.concatenate(rows, axis=1)
+    scale = np.abs(score).mean()
     if abs(full.mean()) <= SMALLEST_DENOMINATOR * scale:
         warnings.warn(
             f"The mean of score - h(0) is {full.mean():.3g}, below 1e-3 of the mean |score|, "
             f"{scale:.3g}: shares of it are not defined and are NaN.",
             stacklevel=3,
         )
-        undefined = Estimate(np.nan, np.nan, np.nan)
-        shares = (undefined, undefined)
-    else:
-        shares = (
-            bootstrap_ratio(rebuilt, full, model.seed),
-            bootstrap_ratio(explained, full, model.seed),
-        )
+        full = np.zeros(len(full))  # of which no share is defined
     return Quality(
         agreement=proportion(same),
-        reconstruction_share=shares[0],
-        explained_share=shares[1],
+        reconstruction_share=bootstrap_ratio(above, full, model.seed),
+        explained_share=bootstrap_ratio(explained, full, model.seed),
         relative_error=float(np.sqrt(error / norm)) if norm > 0.0 else float("nan"),
         sparsity=zeros / size,
         kkt_residual=kkt,

@@ -29,13 +29,6 @@ def shuffled_weights(model: keras.Model, seed: int = 0) -> keras.Model:
 
     Within a layer, weights of one shape are shuffled alike, so that normalisations keep a mean and
     a variance that belong together.
-
-    Parameters
-    ----------
-    model
-        Any Keras model that can be cloned.
-    seed
-        Of the order.
     """
     copy = keras.models.clone_model(model)
     for number, (layer, original) in enumerate(zip(copy.layers, model.layers, strict=True)):

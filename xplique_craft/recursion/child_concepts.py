@@ -95,7 +95,7 @@ class ChildConcepts:
         The children on the craft's own model, images -> logits, and class: every path included.
         Give it to `SobolImportance` and to whatever else takes a `Craft`.
         """
-        return self._children_on(self._shared.split(self.layer), self._shared.class_id)
+        return self._children_on(self._shared.split(self.layer), self._shared.craft.class_id)
 
     @cached_property
     def for_parent(self) -> ConceptModel:

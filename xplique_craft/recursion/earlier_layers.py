@@ -24,14 +24,8 @@ FEWEST_FINER, MOST_FINER, BLOCK = 2, 8, 4  # layers of weights between
 
 class CannotDecompose(ValueError):
     """
-    A concept cannot be taken apart: too few crops hold it, or there is no layer for it.
-
-    Parameters
-    ----------
-    message
-        What is the matter and what can be done.
-    state
-        What a tree says of a concept that is left whole for it.
+    A concept cannot be taken apart: too few crops hold it, or there is no layer for it. `state` is
+    what a tree says of a concept that is left whole for it.
     """
 
     def __init__(self, message: str, state: BranchState) -> None:
@@ -73,7 +67,7 @@ def earlier_layer(split: Split, layer: str | int | keras.layers.Layer) -> str:
 
 def default_layer(split: Split, image_shape: tuple[int, ...], *, non_negative: bool) -> str:
     """
-    The earlier layer at which concepts are taken apart where none is named.
+    The earlier layer at which concepts are taken apart where none is named, by its name.
 
     Parameters
     ----------
@@ -83,11 +77,6 @@ def default_layer(split: Split, image_shape: tuple[int, ...], *, non_negative: b
         (H, W, channels) of an image.
     non_negative
         Whether only layers known to be >= 0 will do, as for NMF.
-
-    Returns
-    -------
-    layer
-        Its name.
 
     Raises
     ------

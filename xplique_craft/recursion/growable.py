@@ -14,9 +14,7 @@ from .shared_crops import SharedCrops
 
 
 class Growable(ConceptModel, Decomposable):
-    """
-    A `ConceptModel` with `decompose` and `grow`.
-    """
+    """A `ConceptModel` with `decompose` and `grow`."""
 
     @property
     def _layer_concepts(self) -> LayerConcepts:

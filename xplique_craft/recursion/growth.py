@@ -41,12 +41,7 @@ class ConceptTree:
     view
         The tree as a record, without crops.
     nodes
-        By path.
-
-    Attributes
-    ----------
-    nodes
-        The concepts that were taken apart: {(3,): node, (3, 1): node, ...}.
+        The concepts that were taken apart, by path: {(3,): node, (3, 1): node, ...}.
     """
 
     def __init__(
@@ -59,11 +54,7 @@ class ConceptTree:
     def __str__(self) -> str:
         return str(self._view)
 
-    def view(
-        self,
-        photographs: Any = None,
-        number_of_crops: int = 6,
-    ) -> TreeView:
+    def view(self, photographs: Any = None, number_of_crops: int = 6) -> TreeView:
         """
         The tree as a record that can be drawn: `plots.concept_tree`, `report.write_report`.
 
@@ -108,14 +99,11 @@ class ConceptTree:
 
     def _boxes(self, number: int) -> dict[tuple[int, ...], np.ndarray]:
         """The best crops of every concept, by path."""
-        every, u = self._shared.boxes, self._shared.crops_u
-        top = best_crops(every, u, number)
-        found: dict[tuple[int, ...], np.ndarray] = {}
-        for index, best in enumerate(top):
-            found[(index,)] = every[best]
-        for path, node in self.nodes.items():
-            for child in node.children:
-                found[(*path, child.index)] = child.crops.boxes[:number]
+        boxes = self._shared.boxes
+        top = best_crops(boxes, self._shared.crops_u, number)
+        found: dict[tuple[int, ...], np.ndarray] = {(i,): boxes[best] for i, best in enumerate(top)}
+        for node in self.nodes.values():
+            found |= {child.path: child.crops.boxes[:number] for child in node.children}
         return found
 
     def _pictures(self, photographs: Any, used: np.ndarray) -> dict[int, np.ndarray]:

@@ -68,21 +68,8 @@ class LayerConcepts:
 
 def choose_crops(u: np.ndarray, concept_id: int, settings: DecompositionSettings) -> np.ndarray:
     """
-    The crops that the children of a concept are found in.
-
-    Parameters
-    ----------
-    u
-        (m,): how much of the concept each crop holds.
-    concept_id
-        Its index, for messages.
-    settings
-        Their percentile, and how many children are to be found.
-
-    Returns
-    -------
-    chosen
-        Numbers of the crops at or above the percentile that hold any of it.
+    The crops that the children of a concept are found in: numbers of those that hold any of it, at
+    or above the percentile. `u` is how much of it each crop holds, (m,).
 
     Raises
     ------

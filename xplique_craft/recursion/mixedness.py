@@ -49,19 +49,14 @@ def measure_mixedness(
 
     Parameters
     ----------
-    rows
-        A, (m, c): one row a crop.
-    photographs
-        (m,): number of the photograph of each crop. Banks are fitted on half of the photographs,
-        drawn by the seed, and tried on the other half, and the other way round.
-    factorizer
-        What finds the banks.
-    k
-        How many things the concept may be made of.
+    rows, photographs
+        A, (m, c), one row a crop, and (m,), the number of the photograph of each.
+    factorizer, k
+        What finds the banks, and how many things the concept may be made of.
     spread
         What one description misses of all crops of the class, see above.
     seed
-        The halves and the factorisations follow from it.
+        The halves of the photographs and the factorisations follow from it.
 
     Returns
     -------

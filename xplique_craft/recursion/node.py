@@ -22,6 +22,7 @@ from ..factorization import Factorizer, get_factorizer
 from ..importance.contributions import contributions_of
 from ..metrics.quality import measure_quality
 from ..results import Contributions, Quality
+from ..results.tree import label_of
 from ..sampling.crops import Crops
 from ..sampling.representatives import best_crops
 from .child_concepts import ChildConcepts
@@ -128,7 +129,7 @@ class ConceptNode(ChildConcepts, Decomposable):
 
     def __repr__(self) -> str:
         number = self.settings.number_of_concepts
-        return f"ConceptNode({_name(self.path)}: {number} children at {self.layer!r})"
+        return f"ConceptNode({label_of(self.path)}: {number} children at {self.layer!r})"
 
     # --------------------------------------------------------------- what it is asked
     def contributions(self, inputs: Any = None, score: str = "parent") -> Contributions:
@@ -302,11 +303,7 @@ class Child:
         return partial(self.node.decompose, self.index)
 
     def __repr__(self) -> str:
-        return f"Child({_name(self.path)} at {self.node.layer!r})"
-
-
-def _name(path: tuple[int, ...]) -> str:
-    return "C" + ".".join(str(index) for index in path)
+        return f"Child({label_of(self.path)} at {self.node.layer!r})"
 
 
 def _places(

@@ -1,6 +1,4 @@
-"""
-What all concepts taken apart below one craft share: its crops, and what is known of them so far.
-"""
+"""What all concepts taken apart below one craft share: its crops, and what is known of them."""
 
 from __future__ import annotations
 
@@ -33,8 +31,8 @@ class SharedCrops:
 
     Attributes
     ----------
-    inputs, class_id
-        The images of `fit`, and their class.
+    inputs
+        The images of `fit`.
     boxes
         (m, 5): image, top, left, height, width of each crop.
     crops_u
@@ -50,11 +48,10 @@ class SharedCrops:
             )
         self.craft = craft
         self.inputs = fitted.inputs
-        self.class_id = fitted.class_id
         self.boxes: np.ndarray = fitted.crops.boxes
         self.crops_u: np.ndarray = fitted.crops_u
         self._channels: int = fitted.crops.shape[-1]
-        self._rows: dict[str, _LayerRows] = {}
+        self._rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._spreads: dict[tuple[str, str], float] = {}
         self._last: tuple[Any, Contributions] | None = None
 
@@ -84,29 +81,17 @@ class SharedCrops:
 
     def rows(self, layer: str, chosen: np.ndarray, factorizer: Factorizer) -> np.ndarray:
         """
-        Pooled activations of some crops at a layer; what was computed once is kept.
+        Pooled activations of the chosen crops at a layer; what was computed once is kept.
 
-        Parameters
-        ----------
-        layer
-            Its name.
-        chosen
-            (j,): numbers of the crops.
-        factorizer
-            What checks that it can take the activations.
-
-        Returns
-        -------
-        rows
-            (j, c) float32: mean over positions of g of each crop, resized to the image's size.
+        They are (j, c) float32, means over positions of g of each crop, resized to the image's
+        size. The factorizer refuses those that it cannot take.
         """
-        network = self.split(layer).network
-        if layer not in self._rows:
-            self._rows[layer] = _LayerRows(len(self.boxes), network.channels)
-        kept = self._rows[layer]
-        wanted = np.zeros(len(self.boxes), bool)
-        wanted[chosen] = True
-        wanted &= ~kept.known
+        network, number = self.split(layer).network, len(self.boxes)
+        if layer not in self._rows:  # the lowest activation of a crop is NaN until it is known
+            values = np.zeros((number, network.channels), np.float32)
+            self._rows[layer] = (values, np.full(number, np.nan, np.float32))
+        values, lowest = self._rows[layer]
+        wanted = np.isin(np.arange(number), chosen) & np.isnan(lowest)
         if wanted.any():
             for batch in self.stream().progress(f"crops at {layer}", self.craft.verbose):
                 inside = (self.boxes[:, 0] >= batch.start) & (
@@ -117,12 +102,11 @@ class SharedCrops:
                 for i, place in enumerate(places):
                     some = numbers[which.reshape(-1) == i]
                     images = batch.images[self.boxes[some, 0] - batch.start]
-                    pooled, lowest = crop_latents(network, tf.convert_to_tensor(images), place)
-                    kept.values[some] = pooled.numpy()
-                    kept.lowest[some] = lowest.numpy().min(axis=1)
-            kept.known |= wanted
-        factorizer.check(np.minimum(kept.lowest[chosen], kept.values[chosen].mean(axis=1)))
-        return kept.values[chosen]
+                    pooled, minima = crop_latents(network, tf.convert_to_tensor(images), place)
+                    values[some] = pooled.numpy()
+                    lowest[some] = minima.numpy().min(axis=1)
+        factorizer.check(np.minimum(lowest[chosen], values[chosen].mean(axis=1)))
+        return values[chosen]
 
     def mixedness(self, layer: str, chosen: np.ndarray, factorizer: Factorizer, k: int) -> float:
         """Whether chosen crops show one thing or up to k, as a layer sees them: see `mixedness`."""
@@ -139,12 +123,3 @@ class SharedCrops:
             spread=self._spreads[key],
             seed=seed,
         )
-
-
-class _LayerRows:
-    """Pooled activations (m, c) of crops at one layer, their minima, and which are known."""
-
-    def __init__(self, number: int, channels: int) -> None:
-        self.values = np.zeros((number, channels), np.float32)
-        self.lowest = np.zeros(number, np.float32)
-        self.known = np.zeros(number, bool)

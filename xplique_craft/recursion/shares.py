@@ -58,20 +58,11 @@ class NodeShares:
 
 def split_contribution(parts: Contributions, amount: np.ndarray) -> Contributions:
     """
-    An amount divided in the proportions of contributions.
+    What a parent contributes to something else, the amount (n,), divided among its children.
 
-    Parameters
-    ----------
-    parts
-        Of the children for the parent: base + residual + sum_j phi_j + gap = score = F(1).
-    amount
-        (n,): contributions of the parent to something else.
-
-    Returns
-    -------
-    contributions
-        phi, base, residual and gap times amount / F(1), and `amount` as the score. Where the
-        parent is absent, F(1) = 0, there are no proportions: all of the amount is residual.
+    Their contributions to it, base + residual + sum_j phi_j + gap = score = F(1), are multiplied by
+    amount / F(1). Where the parent is absent, F(1) = 0, there are no proportions: all of the amount
+    is residual.
     """
     total = np.asarray(parts.score, np.float64)
     there = np.abs(total) > NOTHING * np.abs(total).max(initial=0.0)
@@ -87,13 +78,6 @@ def split_contribution(parts: Contributions, amount: np.ndarray) -> Contribution
     )
 
 
-def _share(numerator: np.ndarray, denominator: np.ndarray, seed: int) -> Estimate:
-    """A ratio of sums with its interval; NaN where the denominator's sum is 0."""
-    if denominator.sum() == 0.0:
-        return Estimate(np.nan, np.nan, np.nan)
-    return bootstrap_ratio(numerator, denominator, seed)
-
-
 def measure_shares(
     of_parent: Contributions,
     through: Contributions,
@@ -102,32 +86,21 @@ def measure_shares(
     seed: int,
 ) -> NodeShares:
     """
-    Shares of the children from their contributions to the three scores.
+    Shares of the children from their contributions (n, k') to the three scores of the same images.
 
-    Parameters
-    ----------
-    of_parent, through, at_large
-        Contributions (n, k') on the same n images.
-    class_total
-        (n,): score - h(0) of the class at the layer of the craft.
-    seed
-        Of the bootstrap.
-
-    Returns
-    -------
-    shares
-        A share of something whose sum over images is 0 is NaN.
+    `class_total` is score - h(0) of the class at the layer of the craft, (n,). A share of something
+    whose sum over images is 0 is NaN.
     """
     total, large = of_parent.score, at_large.score - at_large.base
     size = float(np.abs(total).sum()) or float("nan")
     closed = of_parent.base + of_parent.residual  # F(0), as it was evaluated
     return NodeShares(
-        of_parent=tuple(_share(phi, total, seed) for phi in of_parent.phi.T),
-        through_parent=tuple(_share(phi, class_total, seed) for phi in through.phi.T),
-        at_large=tuple(_share(phi, large, seed) for phi in at_large.phi.T),
-        residual_of_parent=_share(closed, total, seed),
-        residual_through_parent=_share(through.base + through.residual, class_total, seed),
-        residual_at_large=_share(at_large.residual, large, seed),
+        of_parent=tuple(bootstrap_ratio(phi, total, seed) for phi in of_parent.phi.T),
+        through_parent=tuple(bootstrap_ratio(phi, class_total, seed) for phi in through.phi.T),
+        at_large=tuple(bootstrap_ratio(phi, large, seed) for phi in at_large.phi.T),
+        residual_of_parent=bootstrap_ratio(closed, total, seed),
+        residual_through_parent=bootstrap_ratio(through.base + through.residual, class_total, seed),
+        residual_at_large=bootstrap_ratio(at_large.residual, large, seed),
         unexplained=float(np.abs(closed).sum() / size),
         gap=float(np.abs(of_parent.gap).sum() / size),
         number_of_images=len(total),

@@ -1,6 +1,4 @@
-"""
-What a comparison of heatmaps and concept maps found: frozen records, which know nothing of drawing.
-"""
+"""What a comparison of heatmaps and concept maps found."""
 
 from dataclasses import dataclass, field
 

@@ -82,12 +82,12 @@ class TreeBranch:
     @property
     def label(self) -> str:
         """Its name, as "C3.1"."""
-        return _label(self.path)
+        return label_of(self.path)
 
     @property
     def parent(self) -> str:
         """The name of the concept that it is a part of."""
-        return _label(self.path[:-1])
+        return label_of(self.path[:-1])
 
     @property
     def state_text(self) -> str:
@@ -164,7 +164,8 @@ class TreeView:
         return "\n".join([*lines, f"not explained {self.residual.as_percent()}"])
 
 
-def _label(path: tuple[int, ...]) -> str:
+def label_of(path: tuple[int, ...]) -> str:
+    """The name of a concept by the indices that lead to it, as "C3.1"."""
     return "C" + ".".join(str(index) for index in path)
 
 
