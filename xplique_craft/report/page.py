@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from .._checks import check_int
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
-from .files import check_size_of_image, render, stylesheet, text, write
+from .files import SMALLEST, render, stylesheet, text, write
 from .sections import section_of
 
 
@@ -97,12 +98,12 @@ def write_report(
     ValueError
         If there is no explanation, its parts do not fit together, or the size is below 32.
     TypeError
-        If something else than a `ClassExplanation` is given.
+        If something else than a `ClassExplanation` is given, or the size is no integer.
     OSError
         If the file cannot be written.
     """
     found = _checked(explanations)
-    check_size_of_image(max_size_of_image)
+    check_int("max_size_of_image", max_size_of_image, SMALLEST)
     if title is None:
         seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"
         title = f"What {found[0].model_name} sees in {seen}"
