@@ -18,16 +18,7 @@ from .sections import section_of
 def _checked(
     explanations: Sequence[ClassExplanation] | ClassExplanation,
 ) -> list[ClassExplanation]:
-    found: list[ClassExplanation]
-    if isinstance(explanations, ClassExplanation):
-        found = [explanations]
-    elif isinstance(explanations, Iterable):
-        found = list(explanations)
-    else:
-        raise TypeError(
-            "`explanations` must be ClassExplanations, received "
-            f"{type(explanations).__name__}: make them with `explain_class`."
-        )
+    found = list(explanations) if isinstance(explanations, Iterable) else [explanations]
     if not found:
         raise ValueError(
             "`explanations` must hold at least one class, received none: "
