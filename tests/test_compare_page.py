@@ -288,7 +288,7 @@ def test_a_page_without_pictures_and_without_heatmaps(
 def test_pages_that_cannot_be_written(comparison: Comparison, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"must be what `xplique_craft\.compare` returns"):
         write_comparison("comparison", tmp_path / "a.html")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at least 32 pixels, received 3"):
+    with pytest.raises(ValueError, match="max_size_of_image must be at least 32, received 3"):
         write_comparison(comparison, tmp_path / "a.html", max_size_of_image=3)
     with pytest.raises(OSError, match="`path` must be a file that can be written"):
         write_comparison(comparison, tmp_path)

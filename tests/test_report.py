@@ -374,5 +374,5 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_size_too_small_for_people_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="at least 32 pixels, received 8"):
+    with pytest.raises(ValueError, match="max_size_of_image must be at least 32, received 8"):
         write_report([make_explanation()], tmp_path / "page.html", max_size_of_image=8)

@@ -10,7 +10,7 @@ import typer
 
 from .._checks import check_range
 from . import options
-from .model import craft_from_options
+from .model import chosen_layer
 from .task import read_task
 
 FEWEST = 2
@@ -95,15 +95,16 @@ def compare(
 
     from ..comparison import compare as compare_methods
     from ..comparison.methods import check_names
+    from ..craft import Craft
     from ..report import write_comparison
 
-    craft = craft_from_options(
+    craft = Craft.from_model(
         task.model,
-        layer,
+        layer or chosen_layer(task.model, factorizer),
         concepts,
         batch_size,
-        factorizer=factorizer,
-        baseline=baseline,
+        factorizer=factorizer.value,
+        baseline=baseline.value,
         seed=seed,
         verbose=not quiet,
     )

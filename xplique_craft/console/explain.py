@@ -12,7 +12,7 @@ import typer
 
 from ..factorization import FACTORIZERS
 from . import options
-from .model import craft_from_options
+from .model import chosen_layer
 from .task import read_task
 
 if TYPE_CHECKING:
@@ -124,17 +124,18 @@ def explain(
     )
     output.mkdir(parents=True, exist_ok=True)
 
+    from ..craft import Craft
     from ..explanation.of_class import explain_class
     from ..report import write_report
 
-    craft = craft_from_options(
+    craft = Craft.from_model(
         task.model,
-        layer,
+        layer or chosen_layer(task.model, factorizer),
         concepts,
         batch_size,
         patch_size,
-        factorizer=factorizer,
-        baseline=baseline,
+        factorizer=factorizer.value,
+        baseline=baseline.value,
         seed=seed,
         verbose=not quiet,
     )

@@ -16,24 +16,11 @@ _FORMS = (
 
 def read_labels(path: Path) -> dict[int, list[str]]:
     """
-    Read the names of a model's classes.
+    The names of a model's classes, index -> names: the one to show first, then synonyms, then id.
 
-    Parameters
-    ----------
-    path
-        A text file with one name a line, the first being that of class 0; or, where the name ends
-        in ".json", a list of names, a list of [id, names] as ImageNet's, {index: name},
-        {index: [id, name]} or {name: index}. Synonyms are separated by commas.
-
-    Returns
-    -------
-    labels
-        Index -> its names: the one to show first, then synonyms, then the id.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing or has another form.
+    The file is text with one name a line, the first being that of class 0; or, where its name ends
+    in ".json", a list of names, a list of [id, names] as ImageNet's, {index: name},
+    {index: [id, name]} or {name: index}. Synonyms are separated by commas.
     """
     if not path.is_file():
         raise ValueError(f"labels must be a file, and there is none at {path}.")
@@ -49,24 +36,9 @@ def read_labels(path: Path) -> dict[int, list[str]]:
 
 def find_class(word: str, labels: dict[int, list[str]] | None) -> tuple[int, str | None]:
     """
-    The class that a word means.
+    The index of the class that a word means, and its name to show (None where labels lack it).
 
-    Parameters
-    ----------
-    word
-        An index, or one of the names in `labels`, in small or capital letters.
-    labels
-        Index -> names, as `read_labels` returns; None where there are none.
-
-    Returns
-    -------
-    class_id, class_name
-        The index, and the name to show; None without labels, or for an index they lack.
-
-    Raises
-    ------
-    ValueError
-        If there are no labels to look the name up in, no such name, or several classes have it.
+    The word is an index, or one of the names in `labels`, in small or capital letters.
     """
     if word.isdecimal():
         class_id = int(word)

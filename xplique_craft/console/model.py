@@ -1,5 +1,5 @@
 """
-The model of a command: read from its file, and cut at a layer into a `Craft`.
+The model of a command: read from its file, and the layer to cut it at.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..factorization import FACTORIZERS
-from .options import Baseline, FactorizerName
+from .options import FactorizerName
 
 if TYPE_CHECKING:
-    from ..craft import Craft
     from ..splitting.split import Candidate
 
 
@@ -75,7 +74,7 @@ def best_layer(
     return fitting[-1] if fitting else None
 
 
-def _chosen_layer(model: Any, factorizer: FactorizerName) -> str:
+def chosen_layer(model: Any, factorizer: FactorizerName) -> str:
     """The layer to cut at where none is given, said aloud; a ValueError where there is none."""
     from ..splitting.split import candidate_layers
 
@@ -93,31 +92,3 @@ def _chosen_layer(model: Any, factorizer: FactorizerName) -> str:
         )
     typer.echo(f"Cut at {best.name} (--layer takes another).")
     return best.name
-
-
-def craft_from_options(
-    model: Any,
-    layer: str | None,
-    concepts: int,
-    batch_size: int,
-    patch_size: int | None = None,
-    *,
-    factorizer: FactorizerName,
-    baseline: Baseline,
-    seed: int,
-    verbose: bool,
-) -> "Craft":
-    """A `Craft` that is not fitted yet, by the options of those names."""
-    from ..craft import Craft
-
-    return Craft.from_model(
-        model,
-        layer or _chosen_layer(model, factorizer),
-        concepts,
-        batch_size,
-        patch_size,
-        factorizer=factorizer.value,
-        baseline=baseline.value,
-        seed=seed,
-        verbose=verbose,
-    )

@@ -43,23 +43,8 @@ class Preprocessing:
     @classmethod
     def from_spec(cls, spec: str) -> "Preprocessing":
         """
-        Read a preprocessing as the console writes it.
-
-        Parameters
-        ----------
-        spec
-            "none", "unit", "tf", "torch", "caffe", or "mean=R,G,B" with an optional ";std=R,G,B",
-            one number or three each.
-
-        Returns
-        -------
-        preprocessing
-            What the words mean.
-
-        Raises
-        ------
-        ValueError
-            If the words mean nothing, or a std is not positive.
+        What --preprocess means: one of the names in `_NAMED`, or "mean=R,G,B" with an optional
+        ";std=R,G,B", one number or three each.
         """
         if spec in _NAMED:
             return _NAMED[spec]
@@ -84,22 +69,8 @@ class Preprocessing:
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """
-        Preprocess pictures.
-
-        Parameters
-        ----------
-        pictures
-            (n, H, W, channels), 0 to 255; RGB where there are three channels.
-
-        Returns
-        -------
-        inputs
-            float32 array of the same shape, what the model eats.
-
-        Raises
-        ------
-        ValueError
-            If the preprocessing is for three channels and the pictures have another number.
+        Pictures (n, H, W, channels), 0 to 255 and RGB where there are three channels, as the model
+        takes them: float32 of the same shape.
         """
         channels = pictures.shape[-1]
         if channels != 3 and (self.bgr or max(len(self.mean), len(self.std)) == 3):
@@ -132,34 +103,23 @@ def read_pictures(
     verbose: bool = False,
 ) -> tuple[np.ndarray, list[str]]:
     """
-    Read the pictures of a folder at one size.
+    The pictures of a folder at one `size` (H, W), with their file names, in alphabetical order.
 
     Pictures are turned upright as their EXIF data says. Files that cannot be read are skipped, and
-    one warning names them.
+    one warning names them; subfolders are not looked into.
 
     Parameters
     ----------
-    folder
-        Where the pictures are; its subfolders are not looked into.
-    size
-        (H, W) in pixels.
     resize
         "crop": scaled until it covers (H, W), then its centre is kept. "squash": height and width
         are scaled apart, and everything is kept.
     channels
         1 for grey pictures, 3 for RGB.
-    verbose
-        Whether to show a progress bar.
 
     Returns
     -------
     pictures, names
-        (n, H, W, channels) uint8, and the n file names, in alphabetical order.
-
-    Raises
-    ------
-    ValueError
-        If there is no such folder, no picture in it, or none that can be read.
+        (n, H, W, channels) uint8, and n names.
     """
     if not folder.is_dir():
         raise ValueError(f"folder must be a folder of pictures, and {folder} is none.")

@@ -18,19 +18,9 @@ class Task(NamedTuple):
     """
     What a command is to explain.
 
-    Parameters
-    ----------
-    model
-        The Keras model.
-    pictures, inputs
-        The n pictures (n, H, W, channels), uint8 as people look at them, and float32 as the model
-        takes them.
-    names
-        The names of the n files.
-    class_id, class_name
-        The index of the class, and its name; None where there are no labels or they lack it.
-    labels
-        The names of each class by its index; None where no file of labels was given.
+    `pictures` (n, H, W, channels) are uint8 as people look at them, `inputs` float32 as the Keras
+    model takes them, `names` those of the n files. `labels` are the names of each class by its
+    index, None without a file of labels; `class_name` is None where they lack the class.
     """
 
     model: Any

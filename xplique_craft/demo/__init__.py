@@ -3,8 +3,8 @@ The demo: real photographs and a small classifier of their crops, with no downlo
 
 `photograph` and `crops` read fourteen photographs that scikit-image and scikit-learn carry in
 their wheels; `load_model` returns the classifier of such crops that the package ships, and
-`build_model` the same network untrained. `python -m xplique_craft.demo.train` makes the file
-again.
+`build_model` the same network untrained. `python tools/train_demo.py`, in the repository, makes the
+file again.
 """
 
 from .data import CLASS_NAMES, CROP_SIDE, crops, photograph

@@ -50,7 +50,7 @@ def load_model() -> keras.Model:
     Returns
     -------
     model
-        As `build_model` returns, with the weights that `xplique_craft.demo.train` made.
+        As `build_model` returns, with the weights that `tools/train_demo.py` made.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def load_model() -> keras.Model:
     if not WEIGHTS_PATH.is_file():
         raise FileNotFoundError(
             f"The demo's classifier should be at {WEIGHTS_PATH}, and is not there. Reinstall the "
-            "package, or make the file with `python -m xplique_craft.demo.train`."
+            "package, or make the file with `python tools/train_demo.py` in the repository."
         )
     return keras.saving.load_model(WEIGHTS_PATH, compile=False)
 

@@ -109,7 +109,8 @@ def fidelity_curves(
             label=label,
         )
     ax.set_xlabel(f"{shown.curve} (%)", color=INK)
-    ax.set_ylabel(_score_name(comparison), color=INK)
+    kind = "score" if comparison.activation is None else "probability"
+    ax.set_ylabel(f"mean {kind} of {comparison.class_name}", color=INK)
     ax.set_xlim(0.0, 100.0)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.legend(frameon=False, fontsize=8.5, labelcolor=INK)
@@ -220,8 +221,3 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
             ax.imshow(blend(shrunk(photograph, maps.shape[1:]), maps[image], scale))
             ax.set_title(title_of(method), fontsize=8, color=INK)
     return figure
-
-
-def _score_name(comparison: Comparison) -> str:
-    kind = "score" if comparison.activation is None else "probability"
-    return f"mean {kind} of {comparison.class_name}"

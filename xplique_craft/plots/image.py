@@ -98,17 +98,12 @@ def image_explanation(
         class_map(explanation, ax=below)
     bars = figure.add_subplot(grid[1])
     waterfall(view, max_concepts=max_concepts, ranks=ranks, ax=bars)
-    bars.set_xlabel(_score(explanation))
+    predicted, true = explanation.names
+    instead = "" if explanation.against is None else f" less that of {true}"
+    bars.set_xlabel(f"score of {predicted}{instead}")
     _concepts(explanation, figure, grid[2], top, ranks)
     figure.suptitle(_title(explanation), x=0.01, ha="left", color=INK, fontsize=14)
     return figure
-
-
-def _score(explanation: ImageExplanation) -> str:
-    predicted, true = explanation.names
-    if explanation.against is None:
-        return f"score of {predicted}"
-    return f"score of {predicted} less that of {true}"
 
 
 def _title(explanation: ImageExplanation) -> str:

@@ -188,21 +188,8 @@ def full_strength(maps: np.ndarray) -> float:
 
 def blend(photograph: np.ndarray, values: np.ndarray, scale: float) -> np.ndarray:
     """
-    A map over a dimmed photograph.
-
-    Parameters
-    ----------
-    photograph
-        uint8 (H, W, 3).
-    values
-        (H, W), signed: orange speaks for the class, blue against it.
-    scale
-        The value that is drawn at full strength.
-
-    Returns
-    -------
-    picture
-        uint8 (H, W, 3).
+    A signed map (H, W) over a dimmed photograph, uint8 (H, W, 3): orange speaks for the class, blue
+    against it, and the value `scale` is drawn at full strength.
     """
     grey = photograph.astype(np.float64).mean(axis=-1, keepdims=True) * DIMMED
     strength = np.clip(np.abs(values) / scale, 0.0, 1.0)[..., None] * OPACITY

@@ -2,8 +2,8 @@
 Report: explanations in, one self-contained HTML file out (no server, no network, no widget).
 
 `write_report` explains classes, `write_comparison` compares methods. Both draw with Jinja2 and
-matplotlib, and import nothing of the package but `results` and `plots`: styles, orders and numbers
-come from there. On the way from an explanation to its page,
+matplotlib, and import nothing of the package but `results`, `plots` and the checks of arguments:
+styles, orders and numbers come from there. On the way from an explanation to its page,
 
     page        checks the explanations and writes the page
     sections    makes the section of each class of

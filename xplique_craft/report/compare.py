@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from markupsafe import Markup
-
+from .._checks import check_int
 from ..plots.compare import drawn_maps, fidelity_curves, method_scores, title_of
 from ..plots.pictures import blend, shrunk
-from ..results.comparison import Comparison, Measure
+from ..results.comparison import Comparison
 from .figures import inline_svg
-from .files import check_size_of_image, render, stylesheet, write
+from .files import SMALLEST, render, stylesheet, write
 from .numbers import number
 from .pictures import jpeg_uri
 
@@ -44,7 +43,7 @@ def write_comparison(
     Raises
     ------
     TypeError
-        If something else than a `Comparison` is given.
+        If something else than a `Comparison` is given, or the size is no integer.
     ValueError
         If the size is below 32.
     OSError
@@ -55,7 +54,7 @@ def write_comparison(
             "`comparison` must be what `xplique_craft.compare` returns, received "
             f"{type(comparison).__name__}."
         )
-    check_size_of_image(max_size_of_image)
+    check_int("max_size_of_image", max_size_of_image, SMALLEST)
     page = render(
         "compare.html.j2",
         title=title or f"Concept maps and heatmaps of {comparison.class_name}",
@@ -65,11 +64,23 @@ def write_comparison(
         title_of=title_of,
         lead=_lead(comparison),
         scores=[
-            _scores(comparison, measure)
+            inline_svg(
+                method_scores(comparison, measure.key),
+                f"scores-{measure.key}".replace("_", "-"),
+                f"{measure.name} of every method with its interval over images",
+            )
             for measure in comparison.measures
             if any(one.has(measure.key) for one in comparison.measured)
         ],
-        curves=[_curves(comparison, one.key) for one in comparison.measures if one.curve],
+        curves=[
+            inline_svg(
+                fidelity_curves(comparison, measure.key),
+                f"curves-{measure.key}".replace("_", "-"),
+                f"Mean score of every method over {measure.key}",
+            )
+            for measure in comparison.measures
+            if measure.curve
+        ],
         images=_images(comparison, max_size_of_image),
         css=stylesheet("page.css", "compare.css"),
     )
@@ -109,19 +120,6 @@ def _lead(comparison: Comparison) -> str:
             f"{number(other.seconds, 3)} s."
         )
     return " ".join(parts)
-
-
-def _scores(comparison: Comparison, measure: Measure) -> tuple[Measure, Markup]:
-    ax = method_scores(comparison, measure.key)
-    label = f"{measure.name} of every method with its interval over images"
-    return measure, inline_svg(ax, f"scores-{measure.key.replace('_', '-')}", label)
-
-
-def _curves(comparison: Comparison, key: str) -> Markup:
-    ax = fidelity_curves(comparison, key)
-    return inline_svg(
-        ax, f"curves-{key.replace('_', '-')}", f"Mean score of every method over {key}"
-    )
 
 
 def _images(

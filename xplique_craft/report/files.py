@@ -11,15 +11,7 @@ from ..plots.style import RESIDUAL_COLOR
 from .numbers import interval, number, percent, scientific
 
 _PACKAGE = "xplique_craft.report"
-SMALLEST = 32  # pixels of an image's longest side
-
-
-def check_size_of_image(size: int) -> None:
-    """Refuse pictures too small to be seen, by a ValueError."""
-    if size < SMALLEST:
-        raise ValueError(
-            f"`max_size_of_image` must be at least {SMALLEST} pixels, received {size}."
-        )
+SMALLEST = 32  # pixels of an image's longest side: what is smaller cannot be seen
 
 
 def text(name: str) -> str:
@@ -48,14 +40,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def write(page: str, path: str | Path) -> Path:
-    """
-    Write a page, and the folders above it.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    """
+    """Write a page, and the folders above it; an OSError says why it cannot be written."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

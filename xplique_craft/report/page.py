@@ -8,25 +8,17 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from .._checks import check_int
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
-from .files import check_size_of_image, render, stylesheet, text, write
+from .files import SMALLEST, render, stylesheet, text, write
 from .sections import section_of
 
 
 def _checked(
     explanations: Sequence[ClassExplanation] | ClassExplanation,
 ) -> list[ClassExplanation]:
-    found: list[ClassExplanation]
-    if isinstance(explanations, ClassExplanation):
-        found = [explanations]
-    elif isinstance(explanations, Iterable):
-        found = list(explanations)
-    else:
-        raise TypeError(
-            "`explanations` must be ClassExplanations, received "
-            f"{type(explanations).__name__}: make them with `explain_class`."
-        )
+    found = list(explanations) if isinstance(explanations, Iterable) else [explanations]
     if not found:
         raise ValueError(
             "`explanations` must hold at least one class, received none: "
@@ -97,12 +89,12 @@ def write_report(
     ValueError
         If there is no explanation, its parts do not fit together, or the size is below 32.
     TypeError
-        If something else than a `ClassExplanation` is given.
+        If something else than a `ClassExplanation` is given, or the size is no integer.
     OSError
         If the file cannot be written.
     """
     found = _checked(explanations)
-    check_size_of_image(max_size_of_image)
+    check_int("max_size_of_image", max_size_of_image, SMALLEST)
     if title is None:
         seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"
         title = f"What {found[0].model_name} sees in {seen}"

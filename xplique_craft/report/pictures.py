@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,22 +18,18 @@ LAYER_SIDE = 96
 OPACITIES = 40
 # outlines are drawn in a box of this side, whatever the picture's shape
 OUTLINE_SIDE = 1000
+# room that a label needs, as shares of the picture
+TAG_WIDTH, TAG_HEIGHT = 0.13, 0.09
 
 
 @dataclass(frozen=True)
 class Layer:
     """
-    One concept over one photograph.
+    One concept over one photograph, a PNG with alpha.
 
-    Parameters
-    ----------
-    uri
-        A PNG with alpha.
-    outline
-        An SVG path in a box of 1000 x 1000 stretched over the picture, round where the concept is
-        above half of what it reaches in it.
-    anchors
-        Places (x, y) in [0, 1] where its label may stand, best first.
+    `outline` is an SVG path in a box of 1000 x 1000 stretched over the picture, round where the
+    concept is above half of what it reaches in it; `anchors` are the places (x, y) in [0, 1] where
+    its label may stand, best first.
     """
 
     uri: str
@@ -94,30 +91,22 @@ def layer(activation: np.ndarray, color: str) -> Layer | None:
     return Layer(uri, "".join(paths), tuple(anchors))
 
 
-def tag_places(
-    layers: list[Layer | None], width: float = 0.13, height: float = 0.09
-) -> list[tuple[float, float] | None]:
+def tag_places(layers: Iterable[Layer]) -> list[tuple[float, float]]:
     """
     Where the label of each layer stands, (x, y) in [0, 1]: at its first anchor that is clear of
-    the labels before it. A label needs `width` and `height`, as shares of the picture; where there
-    is no layer there is no place.
+    the labels before it.
     """
-    taken: list[tuple[float, float]] = []
-    places: list[tuple[float, float] | None] = []
+    places: list[tuple[float, float]] = []
+    x_side, y_side = TAG_WIDTH / 2, TAG_HEIGHT / 2
     for found in layers:
-        if found is None:
-            places.append(None)
-            continue
         inside = [
-            (min(max(x, width / 2), 1 - width / 2), min(max(y, height / 2), 1 - height / 2))
+            (min(max(x, x_side), 1 - x_side), min(max(y, y_side), 1 - y_side))
             for x, y in found.anchors
         ]
         clear = [
             (x, y)
             for x, y in inside
-            if all(abs(x - s) >= width or abs(y - t) >= height for s, t in taken)
+            if all(abs(x - s) >= TAG_WIDTH or abs(y - t) >= TAG_HEIGHT for s, t in places)
         ]
-        place = (clear or inside)[0]
-        taken.append(place)
-        places.append(place)
+        places.append((clear or inside)[0])
     return places

@@ -10,7 +10,7 @@ from ..plots import concept_ranks, importance_bars
 from ..results import ClassExplanation
 from .concepts import Card, Concept, cards_of, concepts_of
 from .figures import inline_svg
-from .tree import Tree, tree_of
+from .tree import Branches, tree_of
 from .verdict import Faithfulness, faithfulness_of
 from .views import View, view_of
 from .waterfalls import MAX_BARS, Waterfall, common_decimals, waterfall_of
@@ -30,7 +30,7 @@ class Section:
     importance: Markup
     cards: list[Card]
     views: list[View]
-    tree: Tree | None
+    tree: Branches | None
 
 
 def section_of(explanation: ClassExplanation, place: int, side: int) -> Section:

@@ -46,22 +46,10 @@ class Branch:
     parts: Branches | None
 
 
-@dataclass(frozen=True)
-class Tree:
-    """The concepts of a class and what they are made of."""
-
-    source: TreeView
-    parts: Branches
-
-
-def tree_of(view: TreeView, concepts: Sequence[Concept]) -> Tree:
+def tree_of(view: TreeView, concepts: Sequence[Concept]) -> Branches:
     """
-    A tree for the template; a concept and all below it have the colour of that concept.
-
-    Raises
-    ------
-    ValueError
-        If the tree is of other concepts than the section.
+    The concepts of a class and what they are made of; a concept and all below it have
+    the colour of that concept. A tree of other concepts than the section's is refused.
     """
     by_index = {concept.index: concept for concept in concepts}
     unknown = [branch.path for branch in view.branches if branch.path[0] not in by_index]
@@ -101,7 +89,7 @@ def tree_of(view: TreeView, concepts: Sequence[Concept]) -> Tree:
             parts=None if residual is None else parts_of(branch.children, residual.value),
         )
 
-    return Tree(view, parts_of(view.branches, view.residual.value))
+    return parts_of(view.branches, view.residual.value)
 
 
 def _facts(branch: TreeBranch) -> list[str]:

@@ -23,24 +23,9 @@ class Reading:
     """
     One number of `Quality`, ready to be read.
 
-    Parameters
-    ----------
-    name, meaning
-        What it is called, and what it means in one plain sentence.
-    rule
-        Its threshold, in words.
-    estimate
-        The number and its interval.
-    level
-        "good", "fair", "low" or "not defined".
-    words
-        What that level says of the concepts.
-    percent
-        True if it is printed in percent.
-    target
-        (low, high) of the values that are "good".
-    scale
-        Right end of the axis it is drawn on (the left end is 0).
+    `rule` is its threshold in words, `words` what its level says of the concepts; `percent` is True
+    if it is printed in percent, `target` is (low, high) of the values that are "good", and `scale`
+    the right end of the axis it is drawn on (the left end is 0).
     """
 
     name: str

@@ -47,10 +47,11 @@ def view_of(view: ImageView, concepts: Sequence[Concept], side: int, decimals: i
 
 
 def _overlays(maps: np.ndarray, phi: np.ndarray, concepts: Sequence[Concept]) -> list[Overlay]:
-    layers = [layer(maps[:, :, concept.index], concept.style.color) for concept in concepts]
-    by_rank = list(zip(concepts, layers, tag_places(layers), strict=True))
-    present = [concept.index for concept, found, _ in by_rank if found is not None]
-    top = sorted(present, key=lambda index: -abs(phi[index]))[:SHOWN_LAYERS]
+    found = ((one, layer(maps[:, :, one.index], one.style.color)) for one in concepts)
+    layers = {one.index: shown for one, shown in found if shown is not None}
+    places = dict(zip(layers, tag_places(layers.values()), strict=True))
+    top = sorted(layers, key=lambda index: -abs(phi[index]))[:SHOWN_LAYERS]
     return [
-        Overlay(concept, found, place, concept.index in top) for concept, found, place in by_rank
+        Overlay(one, layers.get(one.index), places.get(one.index), one.index in top)
+        for one in concepts
     ]

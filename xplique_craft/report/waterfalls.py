@@ -15,18 +15,8 @@ MAX_BARS = 12  # concepts with a bar of their own
 @dataclass(frozen=True)
 class Row:
     """
-    One row of a waterfall.
-
-    Parameters
-    ----------
-    step
-        What it shows.
-    value
-        The step's value as it is printed.
-    left, width
-        Where its bar begins and how wide it is, in percent of the axis.
-    members
-        The rows of "others".
+    One row of a waterfall: its `value` as it is printed, and where its bar begins and how wide it
+    is, in percent of the axis. `members` are the rows of "others".
     """
 
     step: Step
@@ -39,21 +29,12 @@ class Row:
 @dataclass(frozen=True)
 class Waterfall:
     """
-    Rows from base to score, and their sum in one line.
-
-    Parameters
-    ----------
-    rows
-        From top to bottom.
-    terms
-        (name, printed value) of base, residual, concepts and gap: they sum to `score`.
-    score
-        The score as it is printed.
+    Rows from base to score; `terms` are (name, printed value) of base, residual, concepts and gap,
+    which sum to the value of the last row, the score.
     """
 
     rows: tuple[Row, ...]
     terms: tuple[tuple[str, str], ...]
-    score: str
 
 
 def common_decimals(results: Sequence[ImageView | Contributions]) -> int:
@@ -97,7 +78,6 @@ def waterfall_of(result: ImageView | Contributions, decimals: int) -> Waterfall 
     return Waterfall(
         tuple(row(step) for step in steps),
         tuple((name, number(value, decimals)) for name, value in terms),
-        number(steps[-1].value, decimals),
     )
 
 

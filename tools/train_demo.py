@@ -1,5 +1,7 @@
 """
-Training of the demo's classifier: `python -m xplique_craft.demo.train [--output PATH] [--seed 0]`.
+Training of the demo's classifier: `python tools/train_demo.py [--output PATH] [--seed 0]`.
+
+It writes the file that the package ships, xplique_craft/demo/photographs.keras.
 """
 
 import argparse
@@ -10,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .data import CLASS_NAMES, Sample, crops
-from .model import WEIGHTS_PATH, build_model
+from xplique_craft.demo import CLASS_NAMES, WEIGHTS_PATH, build_model, crops
+from xplique_craft.demo.data import Sample
 
 
 def labelled_crops(
@@ -114,7 +116,7 @@ def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> floa
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, print the accuracy on held-out crops, save; bit for bit the same on one machine."""
     parser = argparse.ArgumentParser(
-        prog="python -m xplique_craft.demo.train",
+        prog="python tools/train_demo.py",
         description="Train the demo's classifier (about two minutes on two cores).",
     )
     parser.add_argument(
