@@ -136,7 +136,7 @@ def joined(clusters: list[Any]) -> Any:
 def clusterer(judge: Any, prepare: Any, pictures: np.ndarray, size: tuple[int, ...]) -> Any:
     """Boxes -> the crops as the judge sees them."""
     from xplique_craft.metrics import embed_crops
-    from xplique_craft.sampling.windows import IMAGE_WINDOWS
+    from xplique_craft.sampling.crops import IMAGE_WINDOWS
 
     def cluster(boxes: np.ndarray) -> Any:
         cut = [IMAGE_WINDOWS.picture(pictures[box[0]], box[1:], size) for box in boxes]

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
 from xplique_craft.gates import GatedHead
-from xplique_craft.gates.contributions import (
+from xplique_craft.importance.contributions import (
     ablation_effects,
     concatenate_contributions,
     contributions,

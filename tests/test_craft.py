@@ -14,7 +14,7 @@ from xplique.concepts.base import BaseConceptExtractor
 
 import xplique_craft as xc
 from xplique_craft.importance import SobolImportance
-from xplique_craft.sampling.windows import IMAGE_WINDOWS
+from xplique_craft.sampling.crops import IMAGE_WINDOWS
 
 
 @pytest.fixture(scope="module")

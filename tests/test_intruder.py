@@ -14,7 +14,7 @@ from xplique_craft.metrics import (
     embed_crops,
     intruder_test,
 )
-from xplique_craft.sampling.crops import Crops
+from xplique_craft.sampling.lazy_crops import Crops
 
 
 def clusters(

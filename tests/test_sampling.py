@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xplique_craft.sampling.crops import Crops
-from xplique_craft.sampling.windows import (
+from xplique_craft.sampling.crops import (
     IMAGE_WINDOWS,
     MULTI_SCALE,
     check_patch_size,
     describe_patch_size,
 )
+from xplique_craft.sampling.lazy_crops import Crops
 
 
 def covered(boxes, height, width):

@@ -9,7 +9,7 @@ import numpy as np
 
 from .concept_model import Concepts
 from .factorization.base import Factorized
-from .sampling.crops import Crops
+from .sampling.lazy_crops import Crops
 
 
 class MovedPlot:

@@ -23,9 +23,9 @@ from .factorization.base import Factorized, Factorizer
 from .gates import Coded, GatedHead
 from .gates.coded import encode_batch
 from .sampling import Crops, Stream
+from .sampling.crops import check_patch_size
 from .sampling.rows import Extent
 from .sampling.stream import concatenate_known
-from .sampling.windows import check_patch_size
 from .splitting import Split
 from .splitting.network import Network
 from .targets import Targets

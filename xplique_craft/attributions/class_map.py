@@ -1,8 +1,8 @@
 """
 A class map: what speaks for a class, laid out where it is in the image.
 
-The contribution phi_j of each concept (see `gates.contributions`) is divided among the places of
-the concept:
+The contribution phi_j of each concept (see `importance.contributions`) is divided among the places
+of the concept:
 
     M(p) = sum_j phi_j s_j(p),    s_j >= 0,  sum_p s_j(p) = 1,    so that sum_p M(p) = sum_j phi_j
 

@@ -29,7 +29,7 @@ from .._checks import check_choice, check_concepts, check_number
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 from ..gates import Coded
-from ..gates.contributions import contributions
+from ..importance.contributions import contributions
 from ..keras_models import KerasModels
 from ..sampling import Stream
 from ..sampling.stream import concatenate_known

@@ -6,10 +6,10 @@ import numpy as np
 
 from ..craft import Craft
 from ..results import ConceptCard, Contributions, Estimate, ImageView, Importance
-from ..sampling.crops import Crops
+from ..sampling.crops import IMAGE_WINDOWS
+from ..sampling.lazy_crops import Crops
 from ..sampling.representatives import best_crops
 from ..sampling.stream import Stream
-from ..sampling.windows import IMAGE_WINDOWS
 
 
 def encode_for_page(craft: Craft, images: np.ndarray, shown: int) -> tuple[np.ndarray, np.ndarray]:

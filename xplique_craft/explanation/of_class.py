@@ -17,8 +17,8 @@ from ..craft import Craft
 from ..importance import SobolImportance
 from ..photographs import as_pictures, as_titles
 from ..results import ClassExplanation
+from ..sampling.crops import describe_patch_size
 from ..sampling.stream import Stream
-from ..sampling.windows import describe_patch_size
 from ..targets import check_class_id, check_class_names, class_name_of
 from .cards import concept_cards, encode_for_page, image_views
 from .notes import note_images_left_out, note_limits, note_warnings

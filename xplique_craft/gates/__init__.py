@@ -1,11 +1,10 @@
 """
 Gates: f_x(m), the score of the model with some concepts dimmed.
 
-    coded          a batch of images in terms of concepts: U, W, E
-    folding        a head h taken apart, so that gates cost as little as they can
-    compiled       its functions, compiled
-    head           f_x(m) for many images and gates at once
-    contributions  what each concept adds to the score
+    coded     a batch of images in terms of concepts: U, W, E
+    folding   a head h taken apart, so that gates cost as little as they can
+    compiled  its functions, compiled
+    head      f_x(m) for many images and gates at once
 """
 
 from .coded import Coded

@@ -23,9 +23,9 @@ from .._intervals import LEVEL, bootstrap_mean, jackknife_variance
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 from ..gates import Coded, GatedHead
-from ..gates.contributions import concatenate_contributions, contributions
 from ..results import Contributions, Importance
 from ..targets import Targets
+from .contributions import concatenate_contributions, contributions
 
 METHODS: dict[str, type[ImportanceMethod]] = {}
 

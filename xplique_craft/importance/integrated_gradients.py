@@ -6,9 +6,9 @@ import numpy as np
 
 from .._checks import check_int
 from ..gates.coded import Coded
-from ..gates.contributions import contributions
 from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values
+from .contributions import contributions
 
 
 @dataclass(eq=False, repr=False)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from ..gates.coded import Coded
-from ..gates.contributions import ablation_effects
 from ..gates.head import GatedHead
 from ._draws import in_chunks
 from .base import ImportanceMethod, Values
+from .contributions import ablation_effects
 
 
 class OcclusionImportance(ImportanceMethod):

@@ -28,7 +28,7 @@ from .._checks import check_int
 from .._intervals import LEVEL, jackknife_variance
 from .._random import Draw, generator
 from ..results import Estimate
-from ..sampling.crops import Crops
+from ..sampling.lazy_crops import Crops
 
 SHOWN = 4  # crops of the concept beside the intruder
 INTRUDER_CHANCE, BINARY_CHANCE = 0.2, 0.5

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..concept_model import ConceptModel, Concepts
 from ..factorization import Factorized
-from ..sampling.crops import Crops
+from ..sampling.lazy_crops import Crops
 from ..sampling.rows import Extent, measure_extent
 from ..splitting import Split
 from .earlier_layers import default_layer, earlier_layer

@@ -22,8 +22,8 @@ from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
 from ..photographs import as_uint8
 from ..results import BranchState, Estimate, TreeBranch, TreeView
+from ..sampling.crops import IMAGE_WINDOWS
 from ..sampling.representatives import best_crops
-from ..sampling.windows import IMAGE_WINDOWS
 from .earlier_layers import CannotDecompose
 from .node import ConceptNode, Decomposable
 from .settings import GrowthSettings

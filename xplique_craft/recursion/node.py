@@ -23,7 +23,7 @@ from ..importance.contributions import contributions_of
 from ..metrics.quality import measure_quality
 from ..results import Contributions, Quality
 from ..results.tree import label_of
-from ..sampling.crops import Crops
+from ..sampling.lazy_crops import Crops
 from ..sampling.representatives import best_crops
 from .child_concepts import ChildConcepts
 from .layer_concepts import LayerConcepts, check_concept

@@ -12,7 +12,7 @@ from ..concept_model import ConceptModel
 from ..factorization import Factorizer
 from ..importance.contributions import contributions_of
 from ..results import Contributions
-from ..sampling.crops import Crops
+from ..sampling.lazy_crops import Crops
 from ..sampling.rows import crop_latents
 from ..sampling.stream import Stream
 from ..splitting import Split, split_model

@@ -1,84 +1,166 @@
-"""Crops: a lazy sequence of parts of the images, which holds boxes and no pixels."""
+"""
+Windows: where parts of an input are, how they are cut, and how they are brought to another size.
 
-from collections.abc import Callable, Iterator
-from typing import Any
+What the concept bank is fitted on decides everything. By default these are crops of 2/7, 1/2 and
+5/7 of the image's side and the whole image (4x4, 3x3, 2x2 and 1 of them, covering the image to its
+borders): the small ones give clean concepts, the large ones keep the bank on the activations that
+the model sees when it predicts. One patch size gives the paper's crops (section 3.1).
+
+`Windows` lists all that the package asks of such a geometry, and `ImageWindows` answers it for
+images. Signals over time, cut into intervals, would be another answer.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
+import tensorflow as tf
 
-from .windows import IMAGE_WINDOWS, Windows
+from .._checks import check_int
 
-BLOCK = 1000  # crops that are cut at a time when all are iterated over
+MULTI_SCALE = ((2 / 7, 4), (1 / 2, 3), (5 / 7, 2), (1.0, 1))  # (share of the side, crops a side)
+OVERLAP = 0.8  # stride of the paper's crops, in patches
+
+PatchSize = int | Sequence[int] | None
 
 
-class Crops:
+def check_patch_size(patch_size: PatchSize) -> tuple[int, ...] | None:
     """
-    A lazy sequence of crops: pixels are cut when they are asked for.
+    Patch sizes as a tuple, None for the default of several scales.
 
-    `crops[i]` is one crop at its own size, (height, width, channels). `crops[a:b]`, `crops[array]`
-    and `np.asarray(crops)` are arrays (m, height, width, channels); crops of different sizes are
-    resized there to the largest (bilinear).
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not a positive integer, or there is none.
+    """
+    if patch_size is None:
+        return None
+    sizes = patch_size if isinstance(patch_size, (list, tuple, np.ndarray)) else [patch_size]
+    if len(sizes) == 0:
+        raise ValueError("patch_size must name at least one size in pixels, received none.")
+    return tuple(check_int("patch_size", size) for size in sizes)
 
-    Parameters
-    ----------
-    boxes
-        (m, 5) int: image, top, left, height, width.
-    images
-        Function from the numbers (j,) of images to their pixels (j, H, W, channels).
-    channels
-        How many channels the images have.
-    windows
-        The geometry of the boxes after their first column: how they are cut and resized.
+
+def describe_patch_size(patch_size: tuple[int, ...] | None) -> str:
+    """Patch sizes in words, for people."""
+    if patch_size is None:
+        return "2/7, 1/2, 5/7 of the side and the whole image"
+    return ", ".join(str(size) for size in patch_size) + " px"
+
+
+class Windows(ABC):
+    """
+    The geometry of parts of an input.
+
+    A box says where one part is: where it starts along each axis of the input, then how far it
+    reaches along each. Of an image these are top, left, height and width.
     """
 
-    def __init__(
-        self,
-        boxes: np.ndarray,
-        images: Callable[[np.ndarray], np.ndarray],
-        channels: int,
-        *,
-        windows: Windows = IMAGE_WINDOWS,
-    ) -> None:
-        self.boxes = boxes
-        self._images = images
-        self._channels = channels
-        self._windows = windows
+    axes: ClassVar[int]  # along how many an input is cut: a box has twice as many entries
 
-    def __len__(self) -> int:
-        return len(self.boxes)
+    @abstractmethod
+    def boxes(self, shape: Sequence[int], patch_size: tuple[int, ...] | None = None) -> np.ndarray:
+        """
+        Where the parts of an input of this shape are, (b, 2 axes) int.
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(m, height, width, channels) of np.asarray(crops)."""
-        return (len(self.boxes), *self._largest(self.boxes).tolist(), self._channels)
+        A patch size is how far a part reaches along every axis; None gives parts of several scales
+        up to the whole input. A ValueError where a part would be larger than the input.
+        """
 
-    def _largest(self, boxes: np.ndarray) -> np.ndarray:
-        """The size, along each axis, that the largest of some crops has."""
-        return boxes[:, 1 + self._windows.axes :].max(axis=0)
+    @abstractmethod
+    def cut(self, whole: np.ndarray, box: Sequence[int]) -> np.ndarray:
+        """The part of one input that is in a box."""
 
-    def cut(self, indices: Any) -> list[np.ndarray]:
-        """Pixels of some crops, each at its own size."""
-        boxes = self.boxes[np.asarray(indices)]
-        unique, inverse = np.unique(boxes[:, 0], return_inverse=True)
-        images = self._images(unique)
-        return [
-            self._windows.cut(images[i], box[1:]) for i, box in zip(inverse, boxes, strict=True)
-        ]
+    @abstractmethod
+    def resize(self, part: np.ndarray, size: Sequence[int] | np.ndarray) -> np.ndarray:
+        """A part at another size (one number for each axis), in the type of number it has."""
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        # Some images at a time: of a stream each block costs a pass up to its last image.
-        for start in range(0, len(self), BLOCK):
-            yield from self.cut(np.arange(start, min(start + BLOCK, len(self))))
+    @abstractmethod
+    def to_input_size(self, batch: tf.Tensor, box: Sequence[Any]) -> tf.Tensor:
+        """
+        The same part of every input, resized to the size of the input, for the model to take.
 
-    def __getitem__(self, index: Any) -> np.ndarray:
-        if isinstance(index, (int, np.integer)):
-            return self.cut([range(len(self))[index]])[0]
-        chosen = np.arange(len(self))[index]
-        if len(chosen) == 0:
-            raise ValueError("No crop was chosen: the slice or array of indices is empty.")
-        size = self._largest(self.boxes[chosen])
-        return np.stack([self._windows.resize(crop, size) for crop in self.cut(chosen)])
+        It is called inside compiled functions: where the box starts may be tensors, how far it
+        reaches are ints.
+        """
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if copy is False:
-            raise ValueError("Pixels of crops are cut when asked for; copy=False cannot be met.")
-        return self[:].astype(dtype) if dtype is not None else self[:]
+    @abstractmethod
+    def picture(
+        self, photograph: np.ndarray, box: Sequence[int], size: Sequence[int]
+    ) -> np.ndarray:
+        """
+        A part as people look at it.
+
+        It is cut from the photograph, whose size may differ from the `size` at which the model
+        takes it, and to which the box refers.
+        """
+
+
+class ImageWindows(Windows):
+    """Crops of images (H, W, channels); boxes are top, left, height, width in pixels."""
+
+    axes: ClassVar[int] = 2
+
+    def boxes(self, shape: Sequence[int], patch_size: tuple[int, ...] | None = None) -> np.ndarray:
+        """
+        Crops that cover the image to its borders: at several scales in its own proportions, or
+        squares that overlap by a fifth of their side or more.
+        """
+        height, width = shape[:2]
+        boxes = []
+        if patch_size is None:
+            for share, number in MULTI_SCALE:
+                high, wide = max(1, round(share * height)), max(1, round(share * width))
+                for top in _starts(height, high, number):
+                    boxes += [(top, left, high, wide) for left in _starts(width, wide, number)]
+            return np.array(boxes)
+        for side in patch_size:
+            if side > min(height, width):
+                raise ValueError(
+                    f"patch_size must be at most the image's smaller side, {min(height, width)}, "
+                    f"received {side}. Give a smaller one, or None for crops at several scales."
+                )
+            stride = max(1, int(OVERLAP * side))
+            rows, columns = (-(-(size - side) // stride) + 1 for size in (height, width))
+            for top in _starts(height, side, rows):
+                boxes += [(top, left, side, side) for left in _starts(width, side, columns)]
+        return np.array(boxes)
+
+    def cut(self, whole: np.ndarray, box: Sequence[int]) -> np.ndarray:
+        """Pixels (height, width, channels) of a crop."""
+        top, left, height, width = box
+        return whole[top : top + height, left : left + width]
+
+    def resize(self, part: np.ndarray, size: Sequence[int] | np.ndarray) -> np.ndarray:
+        """A crop at another size (bilinear); whole numbers are rounded."""
+        if part.shape[:2] == tuple(size):
+            return part
+        resized = tf.image.resize(part, size).numpy()
+        return (np.rint(resized) if part.dtype.kind in "iu" else resized).astype(part.dtype)
+
+    def to_input_size(self, batch: tf.Tensor, box: Sequence[Any]) -> tf.Tensor:
+        """The same crop of every image (n, H, W, channels), resized to (H, W) (bilinear)."""
+        top, left, height, width = box
+        shape = batch.shape[1:]
+        if (height, width) == tuple(shape[:2]):
+            return batch
+        crops = tf.image.resize(batch[:, top : top + height, left : left + width], shape[:2])
+        return tf.ensure_shape(crops, [None, *shape])
+
+    def picture(
+        self, photograph: np.ndarray, box: Sequence[int], size: Sequence[int]
+    ) -> np.ndarray:
+        """A crop of a photograph (H', W', 3); the box refers to an image of `size` (H, W)."""
+        high, wide = photograph.shape[0] / size[0], photograph.shape[1] / size[1]
+        top, left, height, width = (int(end) for end in box)
+        bottom, right = round((top + height) * high), round((left + width) * wide)
+        return photograph[round(top * high) : bottom, round(left * wide) : right]
+
+
+def _starts(size: int, side: int, number: int) -> np.ndarray:
+    """Starts of `number` equally spaced windows of `side` that reach from border to border."""
+    return np.rint(np.linspace(0, size - side, number)).astype(int)
+
+
+IMAGE_WINDOWS = ImageWindows()

@@ -15,8 +15,8 @@ import tensorflow as tf
 from .._random import keyed_bits
 from ..factorization import Factorized, Factorizer
 from ..splitting.network import Network
+from .crops import IMAGE_WINDOWS, Windows
 from .stream import Stream
-from .windows import IMAGE_WINDOWS, Windows
 
 
 @dataclass(frozen=True)

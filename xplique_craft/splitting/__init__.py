@@ -4,7 +4,7 @@ Splitting: a model and one of its layers give g and h, with h(g(x)) the model it
     graph      a flat view of any Keras model: one list of calls
     structure  which calls are affine, keep values non-negative, go channel by channel
     flatten    the flat view of what people give, or an error that says what is wrong with it
-    places     where it can be cut, and the place that people mean by a layer
+    layers     where it can be cut, and the place that people mean by a layer
     network    the two halves as compiled functions
     split      the two halves
 """

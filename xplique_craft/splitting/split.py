@@ -13,8 +13,8 @@ import keras
 
 from .flatten import flat_graph, graph_of_part
 from .graph import Graph, Replay
+from .layers import Candidate, candidates_of, find_cut
 from .network import Network
-from .places import Candidate, candidates_of, find_cut
 
 
 @dataclass(frozen=True)
