@@ -105,6 +105,17 @@ def test_all_imports_go_down() -> None:
 
 
 @pytest.mark.parametrize(
+    ("stage", "allowed"),
+    [("results", set()), ("plots", {"results"}), ("report", {"results", "plots"})],
+)
+def test_what_draws_knows_results_alone(stage: str, allowed: set[str]) -> None:
+    """So figures and pages can be made of saved results where there is no TensorFlow."""
+    files = sorted((PACKAGE / stage).glob("*.py"))
+    found = {stage_of(target, PACKAGE) for path in files for target in targets_of(path, PACKAGE)}
+    assert found - {stage, "_checks"} == allowed
+
+
+@pytest.mark.parametrize(
     ("file", "line", "message"),
     [
         ("importance/base.py", "from ..craft import Craft", "importance/base.py imports craft.py"),
