@@ -100,14 +100,14 @@ def test_one_function_is_compiled_for_each_size_of_crops():
     model = keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
     network = xc.split_model(model, "last").network
     traces = []
-    compiled = network.compiled
-    network.compiled = lambda key, *rest: traces.append(key) or compiled(key, *rest)
+    shared = network.shared
+    network.shared = lambda key, make: traces.append(key) or shared(key, make)
     images = tf.zeros((2, 16, 16, 3))
     for box in IMAGE_WINDOWS.boxes((16, 16)):
         crop_latents(network, images, box)
     assert len(traces) == 30
     assert sorted({key[-2:] for key in traces}) == [(5, 5), (8, 8), (11, 11), (16, 16)]
-    assert len(network._compiled) == 4
+    assert len(network._shared) == 4
 
 
 @pytest.mark.parametrize(

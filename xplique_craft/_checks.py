@@ -8,18 +8,11 @@ from typing import Any
 
 import numpy as np
 
+NEAREST = 3  # names that a suggestion holds at most
+
 
 def check_int(name: str, value: Any, minimum: int = 1) -> int:
-    """
-    Return `value` as an int, or say why it is none.
-
-    Raises
-    ------
-    TypeError
-        If it is not an integer (booleans are not).
-    ValueError
-        If it is below `minimum`.
-    """
+    """`value` as an int; a TypeError if it is none (booleans are not), a ValueError if too low."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(
             f"{name} must be an integer, received {value!r} of type {type(value).__name__}."
@@ -68,22 +61,15 @@ def check_concepts(name: str, value: Any, number: int) -> np.ndarray:
     return np.array(indices)
 
 
-def check_number(name: str, value: Any, minimum: float = 0.0, *, finite: bool = False) -> float:
+def check_number(name: str, value: Any, *, finite: bool = False) -> float:
     """
-    Return `value` as a float, or say why it is no number at or above `minimum`.
+    `value` as a float; a TypeError if it is no number, a ValueError if it is below 0 or NaN.
 
-    Infinity is one, for limits, unless `finite` is asked for.
-
-    Raises
-    ------
-    TypeError
-        If it is no number.
-    ValueError
-        If it is below `minimum` or NaN, or infinite where it must not be.
+    Infinity is a number, for limits, unless `finite` is asked for.
     """
     value = _number(name, value)
-    if not value >= minimum:
-        raise ValueError(f"{name} must be at least {minimum:g}, received {value!r}.")
+    if not value >= 0.0:
+        raise ValueError(f"{name} must be at least 0, received {value!r}.")
     if finite and not np.isfinite(value):
         raise ValueError(f"{name} must be finite, received {value!r}.")
     return value
@@ -91,19 +77,9 @@ def check_number(name: str, value: Any, minimum: float = 0.0, *, finite: bool = 
 
 def check_range(name: str, value: Any, interval: str) -> float:
     """
-    Return `value` as a float, or say why it is no number in an interval.
+    `value` as a float; a TypeError if it is no number, a ValueError if it is outside an interval.
 
-    Parameters
-    ----------
-    interval
-        As mathematicians write it: in "[0, 100)" 0 is allowed and 100 is not.
-
-    Raises
-    ------
-    TypeError
-        If it is no number.
-    ValueError
-        If it is outside, or NaN.
+    That is written as mathematicians write it: in "[0, 100)" 0 is allowed and 100 is not.
     """
     value = _number(name, value)
     low, high = (float(end) for end in interval[1:-1].split(","))
@@ -121,18 +97,9 @@ def _number(name: str, value: Any) -> float:
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
-    """
-    Return `value`, or say that it is none of the choices.
-
-    Raises
-    ------
-    ValueError
-        If it is none of them.
-    """
+    """`value`, if it is one of the choices, or a ValueError that says which there are."""
     choices = list(choices)
-    if not any(
-        value is choice or (isinstance(value, str) and value == choice) for choice in choices
-    ):
+    if not any(value is one or (isinstance(value, str) and value == one) for one in choices):
         raise ValueError(f"{name} must be {either(choices)}, received {value!r}.")
     return value
 
@@ -143,13 +110,13 @@ def either(choices: Iterable[Any]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that suggests the known names nearest to an unknown one ('' if none is near)."""
     known = list(known)
-    found = difflib.get_close_matches(name, known, n=limit, cutoff=0.5)
+    found = difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.5)
     if not found:
         lowered = name.lower()
-        found = [k for k in known if lowered in k.lower()][:limit]
+        found = [k for k in known if lowered in k.lower()][:NEAREST]
     return f"Did you mean {' or '.join(repr(f) for f in found)}?" if found else ""
 
 

@@ -8,22 +8,11 @@ import tensorflow as tf
 
 def compile_function(function: Callable[..., Any], signature: Sequence[tf.TensorSpec]) -> Any:
     """
-    Compile a function once, for tensors of these shapes and types.
+    Compile a function of tensors once, for tensors of these shapes and types.
 
-    What is returned calls TensorFlow's concrete function directly. A `tf.function` would count the
-    first trace of each of several models as a retrace, and warn of it.
-
-    Parameters
-    ----------
-    function
-        Takes and returns tensors.
-    signature
-        The shape and type of each tensor that the function takes.
-
-    Returns
-    -------
-    compiled
-        The same function; it also takes arrays and numbers.
+    What is returned also takes arrays and numbers, and calls TensorFlow's concrete function
+    directly. A `tf.function` would count the first trace of each of several models as a retrace,
+    and warn of it.
     """
     concrete = tf.function(function, input_signature=list(signature)).get_concrete_function()
 

@@ -204,9 +204,7 @@ class ConceptModel:
 
     # ------------------------------------------------------------ the concepts
     def check_if_fitted(self) -> None:
-        """
-        Raise scikit-learn's NotFittedError if there are no concepts yet.
-        """
+        """Raise scikit-learn's NotFittedError if there are no concepts yet."""
         _ = self.concepts
 
     @property

@@ -107,14 +107,7 @@ def _check_values(pixels: np.ndarray, name: str, whole: bool) -> None:
 
 
 def as_titles(titles: Sequence[str] | None, number: int) -> list[str]:
-    """
-    What to call each of a number of pictures: their titles, or "image 0", "image 1", ...
-
-    Raises
-    ------
-    ValueError
-        If there is not one title for each.
-    """
+    """Titles of a number of pictures, one for each or a ValueError; "image 0", ... without any."""
     if titles is None:
         return [f"image {i}" for i in range(number)]
     if len(titles) != number:

@@ -30,16 +30,7 @@ class ClassDifference:
 
 
 def check_class_id(class_id: Any, number_of_classes: int, name: str = "class_id") -> int:
-    """
-    Return `class_id` as an int in [0, number_of_classes), or say why it is none.
-
-    Raises
-    ------
-    TypeError
-        If it is not an integer.
-    ValueError
-        If the model has no such output.
-    """
+    """`class_id` as an int; a TypeError if it is none, a ValueError if no output has that index."""
     if np.ndim(class_id) != 0:
         raise TypeError(
             f"{name} must be one integer, received an array of shape {np.shape(class_id)}. "
@@ -55,14 +46,7 @@ def check_class_id(class_id: Any, number_of_classes: int, name: str = "class_id"
 
 
 def check_class_names(names: Sequence[str] | None, number_of_classes: int) -> None:
-    """
-    Say so if there are names, but not one for each of the model's outputs.
-
-    Raises
-    ------
-    ValueError
-        If their number is another.
-    """
+    """A ValueError if there are names, but not one for each of the model's outputs."""
     if names is not None and len(names) != number_of_classes:
         raise ValueError(
             f"class_names must name the model's {number_of_classes} classes, received "

@@ -187,19 +187,7 @@ def by_rows(function: Any, k: int, *tensors: tf.Tensor) -> tf.Tensor:
     """
     A function of rows, so many of them at a time that a k x k system of each fits into memory.
 
-    Parameters
-    ----------
-    function
-        Takes the same rows of all tensors and gives (m, k) float64.
-    k
-        The size of a row's system.
-    tensors
-        (n, ...) each.
-
-    Returns
-    -------
-    found
-        (n, k): what the function gave for all rows.
+    It takes the same rows of all tensors (n, ...), and gives (m, k) float64 for m of them.
     """
     rows = max(1, SYSTEM_ENTRIES // k**2)
     steps = tf.maximum((tf.shape(tensors[0])[0] + rows - 1) // rows, 1)  # of no rows: one of none

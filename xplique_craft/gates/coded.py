@@ -70,18 +70,10 @@ class Coded:
         keep_residual: bool,
     ) -> "Coded":
         """
-        Encode a batch.
+        Encode a batch, whose activations are A = g(x).
 
-        Parameters
-        ----------
-        batch, targets, activations
-            n images, the weights of the logits in their scores, and A = g(x).
-        factorized
-            The bank with its encoding.
-        reference
-            (k,): coefficients that gates lead towards when they close; None for 0.
-        keep_residual
-            Whether E is part of C; zeros stand in its place otherwise.
+        Closing gates lead towards the coefficients `reference` (k,), or towards 0 where it is None;
+        E is part of C only if `keep_residual` says so.
         """
         u, kkt = encode_batch(activations, factorized)
         explained = factorized.explained(u)

@@ -1,9 +1,6 @@
 """
 Gated concepts: f_x(m) = score(h(sum_j m_j v_j W_j + C)), see `coded` for v and C.
 
-With the residual E kept, f_x(1) is the model's own score whatever the bank, so that what is
-explained is the user's model; with it dropped (E = 0), f_x is the paper's.
-
 Where h is affine, f_x(m) = b + sum_j c_j m_j exactly, with c_j = sum_p v_j(p) <W_j, D(p)> and D the
 gradient of the score with respect to the activations, which is the same everywhere. Elsewhere the
 head is folded and sliced (see `folding`), and images and gates are multiplied out in one compiled

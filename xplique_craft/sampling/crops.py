@@ -22,10 +22,8 @@ from .._checks import check_int
 MULTI_SCALE = ((2 / 7, 4), (1 / 2, 3), (5 / 7, 2), (1.0, 1))  # (share of the side, crops a side)
 OVERLAP = 0.8  # stride of the paper's crops, in patches
 
-PatchSize = int | Sequence[int] | None
 
-
-def check_patch_size(patch_size: PatchSize) -> tuple[int, ...] | None:
+def check_patch_size(patch_size: int | Sequence[int] | None) -> tuple[int, ...] | None:
     """
     Patch sizes as a tuple, None for the default of several scales.
 

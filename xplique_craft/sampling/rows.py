@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from .._compiled import compile_function
 from .._random import keyed_bits
 from ..factorization import Factorized, Factorizer
 from ..splitting.network import Network
@@ -51,18 +52,8 @@ def crop_latents(
     """
     Pooled activations of one crop of every image, resized to the size of the image.
 
-    One function is compiled for each size of crops, and kept with the network.
-
-    Parameters
-    ----------
-    network
-        The model, of which g is run.
-    images
-        (n, H, W, channels).
-    box
-        (4,): top, left, height, width.
-    windows
-        How the box is cut and resized.
+    The box is what `windows` cut. One function is compiled for each size of crops, and kept with
+    the network.
 
     Returns
     -------
@@ -83,7 +74,8 @@ def crop_latents(
 
     signature = [tf.TensorSpec([None, *shape], tf.float32)]
     signature += [tf.TensorSpec([], tf.int32)] * len(starts)
-    return network.compiled((windows, *shape, *lengths), pooled, signature)(images, *starts)
+    key = (windows, *shape, *lengths)
+    return network.shared(key, lambda: compile_function(pooled, signature))(images, *starts)
 
 
 def extract_rows(

@@ -83,7 +83,37 @@ def find_cut(graph: Graph, model: keras.Model, layer: str | int | keras.layers.L
     TypeError, ValueError
         If there is no such layer or more than one, or if the graph cannot be cut there.
     """
-    return _call_of(graph, _place_of(graph, model, layer))
+    place = _place_of(graph, model, layer)
+    label = "/".join(place.path)
+    if len(place.outputs) != 1:
+        raise ValueError(
+            f"layer {label!r} has {len(place.outputs)} outputs; a cut needs a layer with one."
+            + _advice(graph)
+        )
+    (latent,) = place.outputs
+    if latent is graph.model.inputs[0]:
+        raise ValueError(
+            f"layer {label!r} is the model's input: nothing would be left for g, and the concepts "
+            f"would be pixels. Choose a later layer.{_advice(graph)}"
+        )
+    if latent is graph.model.outputs[0]:
+        raise ValueError(
+            f"layer {label!r} is the model's output: nothing would be left for h. Choose an "
+            f"earlier layer.{_advice(graph)}"
+        )
+    made = [any(tensor is latent for tensor in call.outputs) for call in graph.calls]
+    position = made.index(True)
+    cuts = cut_calls(graph.calls)
+    if position not in cuts:
+        around = [i for i in cuts if i < position][-1:] + [i for i in cuts if i > position][:1]
+        instead = [repr("/".join(graph.calls[i].path)) for i in around]
+        bypass = listing(_bypasses(graph, latent), _NAMED_IN_ERRORS)
+        raise ValueError(
+            f"layer {label!r} is not a cut of {graph.model.name!r}: the output also depends on "
+            f"{bypass} by a way around it. Choose a layer that every branch goes through"
+            f"{', as ' + ' or '.join(instead) if instead else ''}."
+        )
+    return graph.calls[position]
 
 
 def _place_of(graph: Graph, model: keras.Model, layer: str | int | keras.layers.Layer) -> Place:
@@ -133,40 +163,6 @@ def _places_named(graph: Graph, name: str) -> list[Place]:
     exact = [place for place in places if place.path == wanted]
     ending = [place for place in places if place.path[-len(wanted) :] == wanted]
     return exact or ending or [call for call in graph.calls if call.name == name]
-
-
-def _call_of(graph: Graph, place: Place) -> Call:
-    """The call that makes a place's output, if the graph can be cut there, or an error."""
-    label = "/".join(place.path)
-    if len(place.outputs) != 1:
-        raise ValueError(
-            f"layer {label!r} has {len(place.outputs)} outputs; a cut needs a layer with one."
-            + _advice(graph)
-        )
-    (latent,) = place.outputs
-    if latent is graph.model.inputs[0]:
-        raise ValueError(
-            f"layer {label!r} is the model's input: nothing would be left for g, and the concepts "
-            f"would be pixels. Choose a later layer.{_advice(graph)}"
-        )
-    if latent is graph.model.outputs[0]:
-        raise ValueError(
-            f"layer {label!r} is the model's output: nothing would be left for h. Choose an "
-            f"earlier layer.{_advice(graph)}"
-        )
-    made = [[id(tensor) for tensor in call.outputs] for call in graph.calls]
-    position = next(i for i, outputs in enumerate(made) if id(latent) in outputs)
-    cuts = cut_calls(graph.calls)
-    if position not in cuts:
-        around = [i for i in cuts if i < position][-1:] + [i for i in cuts if i > position][:1]
-        instead = [repr("/".join(graph.calls[i].path)) for i in around]
-        bypass = listing(_bypasses(graph, latent), _NAMED_IN_ERRORS)
-        raise ValueError(
-            f"layer {label!r} is not a cut of {graph.model.name!r}: the output also depends on "
-            f"{bypass} by a way around it. Choose a layer that every branch goes through"
-            f"{', as ' + ' or '.join(instead) if instead else ''}."
-        )
-    return graph.calls[position]
 
 
 def _bypasses(graph: Graph, latent: keras.KerasTensor) -> list[str]:

@@ -4,7 +4,7 @@ logits. One `Network` serves any number of banks, so nothing is traced twice.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from .._compiled import compile_function
 from .graph import calls_of
 
-MOST_SHARED = 16  # operators whose compiled functions are kept
+MOST_SHARED = 64  # operators and sizes of crops whose compiled functions are kept
 
 
 class Network:
@@ -45,7 +45,6 @@ class Network:
         self.number_of_classes: int = output_shape[1]
         self.dtype = input_to_latent.inputs[0].dtype
         self.channels: int = input_to_latent.output_shape[-1]
-        self._compiled: dict[Any, Any] = {}
         self._shared: dict[Any, Any] = {}
         self._warn_softmax()
 
@@ -60,17 +59,9 @@ class Network:
                 stacklevel=4,
             )
 
-    def compiled(
-        self, key: Any, function: Callable[..., Any], signature: Sequence[tf.TensorSpec]
-    ) -> Any:
-        """What was compiled under this key; the function is, where nothing was."""
-        if key not in self._compiled:
-            self._compiled[key] = compile_function(function, signature)
-        return self._compiled[key]
-
     def shared(self, key: Any, make: Callable[[], Any]) -> Any:
         """
-        What was made for this key, or is made now: functions that many explainers share.
+        What was made for this key, or is made now: functions that many stages share.
 
         Only those that were used last are kept, for people may give many operators.
         """
