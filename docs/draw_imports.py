@@ -4,8 +4,9 @@ Draw who imports whom in the package, stage by stage: docs/images/imports.png.
     python docs/draw_imports.py [before=REVISION ...]
 
 Of every revision, and of the working tree, each top-level module or folder is a dot on one line, in
-the order that has the fewest arrows running up; an arc on the right leads down to what is imported,
-an arc on the left, in red, leads up. Imports for type checkers and inside functions count too.
+an order that has few arrows running up (none where there is no circle); an arc on the right leads
+down to what is imported, one on the left, in red, up. Imports for type checkers and inside
+functions count too.
 """
 
 import ast

@@ -9,7 +9,8 @@ from keras import layers
 import xplique_craft as xc
 from xplique_craft._random import keyed_bits
 from xplique_craft.factorization import NMF
-from xplique_craft.sampling.rows import extract_rows, measure_extent
+from xplique_craft.sampling.extent import measure_extent
+from xplique_craft.sampling.rows import extract_rows
 from xplique_craft.sampling.stream import Stream
 
 SIDE = 16

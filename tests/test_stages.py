@@ -115,6 +115,27 @@ def test_what_draws_knows_results_alone(stage: str, allowed: set[str]) -> None:
     assert found - {stage, "_checks"} == allowed
 
 
+def test_nothing_that_computes_draws() -> None:
+    """Figures are asked for by pages, and by CraftTf's colour maps; pages by the console alone."""
+    drawn: dict[str, set[str]] = {"plots": set(), "report": set()}
+    for path in files_of(PACKAGE):
+        for target in targets_of(path, PACKAGE):
+            drawn.get(stage_of(target, PACKAGE), set()).add(stage_of(path, PACKAGE))
+    assert drawn["plots"] - {"plots"} == {"report", "compatibility"}
+    assert drawn["report"] - {"report"} == {"console"}
+
+
+def test_modules_are_imported_by_name_in_one_place_alone() -> None:
+    """What `import_module` loads is not among the arrows, so it is counted."""
+    names = ("import_module", "__import__", "lazy_loader")
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in files_of(PACKAGE)
+        if any(name in path.read_text(encoding="utf-8") for name in names)
+    }
+    assert found == {"factorization/__init__.py"}
+
+
 @pytest.mark.parametrize(
     ("file", "line", "message"),
     [
@@ -125,9 +146,9 @@ def test_what_draws_knows_results_alone(stage: str, allowed: set[str]) -> None:
             "concept_model.py imports importance/__init__.py",
         ),
         (
-            "plots/style.py",
+            "sampling/stream.py",
             "def later():\n    import xplique_craft.gates.head",
-            "plots/style.py imports gates/head.py",
+            "sampling/stream.py imports gates/head.py",
         ),
         ("results/contributions.py", "from .importance import Importance", "a circle: "),
         ("gates/coded.py", "from . import head", "a circle: "),

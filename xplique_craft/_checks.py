@@ -3,10 +3,15 @@ Checks of arguments. Every message names the argument, the rule, what was receiv
 """
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
+from types import FrameType
 from typing import Any
 
 import numpy as np
+
+PACKAGE = __name__.partition(".")[0]
 
 NEAREST = 3  # names that a suggestion holds at most
 
@@ -67,12 +72,12 @@ def check_number(name: str, value: Any, *, finite: bool = False) -> float:
 
     Infinity is a number, for limits, unless `finite` is asked for.
     """
-    value = _number(name, value)
+    _check_is_number(name, value, "")
     if not value >= 0.0:
         raise ValueError(f"{name} must be at least 0, received {value!r}.")
     if finite and not np.isfinite(value):
         raise ValueError(f"{name} must be finite, received {value!r}.")
-    return value
+    return float(value)
 
 
 def check_range(name: str, value: Any, interval: str) -> float:
@@ -81,19 +86,18 @@ def check_range(name: str, value: Any, interval: str) -> float:
 
     That is written as mathematicians write it: in "[0, 100)" 0 is allowed and 100 is not.
     """
-    value = _number(name, value)
+    _check_is_number(name, value, f" in {interval}")
     low, high = (float(end) for end in interval[1:-1].split(","))
     above = value >= low if interval[0] == "[" else value > low
     below = value <= high if interval[-1] == "]" else value < high
     if not (above and below):
         raise ValueError(f"{name} must be in {interval}, received {value!r}.")
-    return value
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number, received {value!r}.")
     return float(value)
+
+
+def _check_is_number(name: str, value: Any, where: str) -> None:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number{where}, received {value!r}.")
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
@@ -124,3 +128,14 @@ def listing(names: Sequence[str], limit: int = 8) -> str:
     """The first names of a list, in words."""
     shown = ", ".join(repr(n) for n in names[:limit])
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def warn(message: str) -> None:
+    """Warn, pointing at the user's line: the one that called the package, however deep this is."""
+    frame: FrameType | None = sys._getframe()
+    level = user = 1
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
+            user = level
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=user + 1)

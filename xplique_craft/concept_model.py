@@ -18,13 +18,11 @@ import tensorflow as tf
 from sklearn.exceptions import NotFittedError
 
 from ._checks import check_choice, check_int
-from .factorization import get_factorizer
 from .factorization.base import Factorized, Factorizer
 from .gates import Coded, GatedHead
 from .gates.coded import encode_batch
 from .sampling import Crops, Stream
-from .sampling.crops import check_patch_size
-from .sampling.rows import Extent
+from .sampling.extent import Extent
 from .sampling.stream import concatenate_known
 from .splitting import Split
 from .splitting.network import Network
@@ -54,18 +52,6 @@ class ExtractionSettings:
     number_of_concepts: int
     patch_size: tuple[int, ...] | None
     max_crops: int
-
-    @classmethod
-    def checked(
-        cls, factorizer: Any, number_of_concepts: Any, patch_size: Any, max_crops: Any
-    ) -> ExtractionSettings:
-        """Settings of what a user gave, or an error that says what is wrong with it."""
-        return cls(
-            number_of_concepts=check_int("number_of_concepts", number_of_concepts),
-            patch_size=check_patch_size(patch_size),
-            factorizer=get_factorizer(factorizer),
-            max_crops=check_int("max_crops", max_crops),
-        )
 
 
 @dataclass(frozen=True)
@@ -148,6 +134,7 @@ class ConceptModel:
         verbose: bool = False,
     ) -> None:
         self.split = split
+        self.network: Network = split.network  # now, so that what is wrong with it is said now
         self.batch_size = check_int("batch_size", batch_size)
         self.keep_residual = bool(keep_residual)
         self.baseline: str = check_choice("baseline", baseline, BASELINES)
@@ -177,11 +164,6 @@ class ConceptModel:
         )
 
     # --------------------------------------------------------------- the model
-    @property
-    def network(self) -> Network:
-        """g and h, compiled."""
-        return self.split.network
-
     @property
     def model(self) -> keras.Model:
         """The flat graph from images to logits."""

@@ -1,36 +1,34 @@
 """
 CRAFT: concepts of a class, found where the model looks, faithful to the model.
 
-`Craft` finds a bank and keeps it; each of its questions is answered by a stage of its own.
+`Craft` finds a bank and keeps it; what one asks of it is in `questions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from xplique.concepts.base import BaseConceptExtractor
 
-from .compatibility import Factorization, MovedPlot, Sensitivity
-from .concept_model import ConceptModel, ExtractionSettings
+from ._checks import check_int
+from .compatibility import Factorization, MovedPlot
+from .concept_model import ExtractionSettings
 from .extraction import find_concepts
+from .factorization import get_factorizer
 from .factorization.base import Factorizer
-from .importance import SobolImportance
-from .importance.contributions import ablation_effects_of, contributions_of
-from .keras_models import KerasModels, bound_decoder
-from .metrics.quality import measure_quality
-from .one_image import explain_image
+from .questions import AnsweringModel
 from .recursion import Growable
-from .results import Contributions, ImageExplanation, Quality
 from .sampling import Crops
+from .sampling.crops import check_patch_size
 from .splitting import Split, join_models, split_model
 
 MAX_CROPS = 20_000
 
 
-class Craft(Growable, BaseConceptExtractor):
+class Craft(AnsweringModel, Growable, BaseConceptExtractor):
     """
     Concept extractor, Fel et al., CRAFT (CVPR 2023).
 
@@ -75,8 +73,6 @@ class Craft(Growable, BaseConceptExtractor):
         If a number is out of range, or h does not take what g gives.
     """
 
-    sensitivity: Sensitivity | None = None
-
     def __init__(
         self,
         input_to_latent_model: keras.Model,
@@ -92,19 +88,16 @@ class Craft(Growable, BaseConceptExtractor):
         seed: int = 0,
         verbose: bool = False,
     ) -> None:
-        split = join_models(input_to_latent_model, latent_to_logit_model)
-        self.settings = ExtractionSettings.checked(
-            factorizer, number_of_concepts, patch_size, max_crops
-        )
-        ConceptModel.__init__(
+        AnsweringModel.__init__(  # not Xplique's: it would set two attributes and assert
             self,
-            split,
+            join_models(input_to_latent_model, latent_to_logit_model),
             batch_size=batch_size,
             keep_residual=keep_residual,
             baseline=baseline,
             seed=seed,
             verbose=verbose,
         )
+        self._look_for(factorizer, number_of_concepts, patch_size, max_crops)
 
     @classmethod
     def from_model(
@@ -154,10 +147,7 @@ class Craft(Growable, BaseConceptExtractor):
                 f" received {layer!r}."
             )
         craft = cls.__new__(cls)
-        craft.settings = ExtractionSettings.checked(
-            factorizer, number_of_concepts, patch_size, max_crops
-        )
-        ConceptModel.__init__(
+        AnsweringModel.__init__(
             craft,
             model,
             batch_size=batch_size,
@@ -166,22 +156,21 @@ class Craft(Growable, BaseConceptExtractor):
             seed=seed,
             verbose=verbose,
         )
+        craft._look_for(factorizer, number_of_concepts, patch_size, max_crops)
         return craft
 
-    @property
-    def number_of_concepts(self) -> int:
-        """k."""
-        return self.settings.number_of_concepts
-
-    @property
-    def factorizer(self) -> Factorizer:
-        """What turns rows of activations into a bank."""
-        return self.settings.factorizer
-
-    @property
-    def patch_size(self) -> tuple[int, ...] | None:
-        """Sides of the crops in pixels; None for several scales."""
-        return self.settings.patch_size
+    def _look_for(
+        self,
+        factorizer: str | Factorizer,
+        number_of_concepts: int,
+        patch_size: int | Sequence[int] | None,
+        max_crops: int,
+    ) -> None:
+        """Keep how concepts are looked for, checked."""
+        self.number_of_concepts = check_int("number_of_concepts", number_of_concepts)
+        self.factorizer = get_factorizer(factorizer)
+        self.patch_size = check_patch_size(patch_size)
+        self.max_crops = check_int("max_crops", max_crops)
 
     # --------------------------------------------------------------------- fit
     def fit(self, inputs: Any, class_id: int = 0) -> tuple[Crops, np.ndarray, np.ndarray]:
@@ -212,7 +201,10 @@ class Craft(Growable, BaseConceptExtractor):
             cannot take.
         """
         # Nothing of an earlier fit is lost before all of this one is there.
-        self._concepts = find_concepts(self, self.settings, inputs, class_id)
+        settings = ExtractionSettings(
+            self.factorizer, self.number_of_concepts, self.patch_size, self.max_crops
+        )
+        self._concepts = find_concepts(self, settings, inputs, class_id)
         self.sensitivity = None
         found = Factorization.of(self._concepts)
         return found.crops, found.crops_u, found.concept_bank_w
@@ -221,151 +213,6 @@ class Craft(Growable, BaseConceptExtractor):
     def factorization(self) -> Factorization | None:
         """What `fit` made, under CraftTf's names; None before."""
         return None if self._concepts is None else Factorization.of(self._concepts)
-
-    # --------------------------------------------------------------- questions
-    @property
-    def encoder(self) -> keras.Model:
-        """
-        Images (n, H, W, channels) -> concept scores (n, k), the mean coefficients; differentiable
-        to the pixels, so every Xplique explainer makes concept maps of it.
-        """
-        return KerasModels.of(self).encoder
-
-    @property
-    def position_encoder(self) -> keras.Model:
-        """Images (n, H, W, channels) -> concept coefficients at every position, (n, ..., k)."""
-        return KerasModels.of(self).position_encoder
-
-    @property
-    def decoder(self) -> keras.Model:
-        """Concept coefficients (n, ..., k) -> logits h(U W), (n, classes): no residual, ever."""
-        return KerasModels.of(self).decoder
-
-    def bound_decoder(self, inputs: Any) -> keras.Model:
-        """
-        As `decoder`, with the residual of given images: h(U W + E).
-
-        Parameters
-        ----------
-        inputs
-            n images. With one, the decoder takes its coefficients in any number, gated or
-            perturbed; with several, batches of exactly n, in their order. Their residuals are held.
-
-        Returns
-        -------
-        decoder
-            (n, ..., k) -> (n, classes).
-        """
-        return bound_decoder(self, inputs)
-
-    def estimate_importance(
-        self, inputs: Any = None, nb_design: int = 32, targets: Any = None
-    ) -> np.ndarray:
-        """
-        Sobol total indices of the concepts, the mean over images (section 3.2).
-
-        Parameters
-        ----------
-        inputs
-            Images; None for those of `fit`, whose result is kept in `sensitivity`.
-        nb_design
-            Points of the design, see `SobolImportance`; not used where the head is affine, for
-            then the indices are exact.
-        targets
-            Another class, or weights of the logits (n, classes); None for the class of `fit`.
-
-        Returns
-        -------
-        importances
-            (k,).
-        """
-        given = self.concepts.inputs if inputs is None else inputs
-        explainer = SobolImportance(
-            self, nb_design=nb_design, batch_size=self.batch_size, seed=self.seed
-        )
-        per_image = explainer.explain(given, self.class_id if targets is None else targets)
-        overall = per_image.mean(axis=0)
-        if inputs is None and targets is None:
-            self.sensitivity = Sensitivity(overall, np.argsort(-overall, kind="stable"))
-        return overall
-
-    def contributions(self, inputs: Any, targets: Any = None) -> Contributions:
-        """
-        Signed contributions that add up: score = h(0) + residual part + sum_j phi_j + gap.
-
-        Parameters
-        ----------
-        inputs
-            Images.
-        targets
-            A class index, (n,) of them, or weights of the logits (n, classes); None for the class
-            of `fit`.
-
-        Returns
-        -------
-        contributions
-            phi (n, k) with base, residual part, score and gap, (n,) each.
-        """
-        return contributions_of(self, inputs, targets)
-
-    def ablation_effects(self, inputs: Any, targets: Any = None) -> np.ndarray:
-        """
-        f_x(1) - f_x(1 with m_j = 0), (n, k): signed, and they do not add up (see `contributions`).
-        """
-        return ablation_effects_of(self, inputs, targets)
-
-    def quality(self, inputs: Any, targets: Any = None) -> Quality:
-        """
-        How faithful the concepts are to the model on these images, better held-out ones.
-
-        Parameters
-        ----------
-        inputs
-            Images.
-        targets
-            As in `contributions`.
-
-        Returns
-        -------
-        quality
-            Agreement, reconstruction share and explained share with intervals; relative error,
-            sparsity and KKT residual.
-        """
-        return measure_quality(self, inputs, targets)
-
-    def explain_image(
-        self,
-        image: Any,
-        target: int | None = None,
-        *,
-        photograph: Any = None,
-        restore: Callable[[np.ndarray], Any] | None = None,
-        class_names: Sequence[str] | None = None,
-        number_of_crops: int = 4,
-    ) -> ImageExplanation:
-        """
-        Explain one image that is predicted as the class of `fit`, right or wrong.
-
-        Parameters
-        ----------
-        image, target, photograph, restore, class_names, number_of_crops
-            See `one_image.explain_image`; `target` is the true class, if known.
-
-        Returns
-        -------
-        explanation
-            Prediction, concepts, places and contributions; of a wrong prediction, those to its
-            score above the true class's: which concepts misled the model.
-        """
-        return explain_image(
-            self,
-            image,
-            target,
-            photograph=photograph,
-            restore=restore,
-            class_names=class_names,
-            number_of_crops=number_of_crops,
-        )
 
     # CraftTf's methods that draw: a Craft does not, and says what does.
     plot_concepts_importances = MovedPlot("xplique_craft.plots.importance_bars")

@@ -2,12 +2,13 @@
 From images to concepts: images -> crops -> rows -> bank, and what a fit leaves behind.
 """
 
-import warnings
 from typing import Any
 
+from ._checks import warn
 from .concept_model import ConceptModel, Concepts, ExtractionSettings
 from .sampling import Crops
-from .sampling.rows import CropRows, extract_rows, measure_extent
+from .sampling.extent import measure_extent
+from .sampling.rows import CropRows, extract_rows
 from .splitting.structure import begins_with_normalisation
 from .targets import check_class_id
 
@@ -69,16 +70,14 @@ def find_concepts(
 def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:
     network = concept_model.network
     if network.number_of_classes > 1 and crops.predicted < crops.images / 2:
-        warnings.warn(
+        warn(
             f"Only {crops.predicted} of {crops.images} images are predicted as class "
             f"{class_id}: the concepts of other classes will be among those found. Give images "
-            "that the model predicts as the class.",
-            stacklevel=4,
+            "that the model predicts as the class."
         )
     if concept_model.baseline == "zero" and begins_with_normalisation(network.latent_to_logit):
-        warnings.warn(
+        warn(
             f"What follows {concept_model.layer!r} begins with a normalisation, which blows up "
             "what is left when all gates are closed: f_x(0) is no neutral baseline there. Use "
-            "Craft(..., baseline='mean'), which gates towards the mean activation.",
-            stacklevel=4,
+            "Craft(..., baseline='mean'), which gates towards the mean activation."
         )

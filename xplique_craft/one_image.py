@@ -7,14 +7,13 @@ to the difference of the two scores tell what misled it: they add up to score(pr
 score(truth), so a concept that speaks for both counts as little as it should.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from ._checks import check_int
+from ._checks import check_int, warn
 from .attributions import ConceptAttribution
 from .attributions.maps import drawn_maps
 from .concept_model import ConceptModel
@@ -94,11 +93,10 @@ def explain_image(
     logits = network.logits(latents).numpy()[0]
     prediction = int(logits.argmax())
     if prediction != concept_model.class_id:
-        warnings.warn(
+        warn(
             f"The image is predicted as {class_name_of(prediction, class_names)}, and the concepts "
             f"are those of {class_name_of(concept_model.class_id, class_names)}: they may not be "
-            "what the model went by. Fit a Craft on images that are predicted as the former.",
-            stacklevel=3,
+            "what the model went by. Fit a Craft on images that are predicted as the former."
         )
     explained: list[int | ClassDifference] = [prediction]
     if target is not None and target != prediction:

@@ -5,7 +5,6 @@ Every preprocessing is the same three numbers a channel: y = (x - mean) / std, x
 the channels reversed first where the model wants BGR. `_NAMED` holds those that have a name.
 """
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
+
+from .._checks import warn
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """What the name of a picture may end in, in small or capital letters."""
@@ -147,10 +148,9 @@ def read_pictures(
             f" none can; the first: {skipped[0]}."
         )
     if skipped:
-        warnings.warn(
+        warn(
             f"{len(skipped)} of {len(paths)} files of {folder} cannot be read and are skipped: "
-            f"{', '.join(skipped)}.",
-            stacklevel=2,
+            f"{', '.join(skipped)}."
         )
     return np.stack(pictures), names
 

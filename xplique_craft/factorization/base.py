@@ -6,7 +6,6 @@ the bank W and how to encode and decode with it. The offset is 0 for all but PCA
 are directions around a mean.
 """
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from .._checks import check_int
+from .._checks import check_int, warn
 from .implicit import encode
 
 RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
@@ -241,9 +240,8 @@ def _warn_small_rank(bank: np.ndarray) -> None:
     values = np.linalg.svd(directions, compute_uv=False)
     rank, k = int((values > RANK_TOLERANCE * values[0]).sum()), len(bank)
     if rank < SMALL_RANK * k:
-        warnings.warn(
+        warn(
             f"The bank of {k} concepts has rank {rank} only: some concepts are empty or mixtures "
             f"of others, and their coefficients are not unique. Ask for at most {rank} concepts, "
-            "or give more varied images.",
-            stacklevel=4,
+            "or give more varied images."
         )

@@ -8,13 +8,13 @@ function, so many at a time as `batch_size` of the whole head would need memory 
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from .._checks import warn
 from ..results import EvaluationPath
 from ..splitting.network import Network
 from ..targets import distinct
@@ -242,11 +242,10 @@ class GatedHead:
         if values.shape == expected.shape:
             difference = float(np.abs(values - expected).max())
         if not difference <= _tolerance() * scale + 1e-30:
-            warnings.warn(
+            warn(
                 f"The head taken apart differs from itself by {difference:.3g} where its logits "
                 f"reach {scale:.3g}: it is evaluated whole from now on, which is slower. Does it "
-                "hold a layer that computes something else than its class says?",
-                stacklevel=4,
+                "hold a layer that computes something else than its class says?"
             )
             whole = HeadFunctions(self.network, self._operator, taken_apart=False)
             self.network.share(self._operator, whole)

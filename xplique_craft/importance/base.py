@@ -9,7 +9,6 @@ bootstrap over images.
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from .._checks import check_int
+from .._checks import check_int, warn
 from .._intervals import LEVEL, bootstrap_mean, jackknife_variance
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
@@ -213,11 +212,10 @@ def warn_of_flat(found: Values) -> None:
     """Warn of images whose score does not depend on the concepts."""
     flat = found.flat
     if flat is not None and flat.any():
-        warnings.warn(
+        warn(
             f"The importances of {flat.sum()} of {len(flat)} images are the same for "
             "all concepts: as far as this method looks, the score does not depend on the "
-            "concepts. Is it the right class, and do they occur in these images?",
-            stacklevel=3,
+            "concepts. Is it the right class, and do they occur in these images?"
         )
 
 

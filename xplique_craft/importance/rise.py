@@ -1,11 +1,10 @@
 """RISE on the gates (Petsiuk et al., 2018): E[f_x(m) | m_j = 1] over binary gates."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
-from .._checks import check_int, check_range
+from .._checks import check_int, check_range, warn
 from .._random import keyed_bits
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
@@ -71,11 +70,10 @@ class RiseImportance(ImportanceMethod):
         scores, kept = sums_of_groups(values[..., None] * masks), sums_of_groups(masks)
         total, number = scores.sum(axis=0), kept.sum(axis=0)
         if not number.all():
-            warnings.warn(
+            warn(
                 f"None of the {self.nb_samples} masks of an image keeps concept "
                 f"{np.argwhere(number == 0.0)[0, 1]}: its importance is given as 0 there. Raise "
-                "nb_samples or preservation_probability.",
-                stacklevel=2,
+                "nb_samples or preservation_probability."
             )
         without = None
         if len(scores) > 1:

@@ -10,7 +10,6 @@ Otherwise they are estimated on stars of gates (see `designs`, `sobol_estimators
 CRAFT (CVPR 2023), section 3.2.
 """
 
-import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from xplique.attributions.global_sensitivity_analysis.sobol_estimators import SobolEstimator
 
-from .._checks import check_choice, check_int, check_number
+from .._checks import check_choice, check_int, check_number, warn
 from .._seeding import seeded
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
@@ -217,7 +216,7 @@ class SobolImportance(ImportanceMethod):
         values, without = variances(sample, self.index, intervals)
         if self.tolerance is None or without is None:
             return values, without
-        wide_ones = np.arange(len(values))
+        wide_ones: np.ndarray = np.arange(len(values))
         while True:
             half = [
                 np.ptp(jackknife_interval(values[i], without[:, i]), axis=1).max() / 2.0
@@ -228,11 +227,10 @@ class SobolImportance(ImportanceMethod):
             if len(wide_ones) == 0:
                 break
             if 2 * number > self.max_design:
-                warnings.warn(
+                warn(
                     f"The intervals of {len(wide_ones)} of {len(values)} images are wider than "
                     f"+-{self.tolerance:g} with {number} points: raise max_design "
-                    f"({self.max_design}) or tolerance.",
-                    stacklevel=2,
+                    f"({self.max_design}) or tolerance."
                 )
                 break
             known, number = number, 2 * number

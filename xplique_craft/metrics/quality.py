@@ -8,12 +8,12 @@ explained share       sum(f_x(1) - f_x(0)) / sum(score - h(0)), residual kept
 Ratios of sums over images, not means of ratios. None depends on whether the residual is kept.
 """
 
-import warnings
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from .._checks import warn
 from .._intervals import bootstrap_ratio, proportion
 from ..concept_model import ConceptModel
 from ..results import Quality
@@ -59,10 +59,9 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
     same, above, explained, full, score = np.concatenate(rows, axis=1)
     scale = np.abs(score).mean()
     if abs(full.mean()) <= SMALLEST_DENOMINATOR * scale:
-        warnings.warn(
+        warn(
             f"The mean of score - h(0) is {full.mean():.3g}, below 1e-3 of the mean |score|, "
-            f"{scale:.3g}: shares of it are not defined and are NaN.",
-            stacklevel=3,
+            f"{scale:.3g}: shares of it are not defined and are NaN."
         )
         full = np.zeros(len(full))  # of which no share is defined
     return Quality(

@@ -20,8 +20,8 @@ import numpy as np
 
 from ..concept_model import ConceptModel, Concepts
 from ..factorization import Factorized
+from ..sampling.extent import Extent, measure_extent
 from ..sampling.lazy_crops import Crops
-from ..sampling.rows import Extent, measure_extent
 from ..splitting import Split
 from .earlier_layers import default_layer, earlier_layer
 from .layer_concepts import LayerConcepts, check_concept, choose_crops

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from .._compiled import compile_function
 from .._random import keyed_bits
-from ..factorization import Factorized, Factorizer
+from ..factorization import Factorizer
 from ..splitting.network import Network
 from .crops import IMAGE_WINDOWS, Windows
 from .stream import Stream
@@ -144,36 +144,3 @@ def extract_rows(
         total += n
         channels = batch.images.shape[-1]
     return CropRows(boxes, rows, total, predicted, channels)
-
-
-@dataclass(frozen=True)
-class Extent:
-    """
-    Coefficients over all positions of all images.
-
-    Parameters
-    ----------
-    largest
-        (k,): the largest magnitude that each concept's coefficient has anywhere.
-    mean
-        (k,): the mean of each concept's coefficient.
-    """
-
-    largest: np.ndarray
-    mean: np.ndarray
-
-
-def measure_extent(
-    stream: Stream, network: Network, factorized: Factorized, verbose: bool
-) -> Extent:
-    """One pass over the images: how large coefficients get, and what they are on average."""
-    k = len(factorized.bank)
-    largest = np.zeros(k, np.float32)
-    total, rows = np.zeros(k), 0
-    for batch in stream.progress("scale", verbose):
-        u, _ = factorized.encode(network.latents(batch.images))
-        places = list(range(u.shape.rank - 1))
-        largest = np.maximum(largest, tf.reduce_max(tf.abs(u), places).numpy())
-        total += tf.reduce_sum(u, places).numpy()
-        rows += int(tf.size(u)) // k
-    return Extent(largest, (total / rows).astype(np.float32))

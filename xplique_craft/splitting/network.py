@@ -3,7 +3,6 @@ The two halves of a model as compiled functions: g, images to activations, and h
 logits. One `Network` serves any number of banks, so nothing is traced twice.
 """
 
-import warnings
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from .._checks import warn
 from .._compiled import compile_function
 from .graph import calls_of
 
@@ -52,11 +52,10 @@ class Network:
         last = calls_of(self.latent_to_logit)[-1].operation
         activation = getattr(last, "activation", None)
         if type(last).__name__ == "Softmax" or getattr(activation, "__name__", "") == "softmax":
-            warnings.warn(
+            warn(
                 f"The model ends in a softmax ({last.name!r}): its scores are probabilities, which "
                 "saturate and make every class depend on all others. Explain its logits instead: "
-                "the same model without the softmax.",
-                stacklevel=4,
+                "the same model without the softmax."
             )
 
     def shared(self, key: Any, make: Callable[[], Any]) -> Any:

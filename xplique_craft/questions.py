@@ -1,0 +1,174 @@
+"""
+What one asks of concepts: one line each, for every question has a stage of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from .compatibility import Sensitivity
+from .concept_model import ConceptModel
+from .importance import SobolImportance
+from .importance.contributions import COMPLETENESS, ablation_effects_of, contributions_of
+from .keras_models import KerasModels, bound_decoder
+from .metrics.quality import measure_quality
+from .one_image import explain_image
+from .results import Contributions, ImageExplanation, Quality
+
+
+class AnsweringModel(ConceptModel):
+    """A concept model that answers: a `Craft`, or the children of one of its concepts."""
+
+    completeness = COMPLETENESS
+    """An image's contributions get more points until their gap is at most this share."""
+
+    sensitivity: Sensitivity | None = None
+    """What `estimate_importance` found in the images of `fit`, under CraftTf's names."""
+
+    @property
+    def encoder(self) -> keras.Model:
+        """
+        Images (n, H, W, channels) -> concept scores (n, k), the mean coefficients; differentiable
+        to the pixels, so every Xplique explainer makes concept maps of it.
+        """
+        return KerasModels.of(self).encoder
+
+    @property
+    def position_encoder(self) -> keras.Model:
+        """Images (n, H, W, channels) -> concept coefficients at every position, (n, ..., k)."""
+        return KerasModels.of(self).position_encoder
+
+    @property
+    def decoder(self) -> keras.Model:
+        """Concept coefficients (n, ..., k) -> logits h(U W), (n, classes): no residual, ever."""
+        return KerasModels.of(self).decoder
+
+    def bound_decoder(self, inputs: Any) -> keras.Model:
+        """
+        As `decoder`, with the residual of given images: h(U W + E).
+
+        Parameters
+        ----------
+        inputs
+            n images. With one, the decoder takes its coefficients in any number, gated or
+            perturbed; with several, batches of exactly n, in their order. Their residuals are held.
+
+        Returns
+        -------
+        decoder
+            (n, ..., k) -> (n, classes).
+        """
+        return bound_decoder(self, inputs)
+
+    def estimate_importance(
+        self, inputs: Any = None, nb_design: int = 32, targets: Any = None
+    ) -> np.ndarray:
+        """
+        Sobol total indices of the concepts, the mean over images (section 3.2).
+
+        Parameters
+        ----------
+        inputs
+            Images; None for those of `fit`, whose result is kept in `sensitivity`.
+        nb_design
+            Points of the design, see `SobolImportance`; not used where the head is affine, for
+            then the indices are exact.
+        targets
+            Another class, or weights of the logits (n, classes); None for the class of `fit`.
+
+        Returns
+        -------
+        importances
+            (k,).
+        """
+        given = self.concepts.inputs if inputs is None else inputs
+        explainer = SobolImportance(
+            self, nb_design=nb_design, batch_size=self.batch_size, seed=self.seed
+        )
+        per_image = explainer.explain(given, self.class_id if targets is None else targets)
+        overall = per_image.mean(axis=0)
+        if inputs is None and targets is None:
+            self.sensitivity = Sensitivity(overall, np.argsort(-overall, kind="stable"))
+        return overall
+
+    def contributions(self, inputs: Any, targets: Any = None) -> Contributions:
+        """
+        Signed contributions that add up: score = h(0) + residual part + sum_j phi_j + gap.
+
+        Parameters
+        ----------
+        inputs
+            Images.
+        targets
+            A class index, (n,) of them, or weights of the logits (n, classes); None for the class
+            of `fit`.
+
+        Returns
+        -------
+        contributions
+            phi (n, k) with base, residual part, score and gap, (n,) each.
+        """
+        return contributions_of(self, inputs, targets, self.completeness)
+
+    def ablation_effects(self, inputs: Any, targets: Any = None) -> np.ndarray:
+        """
+        f_x(1) - f_x(1 with m_j = 0), (n, k): signed, and they do not add up (see `contributions`).
+        """
+        return ablation_effects_of(self, inputs, targets)
+
+    def quality(self, inputs: Any, targets: Any = None) -> Quality:
+        """
+        How faithful the concepts are to the model on these images, better held-out ones.
+
+        Parameters
+        ----------
+        inputs
+            Images.
+        targets
+            As in `contributions`.
+
+        Returns
+        -------
+        quality
+            Agreement, reconstruction share and explained share with intervals; relative error,
+            sparsity and KKT residual.
+        """
+        return measure_quality(self, inputs, targets)
+
+    def explain_image(
+        self,
+        image: Any,
+        target: int | None = None,
+        *,
+        photograph: Any = None,
+        restore: Callable[[np.ndarray], Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        number_of_crops: int = 4,
+    ) -> ImageExplanation:
+        """
+        Explain one image that is predicted as the class of `fit`, right or wrong.
+
+        Parameters
+        ----------
+        image, target, photograph, restore, class_names, number_of_crops
+            See `one_image.explain_image`; `target` is the true class, if known.
+
+        Returns
+        -------
+        explanation
+            Prediction, concepts, places and contributions; of a wrong prediction, those to its
+            score above the true class's: which concepts misled the model.
+        """
+        return explain_image(
+            self,
+            image,
+            target,
+            photograph=photograph,
+            restore=restore,
+            class_names=class_names,
+            number_of_crops=number_of_crops,
+        )
