@@ -1,5 +1,6 @@
 """What a map depends on: its image, its target, the bank and the seed; and on nothing else."""
 
+import copy
 from typing import Any
 
 import keras
@@ -115,6 +116,20 @@ def test_replaced_models_are_let_go(images: np.ndarray) -> None:
     attribution.model = craft.model
     assert_allclose(attribution.explain(images[:2]).numpy(), expected, rtol=1e-6)
     assert all(attribution._maps[key] is maps for key, maps in own.items())
+
+
+def test_a_copy_keeps_its_models_to_itself(images: np.ndarray) -> None:
+    """As `compare` makes one for each model at random, and lets it go with the model."""
+    attribution = ConceptAttribution(fitted(images), Occlusion, {"patch_size": 4}, detail=0.5)
+    attribution.explain(images[:2])
+    before = attribution._maps
+    assert len(before) == 2
+    other = copy.copy(attribution)
+    other.model = keras.models.clone_model(attribution.model)
+    other.explain(images[:2])
+    assert len(other._maps) == 4
+    assert attribution._maps is before
+    assert len(before) == 2
 
 
 def test_copies_are_made_once_a_call_and_see_changed_weights(

@@ -277,5 +277,6 @@ class ConceptAttribution(ConceptExplainer):
             # The concepts keep what is made of the craft's own model; they outlive any other.
             models = KerasModels.of(model) if own else KerasModels(model.split, model.factorized)
             found = ConceptMaps(model, models.encoder, explainer, arguments, self.operator)
-            self._maps[purpose, own] = found
+            # Not changed in place: a shallow copy, as `compare` makes for other models, shares it.
+            self._maps = {**self._maps, (purpose, own): found}
         return found
