@@ -204,7 +204,7 @@ def test_classes_that_are_none_are_refused_before_anything_runs(
     def never(*_: Any) -> None:
         pytest.fail("g ran before the class was looked at")
 
-    monkeypatch.setattr(craft.network, "compiled", never)
+    monkeypatch.setattr(craft.network, "shared", never)
     monkeypatch.setattr(craft.network, "latents", never)
     with pytest.raises(error, match=message):
         craft.fit(images, class_id)
