@@ -115,8 +115,8 @@ def extract_rows(
         Where the crops are and how they are cut.
     """
     boxes = np.empty((0, 1 + 2 * windows.axes), int)
-    rows = np.empty((0, network.channels), np.float32)
-    keys = np.empty(0, np.uint64)
+    rows: np.ndarray = np.empty((0, network.channels), np.float32)
+    keys: np.ndarray = np.empty(0, np.uint64)
     predicted = total = channels = 0
     for batch in stream.progress("crops", verbose):
         if batch.images.ndim != windows.axes + 2:
