@@ -102,7 +102,7 @@ def test_weights_are_small():
 
 
 def test_a_missing_file_of_weights_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(demo.model, "WEIGHTS_PATH", tmp_path / "absent.keras")
+    monkeypatch.setattr(demo.model, "WEIGHTS_PATH", tmp_path / "absent.npz")
     with pytest.raises(FileNotFoundError, match=r"`python tools/train_demo\.py`"):
         demo.load_model()
 

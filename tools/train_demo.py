@@ -1,7 +1,7 @@
 """
 Training of the demo's classifier: `python tools/train_demo.py [--output PATH] [--seed 0]`.
 
-It writes the file that the package ships, xplique_craft/demo/photographs.keras.
+It writes the file that the package ships, xplique_craft/demo/photographs.npz.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from xplique_craft.demo import CLASS_NAMES, WEIGHTS_PATH, build_model, crops
 from xplique_craft.demo.data import Sample
+from xplique_craft.demo.model import named_weights
 
 
 def labelled_crops(
@@ -129,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = train(seed=options.seed)
     images, labels = labelled_crops(100, "held_out", options.seed)
     print(f"held-out accuracy: {accuracy(model, images, labels):.4f} on {len(images)} crops")
-    model.save(options.output)
+    weights = {name: np.asarray(one) for name, one in named_weights(model).items()}
+    np.savez(options.output, **weights)
     print(f"wrote {options.output} ({options.output.stat().st_size / 1e6:.2f} MB)")
 
 

@@ -9,14 +9,15 @@ non-negative (12, 12, 96) maps and the head is affine.
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from .data import CLASS_NAMES, CROP_SIDE
 
 DEFAULT_LAYER = "conv4"
 """Name of the layer to cut the model at."""
 
-WEIGHTS_PATH = Path(__file__).with_name("photographs.keras")
-"""The trained classifier that the package ships."""
+WEIGHTS_PATH = Path(__file__).with_name("photographs.npz")
+"""Weights of the trained classifier: plain arrays, so that any version of Keras can take them."""
 
 
 def build_model() -> keras.Model:
@@ -62,7 +63,16 @@ def load_model() -> keras.Model:
             f"The demo's classifier should be at {WEIGHTS_PATH}, and is not there. Reinstall the "
             "package, or make the file with `python tools/train_demo.py` in the repository."
         )
-    return keras.saving.load_model(WEIGHTS_PATH, compile=False)
+    model = build_model()
+    with np.load(WEIGHTS_PATH, allow_pickle=False) as arrays:
+        for name, weight in named_weights(model).items():
+            weight.assign(arrays[name])
+    return model
+
+
+def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
+    """The weights of a model by layer and kind, as "conv1/kernel"."""
+    return {f"{layer.name}/{one.name}": one for layer in model.layers for one in layer.weights}
 
 
 def _convolution(channels: int, width: int, name: str, strides: int = 1) -> keras.layers.Layer:

@@ -114,7 +114,7 @@ def extract_rows(
     windows
         Where the crops are and how they are cut.
     """
-    boxes = np.empty((0, 1 + 2 * windows.axes), int)
+    boxes: np.ndarray = np.empty((0, 1 + 2 * windows.axes), int)
     rows: np.ndarray = np.empty((0, network.channels), np.float32)
     keys: np.ndarray = np.empty(0, np.uint64)
     predicted = total = channels = 0
