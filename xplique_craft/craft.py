@@ -55,13 +55,14 @@ class Craft(Growable, BaseConceptExtractor):
         "nmf" finds parts that add up; "semi-nmf" does so where activations are signed; "kmeans" and
         "pca" are there to compare with. A factorizer object brings settings of its own.
     keep_residual
-        True leaves what the concepts do not explain in place when gates close, so that what is
-        explained is the model itself; False takes it away, as the paper does.
+        True keeps the residual, what the concepts do not explain, in place when gates close, so
+        that what is explained is the model itself; False takes it away, as the paper does.
     baseline
-        What gates lead towards when they close: "zero", or "mean", the mean activation of the
-        images of `fit`, for heads that begin with a normalisation.
+        What stands in the place of concepts that are taken out: "zero", no activation, or "mean",
+        the mean activation of the images of `fit`, for heads that begin with a normalisation.
     max_crops
-        The bank is fitted on at most so many crops, a seeded sample where there are more.
+        The bank is fitted on at most so many crops, drawn at random where there are more; it
+        bounds the time and the memory.
     seed
         Everything random follows from it.
     verbose
@@ -131,10 +132,11 @@ class Craft(Growable, BaseConceptExtractor):
             A Keras model, images to logits; or what `split_model` returned, which several crafts
             may share so that nothing is compiled twice.
         layer
-            Name, index or layer object, see `candidate_layers`; None where `model` is split.
+            Where to cut: the name, the index or the layer itself, see `candidate_layers`; None
+            where `model` is split already.
         number_of_concepts, batch_size, patch_size, factorizer, keep_residual, baseline, max_crops,
         seed, verbose
-            As in the constructor.
+            They do what they do in `Craft(...)`.
 
         Raises
         ------
@@ -194,7 +196,7 @@ class Craft(Growable, BaseConceptExtractor):
             Images (n, H, W, channels) that the model predicts as the class, preprocessed: array,
             tensor or tf.data.Dataset (labels are ignored).
         class_id
-            Index of the class among the model's outputs.
+            Which class the concepts are of, by its index among the model's outputs.
 
         Returns
         -------
@@ -243,7 +245,7 @@ class Craft(Growable, BaseConceptExtractor):
 
     def bound_decoder(self, inputs: Any) -> keras.Model:
         """
-        As `decoder`, with the residual of given images: h(U W + E).
+        Like `decoder`, but with the residual of given images kept: h(U W + E).
 
         Parameters
         ----------
@@ -267,12 +269,14 @@ class Craft(Growable, BaseConceptExtractor):
         Parameters
         ----------
         inputs
-            Images; None for those of `fit`, whose result is kept in `sensitivity`.
+            The images that importances are averaged over; None takes those of `fit`, and keeps the
+            result in `sensitivity`.
         nb_design
-            Points of the design, see `SobolImportance`; not used where the head is affine, for
-            then the indices are exact.
+            How many points the indices of each image are estimated from, see `SobolImportance`;
+            not used where the head is affine, for then they are exact.
         targets
-            Another class, or weights of the logits (n, classes); None for the class of `fit`.
+            Which score is explained: a class, or weights of the logits (n, classes); None takes the
+            class of `fit`.
 
         Returns
         -------
@@ -296,10 +300,10 @@ class Craft(Growable, BaseConceptExtractor):
         Parameters
         ----------
         inputs
-            Images.
+            The images (n, H, W, channels), each of whose scores is divided among the concepts.
         targets
-            A class index, (n,) of them, or weights of the logits (n, classes); None for the class
-            of `fit`.
+            Which score is divided: a class, (n,) of them, or weights of the logits (n, classes);
+            None takes the class of `fit`.
 
         Returns
         -------
@@ -321,9 +325,9 @@ class Craft(Growable, BaseConceptExtractor):
         Parameters
         ----------
         inputs
-            Images.
+            The images (n, H, W, channels) that faithfulness is measured on.
         targets
-            As in `contributions`.
+            Which score the shares are of, in any form that `contributions` takes.
 
         Returns
         -------
@@ -349,7 +353,7 @@ class Craft(Growable, BaseConceptExtractor):
         Parameters
         ----------
         image, target, photograph, restore, class_names, number_of_crops
-            See `one_image.explain_image`; `target` is the true class, if known.
+            They do what they do in `one_image.explain_image`; `target` is the true class, if known.
 
         Returns
         -------

@@ -25,7 +25,7 @@ def find_concepts(
     settings
         How concepts are looked for.
     inputs, class_id
-        See `Craft.fit`.
+        The images of a class, and which class it is, see `Craft.fit`.
 
     Returns
     -------
