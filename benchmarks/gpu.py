@@ -60,17 +60,18 @@ def gated_scores() -> Callable[[], Any]:
     activations = tf.constant(rng.random((16, 14, 14, CHANNELS)), tf.float32)
     coded = Coded(
         indices=np.arange(16),
+        images=np.zeros((16, 14, 14, 3), np.float32),
+        targets=np.eye(10, dtype=np.float32)[np.zeros(16, int)],
         activations=activations,
         u=u,
         gated=u,
         constant=activations,
         kkt=u[..., 0],
-        targets=np.eye(10, dtype=np.float32)[np.zeros(16, int)],
-        size=(14, 14),
+        bank=bank,
     )
     gates = rng.random((16, 256, CONCEPTS)).astype(np.float32)
     head = GatedHead(network, None, 64)
-    return lambda: head.evaluate(coded, bank, gates)
+    return lambda: head.evaluate(coded, gates)
 
 
 def run_on(device: str, make: Callable[[], Callable[[], Any]]) -> tuple[float, np.ndarray]:

@@ -248,10 +248,10 @@ def test_pivoting_from_the_worst_supports(rng):
     gram, b = tf.constant(directions @ directions.T), tf.constant(activations @ directions.T)
     expected = nnls_rows(activations, bank) * norms
     for support in (expected < -1.0, expected >= 0.0, expected == 0.0):
-        u, left = tf.function(nnls._pivot)(
+        u, unsolved = tf.function(nnls._pivot)(
             gram, b, tf.constant(support), 1e-11, 1e-10, True, max_rounds=200
         )
-        assert left.shape == (0,)
+        assert unsolved.shape == (0,)
         np.testing.assert_allclose(u, expected, rtol=0.0, atol=1e-10)
 
 

@@ -72,13 +72,16 @@ def test_where_crops_are_too_few(craft: xc.Craft) -> None:
 
 def test_parts_that_do_not_explain_it(craft: xc.Craft, mixture: int) -> None:
     """One part for two things leaves a good deal of them."""
-    left = craft.decompose(mixture, number_of_concepts=1).shares.unexplained
+    unexplained = craft.decompose(mixture, number_of_concepts=1).shares.unexplained
     settings = {"number_of_concepts": 1, "min_mixedness": 0.0, "depth": 1, "min_share": 0.3}
-    kept = craft.grow(**settings, max_unexplained=1.01 * left)
+    kept = craft.grow(**settings, max_unexplained=1.01 * unexplained)
     assert set(kept.nodes) == {(mixture,)}
-    whole = craft.grow(**settings, max_unexplained=0.99 * left)
+    whole = craft.grow(**settings, max_unexplained=0.99 * unexplained)
     assert not whole.nodes
-    assert whole.view().branches[0].state_text == f"its parts leave {left:.0%} of it unexplained"
+    assert (
+        whole.view().branches[0].state_text
+        == f"its parts leave {unexplained:.0%} of it unexplained"
+    )
     assert not whole.view().branches[0].children
 
 

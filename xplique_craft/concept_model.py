@@ -41,7 +41,7 @@ class ExtractionSettings:
     factorizer
         What turns rows of activations into a bank.
     number_of_concepts
-        k.
+        k, how many concepts are looked for.
     patch_size
         Sides of the crops in pixels; None for several scales up to the whole image.
     max_crops
@@ -106,8 +106,8 @@ class ConceptModel:
     batch_size
         How many images, or images times gates, are run at a time; it bounds the memory.
     keep_residual
-        True leaves what the concepts do not explain in place when gates close, so that what is
-        explained is the model itself; False takes it away, as the paper does.
+        True keeps the residual, what the concepts do not explain, in place when gates close, so
+        that what is explained is the model itself; False takes it away, as the paper does.
     baseline
         What gates lead towards when they close: "zero", no activation, or "mean", the mean
         activation of the images that the concepts were found in.

@@ -53,13 +53,14 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         "nmf" finds parts that add up; "semi-nmf" does so where activations are signed; "kmeans" and
         "pca" are there to compare with. A factorizer object brings settings of its own.
     keep_residual
-        True leaves what the concepts do not explain in place when gates close, so that what is
-        explained is the model itself; False takes it away, as the paper does.
+        True keeps the residual, what the concepts do not explain, in place when gates close, so
+        that what is explained is the model itself; False takes it away, as the paper does.
     baseline
-        What gates lead towards when they close: "zero", or "mean", the mean activation of the
-        images of `fit`, for heads that begin with a normalisation.
+        What stands in the place of concepts that are taken out: "zero", no activation, or "mean",
+        the mean activation of the images of `fit`, for heads that begin with a normalisation.
     max_crops
-        The bank is fitted on at most so many crops, a seeded sample where there are more.
+        The bank is fitted on at most so many crops, drawn at random where there are more; it
+        bounds the time and the memory.
     seed
         Everything random follows from it.
     verbose
@@ -124,10 +125,11 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             A Keras model, images to logits; or what `split_model` returned, which several crafts
             may share so that nothing is compiled twice.
         layer
-            Name, index or layer object, see `candidate_layers`; None where `model` is split.
+            Where to cut: the name, the index or the layer itself, see `candidate_layers`; None
+            where `model` is split already.
         number_of_concepts, batch_size, patch_size, factorizer, keep_residual, baseline, max_crops,
         seed, verbose
-            As in the constructor.
+            They do what they do in `Craft(...)`.
 
         Raises
         ------
@@ -183,7 +185,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             Images (n, H, W, channels) that the model predicts as the class, preprocessed: array,
             tensor or tf.data.Dataset (labels are ignored).
         class_id
-            Index of the class among the model's outputs.
+            Which class the concepts are of, by its index among the model's outputs.
 
         Returns
         -------

@@ -35,7 +35,7 @@ class ConceptExplainer(BlackBoxExplainer):
         Xplique's operator (model, inputs, targets) -> (n,), a Tasks or its string; it is called
         with the head h as the model and gated activations as inputs. None: sum(logits * targets).
     keep_residual
-        Whether f_x keeps what the concepts do not explain; None for the craft's own setting.
+        Whether f_x keeps what the concepts do not explain; None takes the craft's own setting.
 
     Raises
     ------

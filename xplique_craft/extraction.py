@@ -26,7 +26,7 @@ def find_concepts(
     settings
         How concepts are looked for.
     inputs, class_id
-        See `Craft.fit`.
+        The images of a class, and which class it is, see `Craft.fit`.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def find_concepts(
     -----
     UserWarning
         If most images are predicted as another class, or if gates that lead to zero would blow up
-        what is left in a head that begins with a normalisation.
+        the residual in a head that begins with a normalisation.
     """
     network = concept_model.network
     class_id = check_class_id(class_id, network.number_of_classes)

@@ -43,8 +43,8 @@ def explain_image(
     Parameters
     ----------
     concept_model
-        Its concepts explain the image: those of images that are predicted as what this one is
-        predicted as.
+        A fitted `Craft`, whose concepts explain the image; it should be fitted to the class that
+        the image is predicted as.
     image
         (H, W, channels) or (1, H, W, channels), preprocessed as the model takes it.
     target
@@ -58,7 +58,7 @@ def explain_image(
         shows crops of the images that the concepts were found in; None where these are pixels
         already. What is beyond that range is clipped to it.
     class_names
-        Names of all classes; None for numbers.
+        What the explanation calls the classes, one name for each; None calls them by number.
     number_of_crops
         How many crops show each concept at most, each of another image.
 

@@ -41,7 +41,7 @@ def as_pictures(
     images
         (..., H, W, channels), as the model takes them.
     name
-        What to call `photographs` in messages.
+        What messages of errors call `photographs`.
 
     Returns
     -------

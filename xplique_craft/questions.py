@@ -49,7 +49,7 @@ class AnsweringModel(ConceptModel):
 
     def bound_decoder(self, inputs: Any) -> keras.Model:
         """
-        As `decoder`, with the residual of given images: h(U W + E).
+        Like `decoder`, but with the residual of given images kept: h(U W + E).
 
         Parameters
         ----------
@@ -73,12 +73,14 @@ class AnsweringModel(ConceptModel):
         Parameters
         ----------
         inputs
-            Images; None for those of `fit`, whose result is kept in `sensitivity`.
+            The images that importances are averaged over; None takes those of `fit`, and keeps the
+            result in `sensitivity`.
         nb_design
-            Points of the design, see `SobolImportance`; not used where the head is affine, for
-            then the indices are exact.
+            How many points the indices of each image are estimated from, see `SobolImportance`;
+            not used where the head is affine, for then they are exact.
         targets
-            Another class, or weights of the logits (n, classes); None for the class of `fit`.
+            Which score is explained: a class, or weights of the logits (n, classes); None takes the
+            class of `fit`.
 
         Returns
         -------
@@ -102,10 +104,10 @@ class AnsweringModel(ConceptModel):
         Parameters
         ----------
         inputs
-            Images.
+            The images (n, H, W, channels), each of whose scores is divided among the concepts.
         targets
-            A class index, (n,) of them, or weights of the logits (n, classes); None for the class
-            of `fit`.
+            Which score is divided: a class, (n,) of them, or weights of the logits (n, classes);
+            None takes the class of `fit`.
 
         Returns
         -------
@@ -127,9 +129,9 @@ class AnsweringModel(ConceptModel):
         Parameters
         ----------
         inputs
-            Images.
+            The images (n, H, W, channels) that faithfulness is measured on.
         targets
-            As in `contributions`.
+            Which score the shares are of, in any form that `contributions` takes.
 
         Returns
         -------
@@ -155,7 +157,7 @@ class AnsweringModel(ConceptModel):
         Parameters
         ----------
         image, target, photograph, restore, class_names, number_of_crops
-            See `one_image.explain_image`; `target` is the true class, if known.
+            They do what they do in `one_image.explain_image`; `target` is the true class, if known.
 
         Returns
         -------

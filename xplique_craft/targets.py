@@ -22,7 +22,7 @@ class ClassDifference:
     Parameters
     ----------
     target, instead_of
-        Indices of A and of B among the model's outputs.
+        Which classes A and B are, by their indices among the model's outputs.
     """
 
     target: int
@@ -138,8 +138,8 @@ class Targets:
     Parameters
     ----------
     targets
-        As `one_hot` takes them, for all images; None for the labels of a dataset where `use_labels`
-        is True and it has some, else for `class_id`.
+        Which scores are explained, in any form that `one_hot` takes, for all images. None takes the
+        labels of a dataset where `use_labels` is True and it has some, else `class_id`.
     number_of_images
         How many images will come, where that is known: what does not fit is then refused before
         anything is computed.

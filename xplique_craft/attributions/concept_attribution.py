@@ -53,41 +53,42 @@ class ConceptAttribution(ConceptExplainer):
     Parameters
     ----------
     craft
-        A fitted `Craft`, cut at a layer whose activations have places: (n, h, w, c), or tokens
-        that make a grid (see `maps.grid_of`). Concept maps by an explainer need no places.
+        A fitted `Craft`. The activations at its layer must have places: (n, h, w, c), or tokens
+        that make a grid (see `maps.grid_of`). Only concept maps by an explainer need none.
     explainer
-        What makes the map of each concept.
+        What makes the map of each concept: None, a class of Xplique, or a function of your own.
 
-        None reads it off the layer at which the model is cut and resizes it to the image. That
+        None reads the map off the layer at which the model is cut and enlarges it to the image. It
         costs little more than a run of the model, and is as coarse as the layer.
 
-        A class of `xplique.attributions`, as `Saliency`, explains the model from the image to the
-        concepts: its maps show which pixels a concept comes from. Occlusion, Rise,
+        A class of `xplique.attributions`, as `Saliency` (the class itself, not an object), shows
+        which pixels the concept comes from: it explains the concept's mean coefficient (or, with
+        output="relevance", its part in the score) as it would a logit. Occlusion, Rise,
         SobolAttributionMethod and HsicAttributionMethod perturb each image once for all concepts;
-        every other class runs once for each concept, which takes k times as long (see
-        `runs_once_a_concept`). GradCAM and GradCAMPP give a channel one weight for the whole
-        image, so concepts that share channels show up in each other's maps. What a class draws at
-        random follows from the craft's seed and from the class's own batch_size, and is the same
-        for every image.
+        every other class runs once for each of them, which takes k times as long (see
+        `runs_once_a_concept`). In the maps of GradCAM and GradCAMPP, concepts that share channels
+        also show each other's places. Random draws follow from the craft's seed and from the
+        class's own batch_size, and are the same for every image.
 
-        A function makes any other explainer of the Keras model, images -> (n, k), that it is
-        given; that explainer runs once for each concept.
+        A function takes a Keras model, images -> (n, k), and returns any other explainer of it,
+        which then runs once for each concept.
     explainer_args
-        Arguments of the class but for its model, as {"patch_size": 32}.
+        What the class is made with besides its model, as {"patch_size": 32}.
     batch_size
         How many images, or perturbed images, are run at a time; it bounds the memory.
     operator
         Xplique's operator, which makes the score of the class; None for the sum of logits times
         targets.
     output
-        "activation" shows where a concept is, "relevance" where it acts on the score.
+        "activation" shows where a concept is found in the image, "relevance" where it raises or
+        lowers the score of the class.
     smoothing
-        Standard deviation, in pixels, of the Gaussian that smooths class maps; 0 leaves them as
+        Class maps are blurred by a Gaussian of this standard deviation in pixels; 0 leaves them as
         they are. None takes 3/4 of a cell of the layer, and 0 where an explainer makes the maps.
     detail
-        How strongly the pixels that speak most for the class, by gradients, stand out of a class
-        map, in standard deviations of the map; 0 adds none. It costs 16 gradients an image, and
-        the pixels look like dots: 3 serves metrics that put pixels in order, 0 serves the eye.
+        How far single pixels that speak for the class, by gradients, stand out of a class map, in
+        standard deviations of the map. 0 adds none and is best to look at, for they look like dots;
+        3 is best for metrics that put pixels in order. It costs 16 gradients an image.
 
     Raises
     ------
@@ -141,8 +142,8 @@ class ConceptAttribution(ConceptExplainer):
         inputs
             Images (n, H, W, channels): array, tensor, or tf.data.Dataset of (image, target).
         targets
-            (n, classes) one-hot, or a class index; None for a dataset's labels, else for the class
-            of the craft.
+            Which score is explained: (n, classes) one-hot, or a class index; None takes a dataset's
+            labels, else the class of the craft.
 
         Returns
         -------
@@ -168,9 +169,9 @@ class ConceptAttribution(ConceptExplainer):
         inputs
             Images (n, H, W, channels), as in `explain`.
         concepts
-            Index of one concept, or indices of some; None for all.
+            Which concepts get a map: the index of one, or indices of some; None for all.
         targets
-            As in `explain`: the score that concepts are relevant for. Activation needs none.
+            Which score concepts are relevant for, as for `explain`. Maps of activation need none.
 
         Returns
         -------

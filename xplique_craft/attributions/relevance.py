@@ -59,7 +59,7 @@ class ConceptRelevance(keras.layers.Layer):
     Parameters
     ----------
     concept_model
-        The split model with its bank, and what its gates lead towards and leave.
+        The split model with its bank, and what is done to concepts when gates close.
     operator
         Xplique's operator, which makes the score; None for the sum of logits times weights.
     weights

@@ -32,11 +32,11 @@ class MethodExplainer:
     Parameters
     ----------
     method
-        Which one.
+        Which method it is.
     explainer
         What the method made of the model; None of the floor, which needs none.
     seed
-        Of the draws, which are the same for every image where the method is Xplique's.
+        All random draws follow from it; Xplique's methods draw the same for every image.
     """
 
     method: Method

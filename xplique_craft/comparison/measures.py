@@ -59,7 +59,7 @@ class Task:
     score
         The model's scores of these images with pixels taken out.
     seed
-        Of everything random.
+        All random draws follow from it.
     """
 
     model: keras.Model

@@ -43,7 +43,7 @@ class Method:
     make
         Keras model -> explainer; None for maps at random, the floor of a comparison.
     output
-        Of concept maps, "activation" or "relevance"; None for heatmaps.
+        What concept maps show, "activation" or "relevance"; None for heatmaps.
     """
 
     name: str

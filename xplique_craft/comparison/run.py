@@ -53,12 +53,12 @@ def compare(
     inputs
         (n, H, W, channels), preprocessed: array or tensor (or a list of images of one size).
     targets
-        A class, (n,) of them, or weights of the logits (n, classes); None for the class of the
-        craft.
+        Which score is explained: a class, (n,) of them, or weights of the logits (n, classes); None
+        takes the class of the craft.
     methods
-        Names, of Xplique's methods with usual settings, "ConceptActivation", "ConceptRelevance",
-        "ConceptDetailed" (the first with detail=3) and "random"; or name -> a class of
-        xplique.attributions, (class, arguments), a function model -> explainer, or a
+        Which methods are measured. By name: Xplique's with usual settings, "ConceptActivation",
+        "ConceptRelevance", "ConceptDetailed" (the first with detail=3) and "random". Or name -> a
+        class of xplique.attributions, (class, arguments), a function model -> explainer, or a
         `ConceptAttribution`. None for all that have names.
     measures
         What is measured: objects with their settings, as `Deletion(steps=50)` or `Stability()`, of
@@ -68,7 +68,7 @@ def compare(
         uint8 (n, H', W', 3), as people look at them, for the figures; None where `inputs` are
         pixels in [0, 255] already, or nothing is to be shown.
     titles
-        n names of the images; None for "image 0", ...
+        What the page calls each of the n images; None calls them "image 0", ...
     class_name, model_name
         What to call them; None for the number of the class that is explained ("several targets"
         where it is not one), and for the model's own name.
@@ -76,15 +76,15 @@ def compare(
         What is done to the logits before they are scores of Deletion, Insertion and MuFidelity:
         "softmax", "sigmoid" or None. Explained are the logits.
     baseline
-        The value of pixels that are taken out; 0 as in Xplique.
+        The value that pixels get when a measure takes them out; 0 as in Xplique.
     number_of_views
-        Images whose maps are kept to be shown.
+        How many images, the first ones, are shown with the maps of all methods.
     batch_size
         How many images are run at a time; it bounds the memory.
     seed
-        Of everything random: the same seed gives the same draws.
+        Everything random follows from it: the same seed gives the same draws.
     verbose
-        Whether to show a progress bar.
+        True shows a progress bar.
 
     Returns
     -------

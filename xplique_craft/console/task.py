@@ -61,5 +61,12 @@ def read_task(
     pictures, names = read_pictures(
         folder, (height, width), resize.value, channels=channels, verbose=verbose
     )
-    inputs = preprocessing(pictures)
-    return Task(loaded, pictures, inputs, names, class_id, class_name, known)
+    return Task(
+        model=loaded,
+        pictures=pictures,
+        inputs=preprocessing(pictures),
+        names=names,
+        class_id=class_id,
+        class_name=class_name,
+        labels=known,
+    )

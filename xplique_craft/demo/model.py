@@ -51,7 +51,7 @@ def load_model() -> keras.Model:
     Returns
     -------
     model
-        As `build_model` returns, with the weights that `tools/train_demo.py` made.
+        The model of `build_model`, with the weights that `tools/train_demo.py` made.
 
     Raises
     ------

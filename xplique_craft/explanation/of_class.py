@@ -56,22 +56,22 @@ def explain_class(
         (n, H, W, channels), preprocessed as the model takes them: array or tensor (or a list of
         images of one size), no dataset.
     class_id
-        Index of the class among the model's outputs.
+        Which class is explained, by its index among the model's outputs.
     photographs
         The images as people look at them, from which the page's pictures and crops are cut: uint8
         or pixels in [0, 255], (n, H', W', 3) or (n, H', W'), in the images' proportions; or a
         function that makes such pictures of `images`. None where `images` are pixels themselves.
     class_name
-        Name of the class; None for its name in `class_names`, else its number.
+        What the page calls the class; None takes its name in `class_names`, else its number.
     class_names
-        Names of all classes, for this one's and for a note of what the images left out are
-        predicted as; None for numbers.
+        What all classes are called: a note says with these names what the images left out are
+        predicted as; None calls classes by number.
     titles
-        n names, by which the page calls the pictures; None for "image 0", ...
+        What the page calls each of the n pictures; None calls them "image 0", ...
     held_out
-        Share of the images of the class in which no concepts are looked for, so that quality,
-        contributions and importance are measured on images that the concepts were not fitted to;
-        at least one image is held out. With None or 0 they are measured on those of the fit.
+        This share of the images of the class, at least one, is kept out of the fit, so that
+        quality, contributions and importance are measured on images that the concepts were not
+        fitted to. With None or 0 they are measured on those of the fit.
     model_name
         What the page calls the model; None for its Keras name.
     number_of_crops
@@ -79,11 +79,11 @@ def explain_class(
     number_of_views
         How many photographs are shown with their concepts at most.
     nb_design
-        Points of the Sobol design where the head is not affine; with more points the intervals of
-        the importances are narrower, and the time grows with them.
+        How many points the Sobol indices of each image are estimated from where the head is not
+        affine; more of them give narrower intervals of the importances and take longer.
     tree_depth
-        How many times in a row concepts are taken apart at earlier layers, see `Craft.grow`; 0 for
-        no tree. It takes minutes.
+        How many times in a row concepts are taken apart at earlier layers, see `Craft.grow`, which
+        takes minutes; 0 makes no tree.
 
     Returns
     -------

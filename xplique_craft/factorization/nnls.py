@@ -222,13 +222,15 @@ def encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor
     b = tf.math.divide_no_nan(b, scale)
     support = _warm_start(gram, b)
     tolerance, ridge = TOLERANCE[precision], RIDGE[precision]
-    u, unsolved = _pivot(gram, b, support, tolerance, ridge, True, 10 + k)
+    u, unsolved = _pivot(gram, b, support, tolerance, ridge, refine=True, max_rounds=10 + k)
 
     def insist() -> tf.Tensor:
         # The ridge is kept: the matrix is then positive definite, and pivoting ends for certain.
         kept = gram + ridge * tf.eye(k, dtype=b.dtype)
         start, target = tf.gather(u, unsolved) > 0, tf.gather(b, unsolved)
-        again, _ = _pivot(kept, target, start, tolerance, 0.0, False, 100 * k)
+        again, _ = _pivot(
+            kept, target, start, tolerance, ridge=0.0, refine=False, max_rounds=100 * k
+        )
         # The ridge taken out again, where the support allows it.
         sharp = solve_on_support(gram, target, again > 0, ridge)
         worse = tf.reduce_min(sharp, axis=1) < -tolerance

@@ -49,7 +49,7 @@ class Part:
     inputs, outputs
         Tensors of the graph that it takes and gives.
     steps
-        Its calls.
+        The calls of the graph that it makes, in order.
     """
 
     inputs: tuple[keras.KerasTensor, ...]

@@ -86,7 +86,7 @@ class ImportanceMethod(ConceptExplainer):
     craft
         A fitted `Craft`.
     keep_residual
-        Whether f_x keeps what the concepts do not explain; None for the craft's own setting.
+        Whether the score keeps what the concepts do not explain; None does as the craft does.
     batch_size
         How many images times gates are evaluated at once.
     operator
@@ -129,9 +129,9 @@ class ImportanceMethod(ConceptExplainer):
         inputs
             Images (n, H, W, channels): array, tensor, or tf.data.Dataset of (image, target).
         targets
-            (n, classes) one-hot or any other weights of the logits, a class index, or a
-            `ClassDifference` for "why A and not B"; None for a dataset's labels, else for the class
-            of the craft.
+            Which score is explained: a class index, (n, classes) one-hot or any other weights of
+            the logits, or a `ClassDifference` for "why A and not B"; None takes a dataset's labels,
+            else the class of the craft.
 
         Returns
         -------
@@ -155,7 +155,7 @@ class ImportanceMethod(ConceptExplainer):
         Parameters
         ----------
         inputs, targets
-            As in `explain`.
+            The same as for `explain`.
 
         Returns
         -------
@@ -175,9 +175,9 @@ class ImportanceMethod(ConceptExplainer):
         Parameters
         ----------
         inputs
-            Images, as in `explain`.
+            The images, in any form that `explain` takes.
         targets
-            Name -> target, each as in `explain`.
+            Name -> target: each is explained as `explain` would, and found again by its name.
 
         Returns
         -------

@@ -86,13 +86,15 @@ class HsicImportance(ImportanceMethod):
     Parameters
     ----------
     craft, keep_residual, batch_size, operator, seed
-        See `ImportanceMethod`.
+        Every importance method takes these; `ImportanceMethod` says what they do.
     nb_design
-        Masks for each image, at least 2; best 8 times a power of 2.
+        How many masks are drawn for each image, at least 2; more of them give narrower intervals
+        and take longer. 8 times a power of 2 is best: it balances each of the 8 groups.
     bandwidth
-        Of the Gaussian kernel on the scores: "deviation", their standard deviation, so that affine
-        changes of the score change nothing; or Xplique's "median", the median score, which is not
-        defined where that is 0: equal scores are then told from different ones.
+        How far apart two scores of an image count as different, the width of the Gaussian kernel on
+        them. "deviation" takes their standard deviation, so that affine changes of the score change
+        nothing. "median" takes the median score, as Xplique does; where that is 0, equal scores are
+        told from different ones.
     """
 
     nb_design: int = 256

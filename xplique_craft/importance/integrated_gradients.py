@@ -21,11 +21,11 @@ class IntegratedGradientsImportance(ImportanceMethod):
     Parameters
     ----------
     craft, keep_residual, batch_size, operator, seed
-        See `ImportanceMethod`.
+        Every importance method takes these; `ImportanceMethod` says what they do.
     steps
-        None for the contributions (Aumann-Shapley) as `craft.contributions` gives them: points
-        double until the sum is complete up to its stated gap. A number of points for Xplique's
-        trapezoidal rule, whose gap is what it is.
+        How many points of [0, 1] gradients are taken at. None gives the contributions
+        (Aumann-Shapley) as `craft.contributions` does: points double until the sum is complete up
+        to its stated gap. A number gives Xplique's trapezoidal rule, whose gap is what it is.
     """
 
     steps: int | None = None

@@ -27,11 +27,11 @@ class RiseImportance(ImportanceMethod):
     Parameters
     ----------
     craft, keep_residual, batch_size, operator, seed
-        See `ImportanceMethod`.
+        Every importance method takes these; `ImportanceMethod` says what they do.
     nb_samples
-        Masks for each image.
+        How many masks are drawn for each image; more take longer and give narrower intervals.
     preservation_probability
-        p, in (0, 1).
+        p, in (0, 1): how likely a mask is to keep each of the concepts.
     """
 
     nb_samples: int = 512

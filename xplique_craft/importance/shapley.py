@@ -45,10 +45,11 @@ class ShapleyImportance(ImportanceMethod):
     Parameters
     ----------
     craft, keep_residual, batch_size, operator, seed
-        See `ImportanceMethod`.
+        Every importance method takes these; `ImportanceMethod` says what they do.
     nb_permutations
-        Pairs of a permutation and its reverse for each image: 2 nb_permutations (k - 1) + 2
-        evaluations. Not used where the values are exact.
+        How many orders of the concepts are drawn for each image, each with its reverse; more of
+        them give narrower intervals, for 2 nb_permutations (k - 1) + 2 evaluations. Not used where
+        the values are exact.
     """
 
     nb_permutations: int = 64

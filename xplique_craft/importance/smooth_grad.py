@@ -24,13 +24,14 @@ class SmoothGradImportance(ImportanceMethod):
     Parameters
     ----------
     craft, keep_residual, batch_size, operator, seed
-        See `ImportanceMethod`.
+        Every importance method takes these; `ImportanceMethod` says what they do.
     nb_samples
-        Noisy copies of each image's coefficients.
+        Gradients are averaged over so many noisy copies of each image's coefficients; more of them
+        take longer and give narrower intervals.
     noise
-        Standard deviation of the noise at every position, as a share of the concept's largest
-        coefficient in the images of `fit` (`craft.coefficient_scale`). As in Xplique, noisy
-        coefficients may be negative.
+        How strong the noise is: its standard deviation at every position, as a share of the
+        concept's largest coefficient in the images of `fit` (`craft.coefficient_scale`). As in
+        Xplique, noisy coefficients may be negative.
     """
 
     nb_samples: int = 50

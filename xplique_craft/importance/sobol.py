@@ -46,24 +46,24 @@ class SobolImportance(ImportanceMethod):
     Parameters
     ----------
     craft, keep_residual, batch_size, operator, seed
-        See `ImportanceMethod`.
+        Every importance method takes these; `ImportanceMethod` says what they do.
     nb_design
-        Points N of the design; a head that is not affine is evaluated N (k + 2) times an image.
-        They are shared among 8 independent groups.
+        N, how many points each image gets, in 8 independent groups. More of them give narrower
+        intervals and take longer: a head that is not affine is evaluated N (k + 2) times an image.
     sampler
-        None or "sobol" for seeded scrambled Sobol points, "halton", "latin hypercube" or "monte
-        carlo", each randomised per image; or a replicated sampler of Xplique, (dimension,
-        nb_design) -> gates, drawn once, the same for every image (its Latin hypercube takes no
-        seed from anywhere).
+        Where the points come from. None or "sobol" takes seeded scrambled Sobol points; "halton",
+        "latin hypercube" and "monte carlo" take others, each randomised per image. A replicated
+        sampler of Xplique, (dimension, nb_design) -> gates, draws once, the same for every image
+        (its Latin hypercube takes no seed from anywhere).
     estimator
-        None for ours, see `sobol_estimators`; or an estimator of Xplique, called image by image.
+        None estimates as `sobol_estimators` says; one of Xplique's is called image by image.
     index
-        "total" or "first".
+        "total" counts what a concept does alone and with others, "first" only what it does alone.
     tolerance
-        None for N points for every image. Otherwise the points of an image double, from N on, until
-        its 90% estimation interval is at most +- `tolerance` for every concept.
+        None takes N points for every image. With a number the points of an image double, from N on,
+        until its 90% estimation interval is at most +- `tolerance` for every concept.
     max_design
-        Points at which doubling ends in any case, with a warning where that is too early.
+        At so many points doubling ends in any case, with a warning where that is too early.
 
     The estimation interval is nominal at 90%. Measured: 86-94% for scores that bend in some
     directions, whatever the number of points; up to 97% for 25 concepts at 32 points, too wide
@@ -149,7 +149,7 @@ class SobolImportance(ImportanceMethod):
         Parameters
         ----------
         inputs, targets
-            As in `explain`.
+            The same as for `explain`.
 
         Returns
         -------

@@ -7,7 +7,7 @@ With m_j i.i.d. uniform on [0, 1], an additive function
 
 P_1, P_2, ... the orthonormal Legendre polynomials there (two of them, up to six where points are
 many), is fitted to all scores by least squares. Its variance is known exactly, sum_j V_j^a with
-V_j^a = sum_d b_jd^2; only what is left, r = f - a, is estimated from the sample:
+V_j^a = sum_d b_jd^2; only the residual, r = f - a, is estimated from the sample:
 
     Var f                = sum_j V_j^a + Var r
     E[Var(f | m_~j)]     = V_j^a + E[(r(A) - r(C_j))^2] / 2                (Jansen 1999)
@@ -38,12 +38,12 @@ class Sample(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """The additive part and what it leaves: with all points, and without each group."""
+    """The additive part and its residual: with all points, and without each group."""
 
     weights: np.ndarray  # (R + 1, N): how much a point counts in a mean
     additive: np.ndarray  # V_j^a, (R + 1, n, k)
     variance: np.ndarray  # Var f, (R + 1, n)
-    left: np.ndarray  # r(A) and r(B), (R + 1, n, N, 2)
+    residual: np.ndarray  # r(A) and r(B), (R + 1, n, N, 2)
     moved: np.ndarray  # r(C_j) - r(A), (R + 1, n, N, k); both ways, r(D_j) - r(B) after it
 
 
@@ -131,7 +131,7 @@ def _fit(sample: Sample, leave_out: bool) -> _Fit:
     fitted = fitted[..., 0]
     additive = np.square(fitted[..., 1:]).reshape(-1, n, degree, k).sum(axis=2)
 
-    left = [y - np.einsum("npc,rnc->rnp", rows, fitted) for y, rows in ((ya, a), (yb, b))]
+    residual = [y - np.einsum("npc,rnc->rnp", rows, fitted) for y, rows in ((ya, a), (yb, b))]
     steps = d[:, :, 1:].reshape(n, number, degree, k)
     step = np.einsum("npdk,rndk->rnpk", steps, fitted[..., 1:].reshape(-1, n, degree, k))
     moved = yc - ya[..., None] - step
@@ -141,7 +141,7 @@ def _fit(sample: Sample, leave_out: bool) -> _Fit:
         keep / keep.sum(axis=1, keepdims=True),
         additive,
         additive.sum(axis=2) + rest,
-        np.stack(left, axis=-1),
+        np.stack(residual, axis=-1),
         moved,
     )
 
@@ -160,7 +160,7 @@ def variances(
     fit = _fit(sample, leave_out)
     k = sample.gates.shape[-1]
     moved = fit.moved[..., :k]
-    terms = 0.5 * np.square(moved) if index == "total" else fit.left[..., 1:] * moved
+    terms = 0.5 * np.square(moved) if index == "total" else fit.residual[..., 1:] * moved
     parts = fit.additive + np.einsum("rnpk,rp->rnk", terms, fit.weights)
     square = _mean_square(sample)
     indices = [divide(*found, square) for found in zip(parts, fit.variance, strict=True)]
@@ -174,7 +174,7 @@ def interactions(sample: Sample) -> np.ndarray:
     """
     fit = _fit(sample, leave_out=False)
     number, k = sample.gates.shape[1], sample.gates.shape[-1]
-    a, b = fit.left[0, ..., :1], fit.left[0, ..., 1:]
+    a, b = fit.residual[0, ..., :1], fit.residual[0, ..., 1:]
     to_b, to_a = fit.moved[0, ..., :k], fit.moved[0, ..., k:]  # r(C_j) - r(A), r(D_j) - r(B)
     first = 0.5 * np.mean(b * to_b + a * to_a, axis=1)
     closed = np.einsum("npi,npj->nij", a + to_b, b + to_a) / number

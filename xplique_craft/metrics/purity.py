@@ -168,9 +168,10 @@ def embed_crops(
     photographs
         (m,): number of the photograph that each was cut from; None for what `Crops` know.
     prepare
-        What makes what the judge takes of pictures (n, H, W, channels) float32; None for nothing.
+        A function that makes of pictures (n, H, W, channels) float32 what the judge takes, as its
+        preprocessing; None where the judge takes pictures as they are.
     batch_size
-        Crops at a time.
+        How many crops are run at a time; it bounds the memory.
 
     Returns
     -------
@@ -240,9 +241,9 @@ def intruder_test(
         For each concept the crops that intruders are drawn from; None for those of all other
         clusters.
     trials
-        How many; the concepts take turns.
+        How many trials there are; the concepts take turns. More of them narrow the interval.
     seed
-        Of the draws.
+        The same seed draws the same trials.
 
     Returns
     -------
@@ -303,13 +304,13 @@ def binary_choice(
     Parameters
     ----------
     pairs
-        (child, parent) for each sub-concept.
+        The sub-concepts that are tried, each with the concept it was found in: (child, parent).
     shown
-        Crops of either side.
+        How many crops of the sub-concept, and how many of its parent, a crop is compared with.
     trials
-        How many; the sub-concepts take turns.
+        How many trials there are; the sub-concepts take turns. More of them narrow the interval.
     seed
-        Of the draws.
+        The same seed draws the same trials.
 
     Returns
     -------

@@ -30,7 +30,7 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
     concept_model
         With concepts, as a fitted `Craft`. Its own choice of residual and baseline does not matter.
     inputs, targets
-        As in `Craft.quality`.
+        The images, and which score the shares are of, see `Craft.quality`.
 
     Returns
     -------

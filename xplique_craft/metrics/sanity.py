@@ -69,7 +69,7 @@ def sanity_check(
     inputs
         Images that quality is measured on, better held-out ones.
     targets
-        As in `Craft.quality`.
+        Which score the shares of quality are of, see `Craft.quality`.
     seed
         The shuffled weights and the random bank follow from it.
 

@@ -44,9 +44,9 @@ def waterfall(
     max_concepts
         How many concepts get a bar of their own; the rest share one.
     ranks
-        (k,): rank of every concept, see `concept_ranks`. None: its index.
+        (k,): a concept's colour and pattern follow its rank, see `concept_ranks`; None: its index.
     ax
-        Where to draw. None: on a new figure.
+        What is drawn on; None makes a new figure.
 
     Returns
     -------
@@ -107,9 +107,9 @@ def importance_bars(
     max_concepts
         How many concepts are drawn.
     ranks
-        (k,): rank of every concept, see `concept_ranks`. None: its index.
+        (k,): a concept's colour and pattern follow its rank, see `concept_ranks`; None: its index.
     ax
-        Where to draw. None: on a new figure.
+        What is drawn on; None makes a new figure.
 
     Returns
     -------
@@ -166,13 +166,13 @@ def activation_histogram(
     Parameters
     ----------
     card
-        The concept.
+        The concept whose coefficients are counted.
     bins
-        Number of bins, from 0 (the least coefficient, if negative) to the largest.
+        How many bars there are, from 0 (the least coefficient, if negative) to the largest.
     rank
-        Its rank, which decides its style. None: its index.
+        The rank of the concept decides its colour and pattern; None takes its index in the bank.
     ax
-        Where to draw. None: on a new figure.
+        What is drawn on; None makes a new figure.
 
     Returns
     -------

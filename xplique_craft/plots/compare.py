@@ -65,11 +65,11 @@ def fidelity_curves(
     Parameters
     ----------
     comparison
-        Methods, measured.
+        What `xplique_craft.compare` returned.
     measure
-        "deletion", "insertion", or the key of another measure that has curves.
+        Which curves are drawn: "deletion", "insertion", or the key of another measure with curves.
     ax
-        Where to draw. None: on a new figure.
+        What is drawn on; None makes a new figure.
 
     Returns
     -------
@@ -128,11 +128,11 @@ def method_scores(
     Parameters
     ----------
     comparison
-        Methods, measured.
+        What `xplique_craft.compare` returned.
     measure
-        Key of one of `comparison.measures`.
+        Which measure is drawn, by the key that it has in `comparison.measures`.
     ax
-        Where to draw. None: on a new figure.
+        What is drawn on; None makes a new figure.
 
     Returns
     -------
@@ -183,9 +183,9 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
     Parameters
     ----------
     comparison
-        Methods, measured, with photographs.
+        What `xplique_craft.compare` returned; its photographs are drawn, so they must be there.
     columns
-        Pictures in a row at most.
+        How many pictures stand in a row at most.
 
     Returns
     -------

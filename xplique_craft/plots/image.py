@@ -19,9 +19,9 @@ def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     explanation
-        Of an image, with its photograph.
+        What `Craft.explain_image` returned; the photograph is drawn, so it must be there.
     ax
-        Where to draw. None: on a new figure.
+        What is drawn on; None makes a new figure.
 
     Returns
     -------
@@ -59,12 +59,12 @@ def image_explanation(
     Parameters
     ----------
     explanation
-        Of an image, with its photograph.
+        What `Craft.explain_image` returned; the photograph is drawn, so it must be there.
     number
         How many concepts are laid over the photograph and shown by their crops: those that
         contribute most to what is explained.
     max_concepts
-        How many get a bar of their own.
+        How many concepts get a bar of their own; the rest share one.
 
     Returns
     -------

@@ -41,14 +41,14 @@ def concept_overlay(
         where it is above half of what it reaches in this picture. A concept that is (almost)
         absent, below 8% everywhere, leaves no line.
     concepts
-        Which of the k to draw.
+        Which of the k concepts are drawn, by their indices.
     ranks
-        (k,): rank of every concept, see `concept_ranks`. None: its index.
+        (k,): a concept's colour and pattern follow its rank, see `concept_ranks`; None: its index.
     shows
-        What the maps are of, said in the picture's corner: "activation", that a concept is there,
-        or "relevance", that it matters there. None where it is said beside the picture.
+        What the picture's corner says of the maps: "activation", that a concept is there, or
+        "relevance", that it matters there. None writes nothing there.
     ax
-        Where to draw. None: on a new figure.
+        What is drawn on; None makes a new figure.
 
     Returns
     -------
@@ -127,13 +127,13 @@ def concept_crops(
     Parameters
     ----------
     card
-        The concept.
+        The concept whose crops are drawn.
     number
-        How many crops at most.
+        How many crops are drawn at most.
     rank
-        Its rank, which decides its style. None: its index.
+        The rank of the concept decides its colour and pattern; None takes its index in the bank.
     ax
-        Where to draw. None: on a new figure.
+        What is drawn on; None makes a new figure.
 
     Returns
     -------

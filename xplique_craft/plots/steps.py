@@ -138,12 +138,12 @@ def waterfall_steps_of(result: ImageView | Contributions, *, max_concepts: int =
     result
         An `ImageView` (one image) or `Contributions` (averaged over its images).
     max_concepts
-        See `waterfall_steps`.
+        How many concepts get a step of their own; the rest are summed in one step, "others".
 
     Returns
     -------
     steps
-        See `waterfall_steps`.
+        In the order they are drawn; the first is the base and the last the score.
     """
     return waterfall_steps(
         result.phi if isinstance(result, ImageView) else np.mean(result.phi, axis=0),

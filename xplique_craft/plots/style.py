@@ -102,7 +102,7 @@ def concept_style(rank: int) -> ConceptStyle:
     Returns
     -------
     style
-        Its colour, pattern, marker and dashes.
+        The colour, pattern, marker and dashes that it is drawn with.
 
     Raises
     ------
@@ -122,12 +122,12 @@ def concept_label(concept: int) -> str:
     Parameters
     ----------
     concept
-        Index in the bank.
+        Which concept, by its index in the bank.
 
     Returns
     -------
     label
-        As "C3".
+        "C" and the index, as "C3".
     """
     return f"C{concept}"
 
@@ -166,7 +166,7 @@ def histogram_bins(coefficients: np.ndarray, bins: int = 20) -> tuple[np.ndarray
     coefficients
         (n,): mean coefficient of one concept in every image. What is not finite is left out.
     bins
-        How many bins.
+        How many bins there are, all of one width.
 
     Returns
     -------

@@ -23,15 +23,16 @@ class TreeRow:
     Parameters
     ----------
     depth
-        0 for a concept of the craft.
+        How far the line is indented: 0 for a concept of the craft, 1 for its children.
     rank
-        Of the concept of the craft it belongs to, by share; None for what no concept explains.
+        The colour follows the rank, by share, of the concept of the craft that the line belongs to;
+        None for what no concept explains.
     branch
         The concept; None for a line that sums up.
     text
         What such a line says.
     share
-        Of the class score.
+        How much of the class score the line stands for.
     """
 
     depth: int
@@ -50,7 +51,7 @@ def tree_rows(view: TreeView, least_share: float = 0.01) -> list[TreeRow]:
     view
         The tree.
     least_share
-        Concepts with a smaller share of the class score, either way, share one line.
+        Concepts with a smaller share of the class score, for or against, share one line.
 
     Returns
     -------
@@ -107,11 +108,11 @@ def concept_tree(
     view
         The tree, as `ConceptTree.view(photographs)` gives it.
     number_of_crops
-        Crops of each concept at most.
+        How many crops show each concept at most.
     least_share
-        Concepts with a smaller share of the class score, either way, share one line.
+        Concepts with a smaller share of the class score, for or against, share one line.
     ax
-        Where to draw. None: on a new figure.
+        What is drawn on; None makes a new figure.
 
     Returns
     -------

@@ -31,9 +31,9 @@ def write_comparison(
     path
         The file to write; folders above it are made.
     title
-        Of the page. None: made from the class's name.
+        What the page is called; None takes the class's name.
     max_size_of_image
-        Longest side of a picture in the file, in pixels. Default 220.
+        Larger pictures are scaled down until their longest side has so many pixels.
 
     Returns
     -------

@@ -71,13 +71,13 @@ def write_report(
     Parameters
     ----------
     explanations
-        One for each class, in the order they are shown.
+        What `explain_class` returned, one for each class, in the order they are shown.
     path
         The file to write; folders above it are made.
     title
-        Of the page. None: made from the model's and the class's names.
+        What the page is called; None takes the model's and the class's names.
     max_size_of_image
-        Longest side of a photograph in the file, in pixels. Default 420.
+        Larger photographs are scaled down until their longest side has so many pixels.
 
     Returns
     -------

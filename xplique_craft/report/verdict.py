@@ -86,7 +86,17 @@ def _reading(
             if images < FEW_IMAGES
             else "; its interval is not all within the threshold"
         )
-    return Reading(name, meaning, rule, estimate, level, text, not is_share, (low, high), scale)
+    return Reading(
+        name=name,
+        meaning=meaning,
+        rule=rule,
+        estimate=estimate,
+        level=level,
+        words=text,
+        percent=not is_share,
+        target=(low, high),
+        scale=scale,
+    )
 
 
 def read_quality(quality: Quality) -> list[Reading]:

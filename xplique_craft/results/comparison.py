@@ -61,12 +61,12 @@ class MethodScores:
     name
         What it is called.
     output
-        Of concept maps, "activation" or "relevance"; None for heatmaps.
+        What concept maps show, "activation" or "relevance"; None for heatmaps.
     seconds
-        An image, without what is made only once; NaN of a method that failed.
+        How long an image took, without what is made only once; NaN of a method that failed.
     passes
-        Images that go through the model, all of it or up to the layer, to explain one of them, a
-        gradient being one; None where they cannot be counted: it works on a copy of the model.
+        How many images go through the model, all of it or up to the layer, to explain one of them,
+        a gradient being one; None where they cannot be counted: it works on a copy of the model.
     per_image
         Measure's key -> (n,): the scores, NaN where an image has none.
     measures
@@ -118,9 +118,9 @@ class Comparison:
     photographs
         (m, H', W', 3) uint8: the images that are shown.
     titles
-        m names of them.
+        What these images are called.
     seed
-        Of everything random.
+        The seed that all random draws followed from.
     """
 
     model_name: str

@@ -24,7 +24,7 @@ class Contributions:
     gap
         (n,): what is missing for the sum to be exact (0 but for rounding where h is affine).
     points
-        At how many points of [0, 1] the gradients were taken; 0 where the closed form was used.
+        How many points of [0, 1] the gradients were taken at; 0 where the closed form was used.
     exact
         True where the head is affine and nothing was approximated.
     """

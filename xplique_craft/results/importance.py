@@ -118,7 +118,7 @@ class Importance:
         Parameters
         ----------
         concepts
-            Their indices in the bank.
+            Which concepts stay, by their indices in the bank.
 
         Raises
         ------

@@ -20,11 +20,11 @@ class ConceptCard:
     Parameters
     ----------
     concept
-        Index of the concept in the bank.
+        Which concept it is, by its index in the bank.
     share
-        Its signed share of the class score, see `Contributions.share`.
+        How much of the class score it gives, or takes if negative, see `Contributions.share`.
     importance
-        Its Sobol total index, with the interval over images.
+        How much the score depends on it: the Sobol total index, with the interval over images.
     estimation
         (low, high): the interval of the index for the sampling of gates.
     crops

@@ -25,7 +25,7 @@ class Quality:
         How much of the class score goes when the concepts do, sum(f_x(1) - f_x(0)) / sum(score -
         h(0)) with the residual kept; 1 is perfect.
     relative_error
-        How much of the activations the concepts leave, ||A - UW|| / ||A|| over all rows.
+        How much of the activations the concepts do not explain, ||A - UW|| / ||A|| over all rows.
     sparsity
         The share of the coefficients U that are exactly zero.
     kkt_residual

@@ -38,15 +38,15 @@ class TreeBranch:
     layer
         The layer at which it was found.
     share
-        Its share of the class score above its base: of a concept of the craft all of its share, of
-        a child what goes through its parents.
+        How much of the class score above its base the concept gives: a concept of the craft in all,
+        a child through its parents.
     of_parent
-        Its share of the parent's coefficient; None for a concept of the craft.
+        How much of the parent's coefficient it makes up; None for a concept of the craft.
     at_large
-        Its share of the class score above its base by every path, at its own layer.
+        How much of the class score above its base it gives by every path from its own layer.
     crops
-        Its best crops, at most one of each photograph, best first: uint8 (height, width, 3). Empty
-        where no photographs were given.
+        The crops that show it best, at most one of each photograph, best first: uint8 (height,
+        width, 3). Empty where no photographs were given.
     mixedness
         How diverse its crops are: 0 for a concept of one piece, 1 for one as diverse as the crops
         of the class as a whole; NaN where it was not measured.
@@ -55,7 +55,7 @@ class TreeBranch:
     state_number
         The number that the words of `state` name; None where they name none.
     children
-        Its parts, by decreasing share; none where it was not taken apart.
+        What it was taken apart into, by decreasing share; empty where it was not.
     residual
         The share of the class score, through this concept, that its children do not explain; None
         where it was not taken apart.

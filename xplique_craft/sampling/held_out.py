@@ -22,8 +22,8 @@ def hold_out(
     fewest
         How many images stay to fit on in any case.
     most
-        Of more than so many held out, only the first ones drawn are returned; the others are not
-        fitted on either.
+        Where more than so many are held out, only the first ones drawn are returned; the others
+        are not fitted on either.
 
     Returns
     -------

@@ -30,7 +30,7 @@ class Place:
     operation
         The layer, raw operation or nested model, the user's own object.
     outputs
-        Its output tensors in the flat model.
+        The tensors of the flat model that it gives.
     """
 
     path: tuple[str, ...]
@@ -46,7 +46,7 @@ class Call(Place):
     Parameters
     ----------
     path, operation, outputs
-        See `Place`.
+        Where the call stands, what is called and what it gives, see `Place`.
     name
         Name of the operation in the flat model.
     args, kwargs
@@ -71,7 +71,7 @@ class Graph:
     model
         The flat model; the user's own object where that was flat already.
     calls
-        Its calls in topological order, from the input layer to the output.
+        All calls of the model in topological order, from the input layer to the output.
     nested
         The nested models that were opened.
     """

@@ -24,9 +24,9 @@ class Candidate:
     Parameters
     ----------
     name
-        What `split_model` takes; "outer/inner" in nested models.
+        By this name `split_model` cuts here; "outer/inner" in nested models.
     shape
-        The shape of its output without the batch: (h, w, c), (t, c) or (c,); None where a size
+        The shape of one image's activations there: (h, w, c), (t, c) or (c,); None where a size
         varies from input to input.
     non_negative
         True if its output is known to be >= 0, as NMF needs.
@@ -76,7 +76,7 @@ def find_cut(graph: Graph, model: keras.Model, layer: str | int | keras.layers.L
     model
         The user's own model, in whose `layers` an index counts.
     layer
-        See `split_model`.
+        Where to cut, in any form that `split_model` takes.
 
     Raises
     ------

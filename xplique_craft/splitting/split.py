@@ -32,7 +32,7 @@ class Split:
     latent_to_logit
         h: A -> outputs.
     layer
-        Name of the layer in `model`: `split_model(model, layer)` gives this split again, of a
+        The name of the layer in `model`: `split_model(model, layer)` gives this split again, of a
         clone of `model` too.
     """
 
@@ -100,7 +100,7 @@ def candidate_layers(model: keras.Model) -> list[Candidate]:
     Raises
     ------
     TypeError, ValueError
-        As `split_model` for its `model`.
+        If `split_model` would not take the model.
     """
     return candidates_of(flat_graph(model, "model"))
 
