@@ -245,7 +245,7 @@ def test_a_child_counts_within_its_parents_place(
     """Crops of a child's child: by its coefficient times how much of the parent there is."""
     craft, node, below, _ = deep
     parent = craft.factorization.crops_u[:, node.concept_id]
-    every = node._layer_concepts.coefficients[:, below.concept_id]
+    every = node.siblings_below.coefficients[:, below.concept_id]
     own = node.crops_u[:, below.concept_id]
     chosen = parent >= np.percentile(parent, 80.0)
     assert_allclose(every[chosen], own * parent[chosen] / parent.max(), rtol=1e-5)

@@ -194,8 +194,8 @@ def test_settings_are_declared_once() -> None:
 def test_a_node_hands_its_settings_on(craft: xc.Craft) -> None:
     given = NMF(max_iter=500)
     node = craft.decompose(0, "early", 2, factorizer=given, completeness=0.5)
-    assert node._layer_concepts.settings.factorizer is given
-    assert node._layer_concepts.settings.completeness == 0.5
+    assert node.siblings_below.settings.factorizer is given
+    assert node.siblings_below.settings.completeness == 0.5
     assert craft.decompose(0, "early", 2).settings.completeness == 0.01
     assert craft.decompose(0, "early", 2).settings.factorizer is craft.factorizer
     assert list(signature(node.children[0].decompose).parameters) == [

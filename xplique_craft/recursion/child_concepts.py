@@ -24,8 +24,8 @@ from ..sampling.extent import Extent, measure_extent
 from ..sampling.lazy_crops import Crops
 from ..splitting import Split
 from .earlier_layers import default_layer, earlier_layer
-from .layer_concepts import LayerConcepts, check_concept, choose_crops
 from .settings import DecompositionSettings
+from .siblings import Siblings, check_concept, choose_crops
 
 
 class ChildConcepts:
@@ -46,48 +46,54 @@ class ChildConcepts:
     ----------
     layer
         Name of the layer where the children are found.
+    siblings, concept_id, settings
+        As they were given.
+    shared
+        The craft and its crops, as all nodes below it read them.
+    chosen
+        Numbers of `crops` among the craft's.
     """
 
     def __init__(
-        self, siblings: LayerConcepts, concept_id: int, settings: DecompositionSettings
+        self, siblings: Siblings, concept_id: int, settings: DecompositionSettings
     ) -> None:
         self.concept_id = concept_id
         self.settings = settings
-        self._siblings = siblings
-        self._shared = siblings.shared
+        self.siblings = siblings
+        self.shared = siblings.shared
         split = siblings.concept_model.split
         if settings.layer is None:
             non_negative = settings.factorizer.requires_non_negative
-            self.layer = default_layer(split, self._shared.image_shape, non_negative=non_negative)
+            self.layer = default_layer(split, self.shared.image_shape, non_negative=non_negative)
         else:
             self.layer = earlier_layer(split, settings.layer)
         check_concept(concept_id, len(siblings.concept_model.bank))
-        self._chosen = choose_crops(siblings.coefficients[:, concept_id], concept_id, settings)
+        self.chosen = choose_crops(siblings.coefficients[:, concept_id], concept_id, settings)
 
     @property
     def crops(self) -> Crops:
         """Lazy sequence of the crops that the children are found in."""
-        return self._shared.crops(self._chosen)
+        return self.shared.crops(self.chosen)
 
     @cached_property
     def mixedness(self) -> float:
         """How much better that many children would describe these crops than one concept does."""
         number = self.settings.number_of_concepts
-        return self._shared.mixedness(self.layer, self._chosen, self.settings.factorizer, number)
+        return self.shared.mixedness(self.layer, self.chosen, self.settings.factorizer, number)
 
     def _rows(self, chosen: np.ndarray) -> np.ndarray:
-        return self._shared.rows(self.layer, chosen, self.settings.factorizer)
+        return self.shared.rows(self.layer, chosen, self.settings.factorizer)
 
     @cached_property
     def factorized(self) -> Factorized:
         """The children's bank W', (k', c'), with its encoding."""
-        rows, seed = self._rows(self._chosen), self._shared.craft.seed
+        rows, seed = self._rows(self.chosen), self.shared.craft.seed
         return self.settings.factorizer.fit(rows, self.settings.number_of_concepts, seed)
 
     @cached_property
     def crops_u(self) -> np.ndarray:
         """(m, k'): coefficients of the children in `crops`."""
-        return self.factorized.transform(self._rows(self._chosen))
+        return self.factorized.transform(self._rows(self.chosen))
 
     @cached_property
     def for_class(self) -> ConceptModel:
@@ -95,7 +101,7 @@ class ChildConcepts:
         The children on the craft's own model, images -> logits, and class: every path included.
         Give it to `SobolImportance` and to whatever else takes a `Craft`.
         """
-        return self._children_on(self._shared.split(self.layer), self._shared.craft.class_id)
+        return self._children_on(self.shared.split(self.layer), self.shared.craft.class_id)
 
     @cached_property
     def for_parent(self) -> ConceptModel:
@@ -103,14 +109,14 @@ class ChildConcepts:
         The children on the model images -> (n, k), the coefficients of the parent and its siblings,
         the parent being its class: explained is F. To be used as `for_class`.
         """
-        return self._children_on(self._siblings.encoder_at(self.layer), self.concept_id)
+        return self._children_on(self.siblings.encoder_at(self.layer), self.concept_id)
 
     def _children_on(self, split: Split, class_id: int) -> ConceptModel:
         """The children on a model cut at their layer; E' is kept, as in A(m) above."""
-        craft = self._shared.craft
+        craft = self.shared.craft
         return ConceptModel(
             split,
-            Concepts(self.factorized, class_id, self._shared.inputs, self._extent),
+            Concepts(self.factorized, class_id, self.shared.inputs, self._extent),
             batch_size=craft.batch_size,
             keep_residual=True,
             baseline=craft.baseline,
@@ -120,14 +126,14 @@ class ChildConcepts:
 
     @cached_property
     def _extent(self) -> Extent:
-        shared = self._shared
+        shared = self.shared
         network = shared.split(self.layer).network
         return measure_extent(shared.stream(), network, self.factorized, shared.craft.verbose)
 
     @cached_property
-    def _layer_concepts(self) -> LayerConcepts:
+    def siblings_below(self) -> Siblings:
         """The children, and which crops hold them, where these hold their parent."""
-        rows = self._rows(np.arange(len(self._shared.boxes)))
-        presence = self._siblings.presence(self.concept_id)
+        rows = self._rows(np.arange(len(self.shared.boxes)))
+        presence = self.siblings.presence(self.concept_id)
         coefficients = self.factorized.transform(rows) * presence[:, None]
-        return LayerConcepts(self.for_class, self._shared, self.settings, coefficients)
+        return Siblings(self.for_class, self.shared, self.settings, coefficients)

@@ -7,25 +7,21 @@ from typing import Any
 
 from ..concept_model import ConceptModel
 from .growth import ConceptTree, grow
-from .layer_concepts import LayerConcepts
 from .node import Decomposable
 from .settings import DecompositionSettings, GrowthSettings, LayerLike
 from .shared_crops import SharedCrops
+from .siblings import Siblings
 
 
 class Growable(ConceptModel, Decomposable):
     """A `ConceptModel` with `decompose` and `grow`."""
 
     @property
-    def _layer_concepts(self) -> LayerConcepts:
-        """The model's own concepts, and the crops of this fit, which all nodes share."""
-
-        def make() -> LayerConcepts:
-            shared = SharedCrops(self.variant())
-            settings = DecompositionSettings(factorizer=self.factorized.factorizer)
-            return LayerConcepts(shared.craft, shared, settings, shared.crops_u)
-
-        return self.concepts.once(LayerConcepts, make)
+    def siblings_below(self) -> Siblings:
+        """Its own concepts, with the fit and the settings that it has now, and their crops."""
+        shared = SharedCrops(self.variant())
+        settings = DecompositionSettings(factorizer=self.factorized.factorizer)
+        return Siblings(shared.craft, shared, settings, shared.crops_u)
 
     def grow(
         self,

@@ -123,7 +123,7 @@ class ConceptTree:
 
 def grow(craft: Decomposable, settings: GrowthSettings, inputs: Any) -> ConceptTree:
     """The tree of a craft's concepts, see `Growable.grow`."""
-    shared = craft._layer_concepts.shared
+    shared = craft.siblings_below.shared
     model = shared.craft
     inputs = _sample(shared, inputs, settings.max_images)
     found = shared.contributions(inputs)
@@ -176,12 +176,13 @@ class _Growth:
         """The concepts of a craft or node by decreasing share, each taken apart if it should be."""
         self.bar.total = (self.bar.total or 0) + len(shares)
         above = parent.path if isinstance(parent, ConceptNode) else ()
+        layer = parent.siblings_below.concept_model.layer
         order = np.argsort([-share.value for share in shares], kind="stable")
         grown = []
         for index in order.tolist():
             branch = TreeBranch(
                 path=(*above, index),
-                layer=parent._layer_concepts.concept_model.layer,
+                layer=layer,
                 share=shares[index],
                 of_parent=None if of_parent is None else of_parent[index],
                 at_large=at_large[index],

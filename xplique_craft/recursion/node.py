@@ -9,8 +9,7 @@ three ways: to their parent, to the class through their parent, and to the class
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,9 @@ from ..results.tree import label_of
 from ..sampling.lazy_crops import Crops
 from ..sampling.representatives import best_crops
 from .child_concepts import ChildConcepts
-from .layer_concepts import LayerConcepts, check_concept
 from .settings import DecompositionSettings, LayerLike
 from .shares import NodeShares, measure_shares, split_contribution
+from .siblings import Siblings, check_concept
 
 
 class Decomposable(ABC):
@@ -36,7 +35,7 @@ class Decomposable(ABC):
 
     @property
     @abstractmethod
-    def _layer_concepts(self) -> LayerConcepts:
+    def siblings_below(self) -> Siblings:
         """These concepts, and which crops hold them."""
 
     def decompose(
@@ -74,7 +73,7 @@ class Decomposable(ABC):
             If there are no concepts yet, there is no such concept, the layer is not earlier, or too
             few crops hold the concept.
         """
-        found_with = self._layer_concepts.settings
+        found_with = self.siblings_below.settings
         settings = DecompositionSettings(
             factorizer=found_with.factorizer if factorizer is None else get_factorizer(factorizer),
             layer=layer,
@@ -90,6 +89,9 @@ class Decomposable(ABC):
 class ConceptNode(ChildConcepts, Decomposable):
     """
     A concept taken apart: its children, found at an earlier layer. Made by `Craft.decompose`.
+
+    It keeps the fit and the settings (seed, batch size, baseline, ...) that the craft had when it
+    was made, and hands them on to what its children are taken apart into.
 
     Parameters
     ----------
@@ -111,7 +113,7 @@ class ConceptNode(ChildConcepts, Decomposable):
     def __init__(
         self, parent: Decomposable, concept_id: int, settings: DecompositionSettings
     ) -> None:
-        super().__init__(parent._layer_concepts, concept_id, settings)
+        super().__init__(parent.siblings_below, concept_id, settings)
         self.parent = parent
         self._known: dict[str, tuple[Any, Contributions]] = {}
 
@@ -156,7 +158,7 @@ class ConceptNode(ChildConcepts, Decomposable):
             If there is no such score.
         """
         check_choice("score", score, ("parent", "through", "class"))
-        inputs = self._shared.inputs if inputs is None else inputs
+        inputs = self.shared.inputs if inputs is None else inputs
         known = self._known.get(score)
         if known is None or known[0] is not inputs:
             known = self._known[score] = (inputs, self._contributions(inputs, score))
@@ -169,7 +171,7 @@ class ConceptNode(ChildConcepts, Decomposable):
         if isinstance(self.parent, ConceptNode):
             siblings = self.parent.contributions(inputs, "through")
         else:
-            siblings = self._shared.contributions(inputs)
+            siblings = self.shared.contributions(inputs)
         return split_contribution(self.contributions(inputs), siblings.phi[:, self.concept_id])
 
     def measure(self, inputs: Any = None) -> NodeShares:
@@ -187,14 +189,14 @@ class ConceptNode(ChildConcepts, Decomposable):
             For the parent, for the class through the parent and for the class at large, with what
             the children leave unexplained.
         """
-        inputs = self._shared.inputs if inputs is None else inputs
-        root = self._shared.contributions(inputs)
+        inputs = self.shared.inputs if inputs is None else inputs
+        root = self.shared.contributions(inputs)
         return measure_shares(
             self.contributions(inputs, "parent"),
             self.contributions(inputs, "through"),
             self.contributions(inputs, "class"),
             root.score - root.base,
-            self._shared.craft.seed,
+            self.shared.craft.seed,
         )
 
     @cached_property
@@ -216,7 +218,7 @@ class ConceptNode(ChildConcepts, Decomposable):
         """
         check_choice("score", score, ("parent", "class"))
         concept_model = self.for_parent if score == "parent" else self.for_class
-        return measure_quality(concept_model, self._shared.inputs if inputs is None else inputs)
+        return measure_quality(concept_model, self.shared.inputs if inputs is None else inputs)
 
     def maps(self, inputs: Any, concepts: Any = None) -> np.ndarray:
         """
@@ -245,7 +247,7 @@ class ConceptNode(ChildConcepts, Decomposable):
         chosen = np.arange(number) if concepts is None else np.atleast_1d(concepts)
         for concept in chosen.tolist():
             check_concept(concept, number)
-        batches = self._shared.stream(inputs).progress("maps", self._shared.craft.verbose)
+        batches = self.shared.stream(inputs).progress("maps", self.shared.craft.verbose)
         return np.concatenate([self._maps(batch.images, chosen) for batch in batches])
 
     def _maps(self, images: np.ndarray, chosen: np.ndarray, *, needed: bool = True) -> np.ndarray:
@@ -253,7 +255,7 @@ class ConceptNode(ChildConcepts, Decomposable):
         if isinstance(self.parent, ConceptNode):
             parent = self.parent._maps(images, concept, needed=False)
         else:
-            parent = _places(self._siblings.concept_model, images, concept, needed=False)
+            parent = _places(self.siblings.concept_model, images, concept, needed=False)
         return _places(self.for_class, images, chosen, needed=needed) * parent
 
 
@@ -281,7 +283,7 @@ class Child:
     @property
     def crops(self) -> Crops:
         """The crops with most of it, best first, at most one of each photograph."""
-        return self.node._shared.crops(self.node._chosen[self._best])
+        return self.node.shared.crops(self.node.chosen[self._best])
 
     @property
     def crops_u(self) -> np.ndarray:
@@ -297,10 +299,36 @@ class Child:
         """Where it is, (n, H, W), see `ConceptNode.maps`."""
         return self.node.maps(inputs, self.index)[..., 0]
 
-    @property
-    def decompose(self) -> Callable[..., ConceptNode]:
-        """Takes it apart in turn: `ConceptNode.decompose` without the first argument."""
-        return partial(self.node.decompose, self.index)
+    def decompose(
+        self,
+        layer: LayerLike | None = DecompositionSettings.layer,
+        number_of_concepts: int = DecompositionSettings.number_of_concepts,
+        percentile: float = DecompositionSettings.percentile,
+        *,
+        factorizer: str | Factorizer | None = None,
+        completeness: float | None = None,
+    ) -> ConceptNode:
+        """
+        Take this child apart in turn, at a layer that is earlier still.
+
+        Parameters
+        ----------
+        layer, number_of_concepts, percentile, factorizer, completeness
+            As in `ConceptNode.decompose`.
+
+        Returns
+        -------
+        node
+            The children that it is made of.
+        """
+        return self.node.decompose(
+            self.index,
+            layer,
+            number_of_concepts,
+            percentile,
+            factorizer=factorizer,
+            completeness=completeness,
+        )
 
     def __repr__(self) -> str:
         return f"Child({label_of(self.path)} at {self.node.layer!r})"

@@ -1,8 +1,13 @@
-"""What all concepts taken apart below one craft share: its crops, and what is known of them."""
+"""
+A craft's crops, and its model at earlier layers: what all nodes below one craft read.
+
+What takes long is kept with the concepts of the fit, so that the next node finds it there: what
+depends on the images alone (cuts of the model, activations of crops) for good, what depends on
+settings of the craft under these, which may change from one node to the next.
+"""
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +32,8 @@ class SharedCrops:
     Parameters
     ----------
     craft
-        The craft's concepts, as they are now: another `fit` makes other crops.
+        The craft as it is now, a `variant` of it that stays as it is: the craft itself may be
+        given other settings, or be fitted again, which makes other crops.
 
     Attributes
     ----------
@@ -51,18 +57,17 @@ class SharedCrops:
         self.boxes: np.ndarray = fitted.crops.boxes
         self.crops_u: np.ndarray = fitted.crops_u
         self._channels: int = fitted.crops.shape[-1]
-        self._rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._spreads: dict[tuple[str, str], float] = {}
-        self._last: tuple[Any, Contributions] | None = None
 
     def stream(self, inputs: Any = None) -> Stream:
         """Images in batches, those of `fit` unless others are given."""
         return self.craft.stream(self.inputs if inputs is None else inputs)
 
-    @cached_property
+    @property
     def image_shape(self) -> tuple[int, ...]:
         """(H, W, channels) of the images of `fit`."""
-        return tuple(next(iter(self.stream())).images.shape[1:])
+        return self.craft.concepts.once(
+            "image_shape", lambda: tuple(next(iter(self.stream())).images.shape[1:])
+        )
 
     def crops(self, chosen: np.ndarray) -> Crops:
         """Some of the craft's crops, by their numbers."""
@@ -74,10 +79,16 @@ class SharedCrops:
         return self.craft.concepts.once(("model", layer), lambda: split_model(model, layer))
 
     def contributions(self, inputs: Any) -> Contributions:
-        """Those of the craft's own concepts; kept for the last inputs that were asked for."""
-        if self._last is None or self._last[0] is not inputs:
-            self._last = (inputs, contributions_of(self.craft, inputs))
-        return self._last[1]
+        """
+        Those of the craft's own concepts; kept for the last inputs that were asked for, under each
+        of the settings that they depend on.
+        """
+        craft = self.craft
+        settings = (craft.keep_residual, craft.baseline, craft.batch_size)
+        kept = craft.concepts.once("contributions", dict)
+        if settings not in kept or kept[settings][0] is not inputs:
+            kept[settings] = (inputs, contributions_of(craft, inputs))
+        return kept[settings][1]
 
     def rows(self, layer: str, chosen: np.ndarray, factorizer: Factorizer) -> np.ndarray:
         """
@@ -87,10 +98,13 @@ class SharedCrops:
         size. The factorizer refuses those that it cannot take.
         """
         network, number = self.split(layer).network, len(self.boxes)
-        if layer not in self._rows:  # the lowest activation of a crop is NaN until it is known
+
+        def unknown() -> tuple[np.ndarray, np.ndarray]:
+            """Rows to be filled; the lowest activation of a crop is NaN until it is known."""
             values = np.zeros((number, network.channels), np.float32)
-            self._rows[layer] = (values, np.full(number, np.nan, np.float32))
-        values, lowest = self._rows[layer]
+            return values, np.full(number, np.nan, np.float32)
+
+        values, lowest = self.craft.concepts.once(("rows", layer), unknown)
         wanted = np.isin(np.arange(number), chosen) & np.isnan(lowest)
         if wanted.any():
             for batch in self.stream().progress(f"crops at {layer}", self.craft.verbose):
@@ -112,14 +126,15 @@ class SharedCrops:
         """Whether chosen crops show one thing or up to k, as a layer sees them: see `mixedness`."""
         seed = self.craft.seed
         every = self.rows(layer, np.arange(len(self.boxes)), factorizer)
-        key = (layer, factorizer.name)
-        if key not in self._spreads:
-            self._spreads[key] = factorizer.fit(every, 1, seed).relative_error ** 2
+        spread = self.craft.concepts.once(
+            ("spread", layer, repr(factorizer), seed),
+            lambda: factorizer.fit(every, 1, seed).relative_error ** 2,
+        )
         return measure_mixedness(
             every[chosen],
             self.boxes[chosen, 0],
             factorizer,
             k,
-            spread=self._spreads[key],
+            spread=spread,
             seed=seed,
         )

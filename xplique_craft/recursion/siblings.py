@@ -1,5 +1,5 @@
 """
-The concepts of one layer, and which crops hold them: what taking one of them apart starts from.
+Concepts that stand side by side in one layer, and which crops hold them; one is taken apart.
 
 A crop holds concept i of the craft by its coefficient u_i. It holds a child by the child's
 coefficient times how much of the parent it holds, relative to the crop with the most of it: so a
@@ -26,7 +26,7 @@ CROPS_FOR_A_CHILD = 2
 
 
 @dataclass(frozen=True)
-class LayerConcepts:
+class Siblings:
     """
     A craft's concepts, or the children of one concept.
 
