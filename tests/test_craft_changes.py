@@ -75,7 +75,15 @@ def test_warnings_of_flat_importances_point_there_too(images: np.ndarray) -> Non
         assert (caught[0].filename, caught[0].lineno) == (__file__, line_of("# the question"))
 
 
-def test_children_answer_as_a_craft_does() -> None:
-    """`node.for_class` and `node.for_parent` have the questions of a craft."""
-    questions = {name for name in vars(xc.craft.AnsweringModel) if not name.startswith("_")}
-    assert {"encoder", "decoder", "contributions", "quality", "estimate_importance"} <= questions
+def test_children_answer_as_a_craft_does(images: np.ndarray) -> None:
+    craft = planted.convolutional_craft(images, 2, patch_size=8)
+    node = craft.decompose(0, "first", 2, 50.0)
+    children = node.for_class
+    assert children.encoder(images[:2]).shape == (2, 2)
+    assert children.estimate_importance(images[:2]).shape == (2,)
+    found = children.contributions(images[:2])
+    np.testing.assert_array_equal(found.phi, node.contributions(images[:2], "class").phi)
+    assert children.completeness == node.settings.completeness == 0.01
+    assert children.quality(images[:4]).number_of_images == 4
+    rebuilt = children.decoder(children.transform(images[:2])).numpy()
+    assert rebuilt.shape == (2, 3)

@@ -18,8 +18,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..concept_model import ConceptModel, Concepts
+from ..concept_model import Concepts
 from ..factorization import Factorized
+from ..questions import AnsweringModel
 from ..sampling.extent import Extent, measure_extent
 from ..sampling.lazy_crops import Crops
 from ..splitting import Split
@@ -96,25 +97,25 @@ class ChildConcepts:
         return self.factorized.transform(self._rows(self.chosen))
 
     @cached_property
-    def for_class(self) -> ConceptModel:
+    def for_class(self) -> AnsweringModel:
         """
         The children on the craft's own model, images -> logits, and class: every path included.
-        Give it to `SobolImportance` and to whatever else takes a `Craft`.
+        It answers what a `Craft` does, and is taken by whatever takes one, as `SobolImportance`.
         """
         return self._children_on(self.shared.split(self.layer), self.shared.craft.class_id)
 
     @cached_property
-    def for_parent(self) -> ConceptModel:
+    def for_parent(self) -> AnsweringModel:
         """
         The children on the model images -> (n, k), the coefficients of the parent and its siblings,
         the parent being its class: explained is F. To be used as `for_class`.
         """
         return self._children_on(self.siblings.encoder_at(self.layer), self.concept_id)
 
-    def _children_on(self, split: Split, class_id: int) -> ConceptModel:
+    def _children_on(self, split: Split, class_id: int) -> AnsweringModel:
         """The children on a model cut at their layer; E' is kept, as in A(m) above."""
         craft = self.shared.craft
-        return ConceptModel(
+        children = AnsweringModel(
             split,
             Concepts(self.factorized, class_id, self.shared.inputs, self._extent),
             batch_size=craft.batch_size,
@@ -123,6 +124,8 @@ class ChildConcepts:
             seed=craft.seed,
             verbose=craft.verbose,
         )
+        children.completeness = self.settings.completeness
+        return children
 
     @cached_property
     def _extent(self) -> Extent:

@@ -18,8 +18,6 @@ from .._checks import check_choice
 from ..attributions.maps import activation_maps, has_places
 from ..concept_model import ConceptModel
 from ..factorization import Factorizer, get_factorizer
-from ..importance.contributions import contributions_of
-from ..metrics.quality import measure_quality
 from ..results import Contributions, Quality
 from ..results.tree import label_of
 from ..sampling.lazy_crops import Crops
@@ -167,7 +165,7 @@ class ConceptNode(ChildConcepts, Decomposable):
     def _contributions(self, inputs: Any, score: str) -> Contributions:
         if score != "through":
             concept_model = self.for_parent if score == "parent" else self.for_class
-            return contributions_of(concept_model, inputs, completeness=self.settings.completeness)
+            return concept_model.contributions(inputs)
         if isinstance(self.parent, ConceptNode):
             siblings = self.parent.contributions(inputs, "through")
         else:
@@ -218,7 +216,7 @@ class ConceptNode(ChildConcepts, Decomposable):
         """
         check_choice("score", score, ("parent", "class"))
         concept_model = self.for_parent if score == "parent" else self.for_class
-        return measure_quality(concept_model, self.shared.inputs if inputs is None else inputs)
+        return concept_model.quality(self.shared.inputs if inputs is None else inputs)
 
     def maps(self, inputs: Any, concepts: Any = None) -> np.ndarray:
         """
