@@ -27,8 +27,8 @@ from xplique_craft.comparison import (
     measures,
     timing,
 )
-from xplique_craft.comparison.explainers import MethodExplainer, make_explainer
 from xplique_craft.comparison.fidelity import ModelScore
+from xplique_craft.comparison.method_maps import MethodExplainer, make_explainer
 from xplique_craft.comparison.methods import KNOWN, Method, check_names, methods_of
 from xplique_craft.comparison.robustness import randomised, relative_distance
 from xplique_craft.comparison.run import _estimate
@@ -209,7 +209,9 @@ def test_noisy_copies_and_clones_that_fail(craft: xc.Craft, images: np.ndarray) 
 
     methods = {"of no other": given(of_no_other), "good": given(brightness)}
     with pytest.warns(UserWarning, match="failed: its maps of noisy copies are not finite"):
-        xc.compare(craft, images, methods=methods, measures=robust(1, 9.0))
+        found = xc.compare(craft, images, methods=methods, measures=robust(1, 9.0))
+    assert found.methods[0].failures == {"stability": "its maps of noisy copies are not finite"}
+    assert set(found.methods[0].measures) == set(found.methods[1].measures) - {"stability"}
 
 
 def test_gradcam_of_a_model_without_convolutions() -> None:

@@ -18,8 +18,8 @@ import numpy as np
 from .._checks import check_int, check_range
 from .._random import Draw, generator
 from ..results.comparison import Measure
-from .explainers import MethodExplainer, make_explainer
 from .fidelity import ModelScore, curves, mu_fidelity, subset_effects
+from .method_maps import MethodExplainer, make_explainer
 from .robustness import kept_order, randomised, relative_distance
 
 __all__ = [

@@ -1,9 +1,11 @@
 """
 Is a concept explanation worse than a heatmap? Methods on the same images, in the same measures.
 
-A method that fails, be it of another's making, takes none of the others' numbers with it.
+A method that fails, be it of another's making, takes none of the others' numbers with it. A measure
+that fails for a method takes none of the method's other numbers with it.
 """
 
+import textwrap
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -18,11 +20,13 @@ from ..photographs import as_pictures, as_titles
 from ..results import Estimate
 from ..results.comparison import Comparison, Measure, MethodScores
 from ..targets import describe_targets, one_hot
-from .explainers import MethodExplainer, forgetting_models, make_explainer, reason_of
 from .fidelity import ACTIVATIONS, ModelScore, area
 from .measures import DEFAULTS, MapMeasure, Score, Task
+from .method_maps import MethodExplainer, forgetting_models, make_explainer
 from .methods import Method, methods_of
 from .timing import passes, seconds_and_maps
+
+LONGEST_REASON = 300  # characters: errors of TensorFlow go on for pages
 
 
 def compare(
@@ -65,8 +69,8 @@ def compare(
         this package or your own. None for all of `DEFAULTS`; without Stability and Randomisation,
         which explain images again, a comparison takes much less time.
     photographs
-        uint8 (n, H', W', 3), as people look at them, for the figures; None where `inputs` are
-        pixels in [0, 255] already, or nothing is to be shown.
+        uint8 (n, H', W', 3), as people look at them, for the figures; or a function that makes them
+        of `inputs`; None where these are pixels in [0, 255] already, or nothing is to be shown.
     titles
         What the page calls each of the n images; None calls them "image 0", ...
     class_name, model_name
@@ -96,12 +100,13 @@ def compare(
     sklearn.exceptions.NotFittedError
         If the craft is not fitted.
     TypeError, ValueError
-        If a method is not known, or arguments do not fit each other; or if all methods fail.
+        If a method is not known, or arguments do not fit each other; if a measure cannot be
+        prepared; or if all methods fail.
 
     Warns
     -----
     UserWarning
-        If a method fails, which then has the reason instead of numbers.
+        If a method fails, or a measure of it, which then has the reason instead of numbers.
     """
     craft.check_if_fitted()
     check_int("number_of_views", number_of_views, minimum=0)
@@ -130,7 +135,7 @@ def compare(
         chosen = methods_of(craft, methods, images.shape[1:3], batch_size)
         explainers, unmade = _each(chosen, lambda one: make_explainer(one, craft.model, seed))
         _tell_failures(chosen, unmade)
-        prepared = [measure.prepare(task) for measure in asked]
+        prepared = [_prepared(measure, task) for measure in asked]
         scores, unmeasured = _each(
             [one for one in chosen if one.name in explainers],
             lambda one: _measure(explainers[one.name], task, prepared, len(pictures)),
@@ -138,7 +143,7 @@ def compare(
         )
         failed = unmade | unmeasured
         _tell_failures(chosen, failed, told=unmade)
-    return Comparison(
+    comparison = Comparison(
         model_name=model_name or craft.model.name,
         layer=craft.layer,
         class_name=class_name or describe_targets(weights),
@@ -147,18 +152,20 @@ def compare(
         measures=tuple(
             column
             for column, _ in prepared
-            if any(column.key in found.measures for found in scores.values())
+            if any(column.key in one.measures | one.failures for one in scores.values())
         ),
         methods=[
-            scores[one.name]
-            if one.name in scores
-            else MethodScores(one.name, one.output, failed=failed[one.name], is_floor=one.is_floor)
+            scores.get(one.name)
+            or MethodScores(one.name, one.output, failed=failed[one.name], is_floor=one.is_floor)
             for one in chosen
         ],
         photographs=pictures,
         titles=names[: len(pictures)],
         seed=seed,
     )
+    for sentence in comparison.failures:
+        warnings.warn(f"measures: {sentence}", stacklevel=2)
+    return comparison
 
 
 def _checked(measures: Any) -> list[MapMeasure]:
@@ -178,6 +185,18 @@ def _checked(measures: Any) -> list[MapMeasure]:
     return measures
 
 
+def _prepared(measure: MapMeasure, task: Task) -> tuple[Measure, Score]:
+    """What a measure means here and how it scores, or an error that names the one that fails."""
+    try:
+        column, score = measure.prepare(task)
+    except Exception as error:  # of whoever made the measure
+        raise ValueError(
+            "measures must be ones that can be prepared for this model and these images, received "
+            f"{measure!r}, which fails: {_reason_of(error)}."
+        ) from error
+    return column, score
+
+
 def _images_of(craft: ConceptModel, inputs: Any) -> np.ndarray:
     """All images as one array: maps are drawn and measured beside each other."""
     if not hasattr(inputs, "__len__") or hasattr(inputs, "element_spec"):
@@ -187,6 +206,11 @@ def _images_of(craft: ConceptModel, inputs: Any) -> np.ndarray:
             " labels in dataset.batch(32).as_numpy_iterator()])."
         )
     return np.concatenate([batch.images for batch in craft.stream(inputs)])
+
+
+def _reason_of(error: Exception) -> str:
+    """What an error says, on one line; its type where it says nothing."""
+    return textwrap.shorten(str(error), LONGEST_REASON).rstrip(".") or type(error).__name__
 
 
 def _each(
@@ -200,7 +224,7 @@ def _each(
             try:
                 found[method.name] = function(method)
             except Exception as error:  # of whoever made the method
-                failed[method.name] = reason_of(error)
+                failed[method.name] = _reason_of(error)
     return found, failed
 
 
@@ -225,26 +249,22 @@ def _measure(
     method = explainer.method
     counted = passes(method, task.model, task.images[0], task.targets[0])
     seconds, maps = seconds_and_maps(explainer, task.images, task.targets)
-    per_image, measures, curves = {}, {}, {}
-    for column, score in prepared:
-        found = score(explainer, maps)
-        if found is None:
-            continue
-        if column.curve is not None:
-            curves[column.key], found = found, area(found)
-        per_image[column.key] = found
-        measures[column.key] = _estimate(found, column.bounds, task.seed)
-    return MethodScores(
-        name=method.name,
-        output=method.output,
-        seconds=seconds,
-        passes=counted,
-        per_image=per_image,
-        measures=measures,
-        curves=curves,
-        maps=maps[:shown],
-        is_floor=method.is_floor,
+    found = MethodScores(
+        method.name, method.output, seconds, counted, maps=maps[:shown], is_floor=method.is_floor
     )
+    for column, score in prepared:
+        try:
+            scored = score(explainer, maps)
+            if scored is None:
+                continue
+            values = scored if column.curve is None else area(scored)
+            found.measures[column.key] = _estimate(values, column.bounds, task.seed)
+            found.per_image[column.key] = values
+            if column.curve is not None:
+                found.curves[column.key] = scored
+        except Exception as error:  # of the measure's, or of the method's, which may explain again
+            found.failures[column.key] = _reason_of(error)
+    return found
 
 
 def _estimate(values: np.ndarray, bounds: tuple[float, float], seed: int) -> Estimate:

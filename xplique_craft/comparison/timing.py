@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from .._seeding import seeded
 from ..splitting.split import join_models
-from .explainers import MethodExplainer, forgetting_models, make_explainer
+from .method_maps import MethodExplainer, forgetting_models, make_explainer
 from .methods import Method
 
 LONG = 10.0  # seconds of a run above which it is not run again only to be timed

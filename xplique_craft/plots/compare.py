@@ -82,7 +82,8 @@ def fidelity_curves(
     ValueError
         If the measure has no curves.
     """
-    curved = [one.key for one in comparison.measures if one.curve is not None]
+    drawn = {key for method in comparison.measured for key in method.curves}
+    curved = [one.key for one in comparison.measures if one.curve is not None and one.key in drawn]
     if measure not in curved:
         names = " or ".join(map(repr, curved))
         raise ValueError(f"`measure` must be one with curves, {names}, received {measure!r}.")
@@ -201,8 +202,7 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
     if not len(comparison.photographs):
         raise ValueError("`comparison` must have photographs: give them to `compare`.")
     methods = comparison.measured
-    number = 1 + len(methods)
-    rows = -(-number // columns)
+    rows = -(-(1 + len(methods)) // columns)
     height, width = comparison.photographs.shape[1:3]
     images = len(comparison.photographs)
     figure = Figure(
@@ -216,8 +216,7 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
         places = axes[image * rows : (image + 1) * rows].ravel()
         places[0].imshow(photograph)
         places[0].set_title(comparison.titles[image], fontsize=8, color=INK)
-        for place, (method, (maps, scale)) in enumerate(zip(methods, drawn, strict=True), start=1):
-            ax = places[place]
+        for ax, method, (maps, scale) in zip(places[1:], methods, drawn, strict=False):
             ax.imshow(blend(shrunk(photograph, maps.shape[1:]), maps[image], scale))
             ax.set_title(title_of(method), fontsize=8, color=INK)
     return figure

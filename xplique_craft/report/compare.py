@@ -79,7 +79,7 @@ def write_comparison(
                 f"Mean score of every method over {measure.key}",
             )
             for measure in comparison.measures
-            if measure.curve
+            if measure.curve and any(measure.key in one.curves for one in comparison.measured)
         ],
         images=_images(comparison, max_size_of_image),
         css=stylesheet("page.css", "compare.css"),

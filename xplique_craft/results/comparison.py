@@ -80,6 +80,8 @@ class MethodScores:
         Why there are no numbers, curves and maps; None of a method that was measured.
     is_floor
         Whether these are maps at random, which no method is to be compared with as one of its kind.
+    failures
+        Measure's key -> why it has no number of this method, of the measures that failed.
     """
 
     name: str
@@ -92,6 +94,7 @@ class MethodScores:
     maps: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     failed: str | None = None
     is_floor: bool = False
+    failures: dict[str, str] = field(default_factory=dict)
 
     def has(self, key: str) -> bool:
         """Whether there is a number of that measure."""
@@ -148,6 +151,18 @@ class Comparison:
     def heatmaps(self) -> list[MethodScores]:
         """The methods with numbers that explain the model without concepts, but for the floor."""
         return [m for m in self.measured if m.output is None and not m.is_floor]
+
+    @property
+    def failures(self) -> list[str]:
+        """Which measures failed for which methods and why: a sentence each, or one for them all."""
+        said = []
+        for one in self.measures:
+            why = {m.name: m.failures[one.key] for m in self.measured if one.key in m.failures}
+            if why and not any(one.key in method.measures for method in self.measured):
+                why = {"any method": "; ".join(dict.fromkeys(why.values()))}
+            for name, reason in why.items():
+                said.append(f"{one.name} of {name} has no number, for it failed: {reason}.")
+        return said
 
     def measure(self, key: str) -> Measure:
         """What was measured under that key; ValueError where nothing was."""

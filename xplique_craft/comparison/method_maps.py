@@ -7,7 +7,6 @@ maps is the image or the model, never a place in a batch.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from xplique.attributions.base import BlackBoxExplainer
 from .._random import Draw, generator
 from .._seeding import explain_seeded
 from .methods import Method
-
-LONGEST_REASON = 300  # characters: errors of TensorFlow go on for pages
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,7 @@ class MethodExplainer:
             If maps have another size, or are not finite.
         """
         if self.method.is_floor:
-            rng = generator(self.seed, Draw.RANDOM_MAP)
-            return rng.random(images.shape[:3], np.float32)
+            return generator(self.seed, Draw.RANDOM_MAP).random(images.shape[:3], np.float32)
         maps = explain_seeded(self.seed, self.explainer, self.explainer.explain, images, targets)
         if maps.ndim == 4:
             maps = maps.mean(axis=-1)
@@ -90,11 +86,6 @@ def make_explainer(method: Method, model: keras.Model, seed: int) -> MethodExpla
             "it looks for a layer with filters, a convolution, and the model has none"
         ) from error
     return MethodExplainer(method, explainer, seed)
-
-
-def reason_of(error: Exception) -> str:
-    """What an error says, on one line; its type where it says nothing."""
-    return textwrap.shorten(str(error), LONGEST_REASON).rstrip(".") or type(error).__name__
 
 
 @contextmanager
