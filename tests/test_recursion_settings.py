@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
 from xplique_craft.factorization import NMF
+from xplique_craft.factorization.base import Factorized
 from xplique_craft.recursion import Child, ConceptNode, GrowthSettings
 from xplique_craft.recursion.mixedness import measure_mixedness
 from xplique_craft.sampling import stream
@@ -100,16 +102,22 @@ def test_the_batch_size_of_what_is_read(craft: xc.Craft, monkeypatch: pytest.Mon
 
 
 def test_the_baseline_of_children_and_of_the_craft(craft: xc.Craft) -> None:
-    """Closed gates leave nothing of the parent, or what the mean activation has of it."""
+    """Closed gates leave of the parent what the residual has of it, and what means have of it."""
     first, images = taken_apart(craft), craft.concepts.inputs
     craft.baseline = "mean"
     second = taken_apart(craft)
-    u = craft.encoder.predict(images, verbose=0)[:, 0]
-    found = first.contributions()
-    assert_allclose(found.base, 0.0, atol=1e-6)
-    found = second.contributions()
-    assert_allclose(found.base, np.full(6, found.base[0]), rtol=1e-5)
-    assert found.base[0] > 0.1 * u.mean()
+    for node, share in ((first, 0.0), (second, 1.0)):
+        split, bank, u = (
+            node.for_parent.split,
+            node.factorized.bank,
+            node.for_parent.transform(images),
+        )
+        constant = split.input_to_latent(images).numpy() - u @ bank
+        constant += share * u.mean(axis=(0, 1, 2)) @ bank
+        found = node.contributions()
+        closed = split.latent_to_logit(constant).numpy()[:, 0]
+        assert_allclose(found.base + found.residual, closed, rtol=1e-4, atol=1e-6)
+    assert second.shares.unexplained > first.shares.unexplained + 0.1
     assert_array_equal(
         second.contributions(images, "through").score, craft.contributions(images).phi[:, 0]
     )
@@ -119,15 +127,15 @@ def test_whether_the_craft_keeps_its_residual(craft: xc.Craft) -> None:
     """The children's is always kept; the parent's contribution is that of the craft's own head."""
     images = craft.concepts.inputs
     first = taken_apart(craft)
-    craft.baseline, craft.keep_residual = "mean", False
+    craft.keep_residual = False
     second = taken_apart(craft)
     assert first.shared.craft.keep_residual
     assert not second.shared.craft.keep_residual
     assert second.for_class.keep_residual
     own = second.shared.contributions(images)
-    assert_array_equal(own.residual, craft.contributions(images).residual)
+    assert_array_equal(own.residual, np.zeros(6))
     assert_array_equal(own.score, craft.contributions(images).score)
-    assert not np.array_equal(own.score, first.shared.contributions(images).score)
+    assert first.shared.contributions(images).residual.all()
 
 
 def test_what_depends_on_the_images_alone_is_computed_once(
@@ -147,14 +155,30 @@ def test_what_depends_on_the_images_alone_is_computed_once(
     assert second.crops_u.shape == first.crops_u.shape
 
 
-def test_factorizers_of_one_name_have_spreads_of_their_own(craft: xc.Craft) -> None:
-    chosen = np.arange(len(craft.concepts.crops_u))
-    shared = taken_apart(craft).shared
-    rows, photographs = shared.rows("early", chosen, NMF()), shared.boxes[:, 0]
-    for factorizer in (NMF(), NMF(max_iter=1)):
-        spread = factorizer.fit(rows, 1, 0).relative_error ** 2
-        expected = measure_mixedness(rows, photographs, factorizer, 2, spread=spread, seed=0)
-        assert shared.mixedness("early", chosen, factorizer, 2) == expected
+class Rough(NMF):
+    """NMF whose error is a setting of its own, and depends on the seed."""
+
+    def __init__(self, error: float) -> None:
+        super().__init__()
+        self.error = error
+
+    def fit(self, rows: np.ndarray, number_of_concepts: int, seed: int = 0) -> Factorized:
+        return replace(
+            super().fit(rows, number_of_concepts, seed), relative_error=self.error + seed
+        )
+
+
+def test_what_crops_have_in_common_is_known_by_factorizer_and_seed(craft: xc.Craft) -> None:
+    """Two factorizers of one name, and two seeds, have a spread each."""
+    for seed in (0, 1):
+        craft.seed = seed
+        shared = taken_apart(craft).shared
+        chosen = np.arange(len(shared.boxes))
+        rows, photographs = shared.rows("early", chosen, NMF()), shared.boxes[:, 0]
+        for error in (0.5, 0.7):
+            spread = (error + seed) ** 2
+            expected = measure_mixedness(rows, photographs, NMF(), 2, spread=spread, seed=seed)
+            assert shared.mixedness("early", chosen, Rough(error), 2) == expected
 
 
 def test_a_child_is_taken_apart_as_by_its_node() -> None:
