@@ -8,7 +8,6 @@ model with other weights, and of one that counts its images.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ import keras
 import xplique.attributions
 from xplique.attributions.base import BlackBoxExplainer
 
-from .._checks import nearest
+from .._checks import nearest, warn
 from ..attributions import ConceptAttribution
 from ..concept_model import ConceptModel
 from ..factorization import Factorizer
@@ -160,7 +159,7 @@ def methods_of(
             try:
                 wanted[name] = known(name)
             except ValueError as error:
-                warnings.warn(f"methods leaves {name!r} out: {error}", stacklevel=3)
+                warn(f"methods leaves {name!r} out: {error}")
     elif not isinstance(wanted, Mapping) or not wanted:
         check_names(list(wanted))
         wanted = {name: known(name) for name in wanted}

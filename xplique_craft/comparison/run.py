@@ -6,14 +6,13 @@ that fails for a method takes none of the method's other numbers with it.
 """
 
 import textwrap
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check_choice, check_int
+from .._checks import check_choice, check_int, warn
 from .._intervals import UNKNOWN, bootstrap_mean
 from ..concept_model import ConceptModel
 from ..photographs import as_pictures, as_titles
@@ -164,7 +163,7 @@ def compare(
         seed=seed,
     )
     for sentence in comparison.failures:
-        warnings.warn(f"measures: {sentence}", stacklevel=2)
+        warn(f"measures: {sentence}")
     return comparison
 
 
@@ -239,7 +238,7 @@ def _tell_failures(
     for name, reason in failed.items():
         if name not in told:
             message = f"methods[{name!r}] has no numbers, for it failed: {reason}."
-            warnings.warn(message, stacklevel=3)
+            warn(message)
 
 
 def _measure(
