@@ -11,6 +11,7 @@ import numpy as np
 import planted
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from warned import ours
 from xplique.attributions import Rise, Saliency, SmoothGrad
 from xplique.attributions.base import BlackBoxExplainer
 
@@ -152,6 +153,7 @@ def partly(craft: xc.Craft, images: np.ndarray) -> tuple[Comparison, list[str], 
         warnings.simplefilter("always")
         found = xc.compare(craft, images, methods=methods, measures=robust(2), number_of_views=2,
                            photographs=(255 * images).astype(np.uint8))  # fmt: skip
+    said = ours(said)
     assert {warning.filename for warning in said} == {__file__}
     return found, [str(warning.message) for warning in said], done
 

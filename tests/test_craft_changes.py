@@ -8,6 +8,7 @@ import numpy as np
 import planted
 import pytest
 from keras import layers
+from warned import ours
 
 import xplique_craft as xc
 from xplique_craft.importance import OcclusionImportance
@@ -49,7 +50,10 @@ def test_a_softmax_is_warned_of_when_the_craft_is_made() -> None:
     model = keras.Model(image, scores)
     with pytest.warns(UserWarning, match="ends in a softmax") as caught:
         xc.Craft.from_model(model, "latent")  # the softmax
-    assert (caught[0].filename, caught[0].lineno) == (__file__, line_of("# the softmax"))
+    assert (ours(caught)[0].filename, ours(caught)[0].lineno) == (
+        __file__,
+        line_of("# the softmax"),
+    )
 
 
 def test_warnings_of_fit_point_at_the_line_that_called_it(images: np.ndarray) -> None:
@@ -59,6 +63,7 @@ def test_warnings_of_fit_point_at_the_line_that_called_it(images: np.ndarray) ->
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         craft.fit(same, other)  # the fit
+    caught = ours(caught)
     messages = [str(one.message) for one in caught]
     assert any("images are predicted as class" in message for message in messages)
     assert any("concepts has rank" in message for message in messages)
@@ -72,7 +77,10 @@ def test_warnings_of_flat_importances_point_there_too(images: np.ndarray) -> Non
     for ask in ("explain", "summary"):
         with pytest.warns(UserWarning, match="the same for all concepts") as caught:
             getattr(OcclusionImportance(craft), ask)(images[:2], nothing)  # the question
-        assert (caught[0].filename, caught[0].lineno) == (__file__, line_of("# the question"))
+        assert (ours(caught)[0].filename, ours(caught)[0].lineno) == (
+            __file__,
+            line_of("# the question"),
+        )
 
 
 def test_children_answer_as_a_craft_does(images: np.ndarray) -> None:

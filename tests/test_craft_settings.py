@@ -9,6 +9,7 @@ import planted
 import pytest
 from keras import layers, ops
 from numpy.testing import assert_allclose
+from warned import ours
 
 import xplique_craft as xc
 from xplique_craft.attributions import ConceptAttribution
@@ -140,7 +141,7 @@ def test_a_head_that_begins_with_a_normalisation(images: np.ndarray) -> None:
     craft = xc.Craft.from_model(split, None, 3)
     with pytest.warns(UserWarning, match="begins with a normalisation.*baseline='mean'") as caught:
         craft.fit(images)
-    assert len(caught) == 1
+    assert len(ours(caught)) == 1
     mean = xc.Craft.from_model(split, None, 3, baseline="mean")
     mean.fit(images)
     found = mean.contributions(images)

@@ -4,6 +4,7 @@ import numpy as np
 import planted
 import pytest
 from numpy.testing import assert_allclose
+from warned import ours
 
 import xplique_craft as xc
 from xplique_craft._intervals import bootstrap_mean, bootstrap_ratio
@@ -146,7 +147,7 @@ def test_shares_of_nothing_are_nan_with_one_warning(
     craft = constant(images, bias, slope)
     with pytest.warns(UserWarning, match=r"below 1e-3 of the mean \|score\|") as caught:
         quality = craft.quality(images)
-    assert len(caught) == 1
+    assert len(ours(caught)) == 1
     for name in NUMBERS[1:]:
         estimate = getattr(quality, name)
         assert np.isnan([estimate.value, estimate.low, estimate.high]).all()
