@@ -12,6 +12,7 @@ images. Signals over time, cut into intervals, would be another answer.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,7 +44,8 @@ def check_patch_size(patch_size: int | Sequence[int] | None) -> tuple[int, ...] 
 def describe_patch_size(patch_size: tuple[int, ...] | None) -> str:
     """Patch sizes in words, for people."""
     if patch_size is None:
-        return "2/7, 1/2, 5/7 of the side and the whole image"
+        sides = [str(Fraction(side).limit_denominator(100)) for side, _ in MULTI_SCALE[:-1]]
+        return f"{', '.join(sides)} of the side and the whole image"
     return ", ".join(str(size) for size in patch_size) + " px"
 
 
