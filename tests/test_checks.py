@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xplique_craft._checks import check_int, listing, nearest
+from xplique_craft._checks import check_bool, check_int, listing, nearest
 from xplique_craft.factorization import NMF, SemiNMF
 from xplique_craft.targets import check_class_id, one_hot
 
@@ -201,3 +201,11 @@ def test_listing():
     assert listing(LAYERS, limit=2) == "'conv1', 'conv_pw_12_relu' and 3 more"
     assert listing(LAYERS, limit=5).endswith("'logits'")
     assert listing([]) == ""
+
+
+def test_bools() -> None:
+    assert check_bool("verbose", True) is True
+    assert check_bool("verbose", np.False_) is False
+    for value in ("no", 1, None, 0.0):
+        with pytest.raises(TypeError, match=f"verbose must be True or False, received {value!r}"):
+            check_bool("verbose", value)

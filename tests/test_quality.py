@@ -1,5 +1,6 @@
 """Quality: three numbers by hand, whatever is done with the residual."""
 
+import keras
 import numpy as np
 import planted
 import pytest
@@ -8,7 +9,9 @@ from warned import ours
 
 import xplique_craft as xc
 from xplique_craft._intervals import bootstrap_mean, bootstrap_ratio
+from xplique_craft.report.verdict import read_quality
 from xplique_craft.results import Quality
+from xplique_craft.targets import one_hot
 
 MIXING = planted.bank(concepts=4, channels=6)
 NUMBERS = ("agreement", "reconstruction_share", "explained_share")
@@ -210,3 +213,28 @@ def test_bootstrap_of_a_ratio_covers() -> None:
         assert estimate.value == pytest.approx(up.sum() / down.sum())
         covered += estimate.low <= 0.7 <= estimate.high
     assert 80 <= covered <= 98
+
+
+def test_a_model_of_one_output_has_no_agreement(images: np.ndarray) -> None:
+    """The argmax of one column is always the same, whatever the concepts are worth."""
+    image = keras.Input(images.shape[1:])
+    latent = keras.layers.Conv2D(5, 3, activation="relu", name=planted.LAYER)(image)
+    pooled = keras.layers.GlobalAveragePooling2D()(latent)
+    craft = xc.Craft.from_model(keras.Model(image, keras.layers.Dense(1)(pooled)), planted.LAYER, 3)
+    craft.fit(images)
+    with pytest.warns(UserWarning, match="has one output, so nothing says what it decides"):
+        quality = craft.quality(images)
+    assert np.isnan(quality.agreement.value)
+    assert str(quality.agreement) == "not defined"
+    assert quality.number_of_images == len(images)
+    reading = read_quality(quality)[0]
+    assert (reading.name, reading.level) == ("Agreement", "not defined")
+    assert "one output" in reading.words
+
+
+def test_labels_of_a_model_of_one_output_are_no_weights(images: np.ndarray) -> None:
+    labels = np.array([[0], [1]] * len(images))[: len(images)]
+    with pytest.raises(ValueError, match="targets seem to be labels, and the model has one output"):
+        one_hot(labels, len(images), 1)
+    assert (one_hot(np.ones((2, 1)), 2, 1) == 1.0).all()
+    assert (one_hot(0, 2, 1) == 1.0).all()

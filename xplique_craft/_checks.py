@@ -100,6 +100,13 @@ def _check_is_number(name: str, value: Any, where: str) -> None:
         raise TypeError(f"{name} must be a number{where}, received {value!r}.")
 
 
+def check_bool(name: str, value: Any) -> bool:
+    """`value` as a bool; a TypeError if it is none, for "no" and 2 would count as True."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, received {value!r}.")
+    return bool(value)
+
+
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
     """`value`, if it is one of the choices, or a ValueError that says which there are."""
     choices = list(choices)

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 from xplique.attributions.base import BlackBoxExplainer
 
-from ._checks import check_int
+from ._checks import check_bool, check_int
 from .concept_model import ConceptModel
 from .gates import Coded, GatedHead
 from .gates.compiled import known_operator
@@ -55,19 +54,15 @@ class ConceptExplainer(BlackBoxExplainer):
                 f"craft must be a fitted Craft, received {craft!r} of type {type(craft).__name__}."
             )
         craft.check_if_fitted()
-        if not (keep_residual is None or isinstance(keep_residual, (bool, np.bool_))):
-            raise TypeError(
-                f"keep_residual must be True, False or None, received {keep_residual!r}."
-            )
+        if keep_residual is None:
+            keep_residual = craft.keep_residual
         known = known_operator(operator)
         super().__init__(craft.model, check_int("batch_size", batch_size), known)
         # The cache of Xplique may hold another model of the same tensors; ours is this one.
         self.model = craft.model
         self.craft = craft
         self.operator = operator
-        self.keep_residual: bool | None = (
-            craft.keep_residual if keep_residual is None else keep_residual
-        )
+        self.keep_residual: bool | None = check_bool("keep_residual", keep_residual)
         self._replaced: tuple[Any, Split] | None = None
 
     @property

@@ -113,6 +113,11 @@ def one_hot(
         )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, received NaN or infinite weights.")
+    if number_of_classes == 1 and array.dtype.kind in "biu" and not array.all():
+        raise ValueError(
+            f"{name} seem to be labels, and the model has one output, which they would weigh: of "
+            "those that are 0 nothing would be explained. Leave them out, and the output itself is."
+        )
     return array.astype(np.float32)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from .._checks import warn
-from .._intervals import bootstrap_ratio, proportion
+from .._intervals import UNKNOWN, bootstrap_ratio, proportion
 from ..concept_model import ConceptModel
 from ..results import Quality
 
@@ -36,7 +36,8 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
     -------
     quality
         A share is NaN, with a warning, where the mean of its denominator, score - h(0), is below
-        1e-3 of the mean |score|.
+        1e-3 of the mean |score|; so is the agreement of a model of one output, whose argmax is
+        always the same.
     """
     model = concept_model.variant(keep_residual=True, baseline="zero")
     head, factorized = model.head(), model.factorized
@@ -57,6 +58,12 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
         size += float(tf.size(coded.u))
         kkt = float(np.maximum(kkt, np.max(coded.kkt)))  # NaN stays
     same, above, explained, full, score = np.concatenate(rows, axis=1)
+    decides = model.network.number_of_classes > 1
+    if not decides:
+        warn(
+            "The model has one output, so nothing says what it decides: the agreement is not "
+            "defined and is NaN."
+        )
     scale = np.abs(score).mean()
     if abs(full.mean()) <= SMALLEST_DENOMINATOR * scale:
         warn(
@@ -65,7 +72,7 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
         )
         full = np.zeros(len(full))  # of which no share is defined
     return Quality(
-        agreement=proportion(same),
+        agreement=proportion(same) if decides else UNKNOWN,
         reconstruction_share=bootstrap_ratio(above, full, model.seed),
         explained_share=bootstrap_ratio(explained, full, model.seed),
         relative_error=float(np.sqrt(error / norm)) if norm > 0.0 else float("nan"),

@@ -115,7 +115,7 @@ def read_quality(quality: Quality) -> list[Reading]:
                 "good": "The concepts alone keep the prediction",
                 "fair": "The concepts alone mostly keep the prediction",
                 "low": "The concepts alone often change the prediction",
-                "not defined": "Not defined: there were no images to count",
+                "not defined": "Not defined: a model of one output decides nothing that is known",
             },
             images,
             is_share=False,

@@ -17,7 +17,7 @@ class Quality:
     ----------
     agreement
         The share of images of which the model predicts the same class from the concepts alone,
-        argmax h(UW) = argmax h(A).
+        argmax h(UW) = argmax h(A); NaN for a model of one output.
     reconstruction_share
         How much of the class score the concepts alone give back, sum(h(UW) - h(0)) / sum(h(A) -
         h(0)); 1 is perfect.
