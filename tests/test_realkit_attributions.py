@@ -1,5 +1,6 @@
 """Concept attribution on real models: every explainer, sums, costs, randomised models."""
 
+import math
 import time
 from pathlib import Path
 from types import ModuleType
@@ -98,15 +99,19 @@ def test_class_maps_add_up(real: Real, output: str) -> None:
     assert (np.abs(sums - total) <= 1e-3 * np.abs(total)).all()
 
 
-def seconds(function: Any, runs: int = 4) -> float:
-    """The least of several runs, after one that makes what is made only once."""
-    function()
-    times = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - started)
-    return min(times)
+def times_slower(first: Any, second: Any, runs: int = 6) -> float:
+    """
+    How many times longer the first takes than the second: the least time of each, taken in turn, so
+    that what else the machine does is shared by both. A run before makes what is made only once.
+    """
+    least = [math.inf, math.inf]
+    for run in range(runs + 1):
+        for place, function in enumerate((first, second)):
+            started = time.perf_counter()
+            function()
+            if run:
+                least[place] = min(least[place], time.perf_counter() - started)
+    return least[0] / least[1]
 
 
 @pytest.mark.parametrize("name", explainers.SHARED)
@@ -117,16 +122,19 @@ def test_all_maps_cost_no_more_than_about_one(real: Real, name: str) -> None:
     one = make(real.craft.encoder, **settings)
     every = ConceptAttribution(real.craft, make, settings)
     targets = planted.one_hot([0], CONCEPTS)
-    single = seconds(lambda: one.explain(image, targets))
-    assert seconds(lambda: every.explain_concepts(image)) <= 1.3 * single
+    whole, single = (lambda: every.explain_concepts(image)), (lambda: one.explain(image, targets))
+    assert times_slower(whole, single) <= 1.3
 
 
 def test_the_default_map_costs_about_a_gradcam(real: Real) -> None:
     targets = planted.one_hot([real.craft.class_id] * len(real.images), 1000)
     cam = GradCAM(real.craft.model, conv_layer=real.craft.layer)
     own = ConceptAttribution(real.craft)
-    limit = 2.0 * seconds(lambda: cam.explain(real.images, targets))
-    assert seconds(lambda: own.explain(real.images, targets)) <= limit
+    maps, gradcam = (
+        lambda: own.explain(real.images, targets),
+        lambda: cam.explain(real.images, targets),
+    )
+    assert times_slower(maps, gradcam) <= 2.0
 
 
 def test_randomised_models_change_the_maps(real: Real) -> None:
