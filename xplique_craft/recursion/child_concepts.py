@@ -39,7 +39,7 @@ class ChildConcepts:
     siblings
         The concept that is taken apart, and the others of its layer.
     concept_id
-        Its index among them.
+        Which of them it is, counted from 0.
     settings
         How it is taken apart.
 

@@ -96,7 +96,7 @@ class ConceptNode(ChildConcepts, Decomposable):
     parent
         What the concept belongs to: the craft, or the node whose child it is.
     concept_id
-        Its index there.
+        Which of its concepts is taken apart, counted from 0.
     settings
         How it is taken apart.
 
@@ -105,7 +105,7 @@ class ConceptNode(ChildConcepts, Decomposable):
     children, factorized
         One `Child` for each concept of the bank that was found, and this bank.
     layer, crops, crops_u, mixedness, for_parent, for_class
-        See `ChildConcepts`.
+        How it is taken apart, see `ChildConcepts`.
     """
 
     def __init__(
@@ -266,7 +266,7 @@ class Child:
     node
         The concept that was taken apart.
     index
-        Of the child in its bank.
+        Which row of the node's bank the child is, counted from 0.
     """
 
     def __init__(self, node: ConceptNode, index: int) -> None:

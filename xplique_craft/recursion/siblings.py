@@ -33,7 +33,7 @@ class Siblings:
     Parameters
     ----------
     concept_model
-        Their bank on the craft's model.
+        The bank that they are the rows of, on the craft's model.
     shared
         The craft's crops.
     settings
