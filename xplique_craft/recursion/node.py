@@ -105,7 +105,7 @@ class ConceptNode(ChildConcepts, Decomposable):
     children, factorized
         One `Child` for each concept of the bank that was found, and this bank.
     layer, crops, crops_u, mixedness, for_parent, for_class
-        How it is taken apart, see `ChildConcepts`.
+        Where and in what the children were found, see `ChildConcepts`.
     """
 
     def __init__(
