@@ -58,7 +58,11 @@ def test_join_where_the_last_layer_is_called_again(images):
 
 def test_join_with_identities(images):
     image, latent = keras.Input(SHAPE), keras.Input(SHAPE)
-    split = join_models(keras.Model(image, image), keras.Model(latent, latent))
+    try:
+        first, second = keras.Model(image, image), keras.Model(latent, latent)
+    except ValueError:
+        pytest.skip(f"Keras {keras.__version__} makes no model of an input alone")
+    split = join_models(first, second)
     assert split.layer == "latent"
     assert_array_equal(np.asarray(split.model(images)), images)
     assert split_model(split.model, "latent").layer == "latent"
