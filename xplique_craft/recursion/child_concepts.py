@@ -18,6 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .._checks import check_concept
 from ..concept_model import Concepts
 from ..factorization import Factorized
 from ..questions import AnsweringModel
@@ -26,7 +27,7 @@ from ..sampling.lazy_crops import Crops
 from ..splitting import Split
 from .earlier_layers import default_layer, earlier_layer
 from .settings import DecompositionSettings
-from .siblings import Siblings, check_concept, choose_crops
+from .siblings import Siblings, choose_crops
 
 
 class ChildConcepts:
@@ -68,7 +69,7 @@ class ChildConcepts:
             self.layer = default_layer(split, self.shared.image_shape, non_negative=non_negative)
         else:
             self.layer = earlier_layer(split, settings.layer)
-        check_concept(concept_id, len(siblings.concept_model.bank))
+        check_concept("concept_id", concept_id, len(siblings.concept_model.bank))
         self.chosen = choose_crops(siblings.coefficients[:, concept_id], concept_id, settings)
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import check_choice
+from .._checks import check_choice, check_concepts
 from ..attributions.maps import activation_maps, has_places
 from ..concept_model import ConceptModel
 from ..factorization import Factorizer, get_factorizer
@@ -25,7 +25,7 @@ from ..sampling.representatives import best_crops
 from .child_concepts import ChildConcepts
 from .settings import DecompositionSettings, LayerLike
 from .shares import NodeShares, measure_shares, split_contribution
-from .siblings import Siblings, check_concept
+from .siblings import Siblings
 
 
 class Decomposable(ABC):
@@ -242,9 +242,7 @@ class ConceptNode(ChildConcepts, Decomposable):
             If there is no such child, or the activations have no places.
         """
         number = len(self.factorized.bank)
-        chosen = np.arange(number) if concepts is None else np.atleast_1d(concepts)
-        for concept in chosen.tolist():
-            check_concept(concept, number)
+        chosen = check_concepts("concept_id", concepts, number)
         batches = self.shared.stream(inputs).progress("maps", self.shared.craft.verbose)
         return np.concatenate([self._maps(batch.images, chosen) for batch in batches])
 

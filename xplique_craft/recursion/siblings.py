@@ -9,11 +9,9 @@ child counts only where its parent is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from .._checks import check_int
 from ..concept_model import ConceptModel
 from ..keras_models import KerasModels
 from ..results import BranchState
@@ -87,14 +85,3 @@ def choose_crops(u: np.ndarray, concept_id: int, settings: DecompositionSettings
             BranchState.FEW_CROPS,
         )
     return chosen
-
-
-def check_concept(concept_id: Any, number: int) -> int:
-    """`concept_id` as an index of one of `number` concepts, or an error that says why not."""
-    value = check_int("concept_id", concept_id, minimum=0)
-    if value >= number:
-        raise ValueError(
-            f"concept_id must be below the number of concepts, {number}, received {value}. "
-            "Concepts are counted from 0."
-        )
-    return value
