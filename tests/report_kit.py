@@ -36,7 +36,7 @@ def make_explanation(
     base, residual = np.full(images, -0.3117), rng.uniform(0.5, 1.0, images)
     gap = np.full(images, 0.004)
     score = base + residual + phi.sum(1) + gap
-    contributions = Contributions(phi, base, residual, score, gap, 8, False)
+    contributions = Contributions(phi, base, residual, score, gap, 0.002 * np.abs(phi), 8, False)
     per_image = phi**2 / (phi**2).sum(1, keepdims=True)
     overall = per_image.mean(0)
     importance = Importance(

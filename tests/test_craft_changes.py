@@ -91,7 +91,7 @@ def test_children_answer_as_a_craft_does(images: np.ndarray) -> None:
     assert children.estimate_importance(images[:2]).shape == (2,)
     found = children.contributions(images[:2])
     np.testing.assert_array_equal(found.phi, node.contributions(images[:2], "class").phi)
-    assert children.completeness == node.settings.completeness == 0.01
+    assert children.tolerance == node.settings.tolerance == 0.01
     assert children.quality(images[:4]).number_of_images == 4
     rebuilt = children.decoder(children.transform(images[:2])).numpy()
     assert rebuilt.shape == (2, 3)

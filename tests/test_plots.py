@@ -184,7 +184,7 @@ def test_contributions_are_averaged_over_images():
     phi = np.array([[1.0, 2.0], [3.0, 0.0]])
     base, residual = np.array([0.0, 1.0]), np.array([0.5, 0.5])
     contributions = Contributions(
-        phi, base, residual, base + residual + phi.sum(1), base * 0, 0, True
+        phi, base, residual, base + residual + phi.sum(1), base * 0, phi * 0, 0, True
     )
     steps = plots.waterfall_steps_of(contributions)
     assert [step.value for step in steps] == [0.5, 0.5, 2.0, 1.0, 4.0]

@@ -35,7 +35,7 @@ def mixture(craft: xc.Craft) -> int:
 
 @pytest.fixture(scope="module")
 def node(craft: xc.Craft, mixture: int) -> ConceptNode:
-    return craft.decompose(mixture, planted_levels.EARLY, 2, completeness=1e-3)
+    return craft.decompose(mixture, planted_levels.EARLY, 2, tolerance=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +319,7 @@ def test_an_amount_is_divided_in_proportion() -> None:
         residual=np.array([0.4, 0.0]),
         score=np.array([4.0, 0.0]),
         gap=np.array([0.1, 0.0]),
+        errors=np.array([[0.2, 0.1], [0.0, 0.0]]),
         points=8,
         exact=False,
     )
@@ -327,4 +328,5 @@ def test_an_amount_is_divided_in_proportion() -> None:
     assert_allclose(found.base, [1.0, 0.0])
     assert_allclose(found.residual, [0.8, 3.0])
     assert_allclose(found.gap, [0.2, 0.0])
+    assert_allclose(found.errors, [[0.4, 0.2], [0.0, 0.0]])
     assert_allclose(found.score, [8.0, 3.0])

@@ -147,7 +147,7 @@ def test_crops_without_the_concept_are_never_kept(craft: xc.Craft) -> None:
         ({"percentile": float("nan")}, ValueError, "percentile must be in"),
         ({"percentile": "90"}, TypeError, "percentile must be a number"),
         ({"number_of_concepts": 0}, ValueError, "number_of_concepts must be at least 1"),
-        ({"completeness": -0.1}, ValueError, "completeness must be at least 0"),
+        ({"tolerance": -0.1}, ValueError, "tolerance must be at least 0"),
         ({"factorizer": "nfm"}, ValueError, "nfm"),
     ],
 )
@@ -193,17 +193,17 @@ def test_settings_are_declared_once() -> None:
 
 def test_a_node_hands_its_settings_on(craft: xc.Craft) -> None:
     given = NMF(max_iter=500)
-    node = craft.decompose(0, "early", 2, factorizer=given, completeness=0.5)
+    node = craft.decompose(0, "early", 2, factorizer=given, tolerance=0.5)
     assert node.siblings_below.settings.factorizer is given
-    assert node.siblings_below.settings.completeness == 0.5
-    assert craft.decompose(0, "early", 2).settings.completeness == 0.01
+    assert node.siblings_below.settings.tolerance == 0.5
+    assert craft.decompose(0, "early", 2).settings.tolerance == 0.01
     assert craft.decompose(0, "early", 2).settings.factorizer is craft.factorizer
     assert list(signature(node.children[0].decompose).parameters) == [
         "layer",
         "number_of_concepts",
         "percentile",
         "factorizer",
-        "completeness",
+        "tolerance",
     ]
 
 

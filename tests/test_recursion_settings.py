@@ -194,10 +194,10 @@ def test_a_child_is_taken_apart_as_by_its_node() -> None:
 def test_a_child_hands_on_what_it_is_given(craft: xc.Craft) -> None:
     node = craft.decompose(0, "cells", 2, 50.0)
     given = NMF(max_iter=500)
-    below = node.children[1].decompose("early", 3, 40.0, factorizer=given, completeness=0.5)
+    below = node.children[1].decompose("early", 3, 40.0, factorizer=given, tolerance=0.5)
     assert below.path == (0, 1)
     assert below.layer == "early"
     settings = below.settings
     assert settings.factorizer is given
     assert (settings.number_of_concepts, settings.percentile) == (3, 40.0)
-    assert settings.completeness == 0.5
+    assert settings.tolerance == 0.5

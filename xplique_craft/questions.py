@@ -13,7 +13,7 @@ import numpy as np
 from .compatibility import Sensitivity
 from .concept_model import ConceptModel
 from .importance import SobolImportance
-from .importance.contributions import COMPLETENESS, ablation_effects_of, contributions_of
+from .importance.contributions import TOLERANCE, ablation_effects_of, contributions_of
 from .keras_models import KerasModels, bound_decoder
 from .metrics.quality import measure_quality
 from .one_image import explain_image
@@ -23,8 +23,8 @@ from .results import Contributions, ImageExplanation, Quality
 class AnsweringModel(ConceptModel):
     """A concept model that answers: a `Craft`, or the children of one of its concepts."""
 
-    completeness = COMPLETENESS
-    """An image's contributions get more points until their gap is at most this share."""
+    tolerance = TOLERANCE
+    """An image's contributions get more points until none is off by more, of the largest."""
 
     sensitivity: Sensitivity | None = None
     """What `estimate_importance` found in the images of `fit`, under CraftTf's names."""
@@ -112,9 +112,11 @@ class AnsweringModel(ConceptModel):
         Returns
         -------
         contributions
-            phi (n, k) with base, residual part, score and gap, (n,) each.
+            phi and its estimated errors, (n, k) each, with base, residual part, score and gap,
+            (n,) each. Where the head is not affine, an image gets more points of the integral until
+            no error is above 0.1% of its largest |phi|.
         """
-        return contributions_of(self, inputs, targets, self.completeness)
+        return contributions_of(self, inputs, targets, self.tolerance)
 
     def ablation_effects(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """

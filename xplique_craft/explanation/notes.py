@@ -54,7 +54,9 @@ def note_limits(
         gap = np.abs(contributions.gap).sum() / total if total > 0.0 else float("nan")
         notes.append(
             "What follows the layer is not linear, so contributions are integrals computed with "
-            f"up to {contributions.points} points; they miss {gap:.2%} of the score they divide."
+            f"up to {contributions.points} points; they miss {gap:.2%} of the score they divide, "
+            f"and each may be off by {contributions.relative_errors.max():.2%} of the largest of "
+            "its image."
         )
     return notes
 

@@ -176,7 +176,7 @@ class HeadFunctions:
 
     @cached_property
     def gradients(self) -> Any:
-        """(gated, constant, bank, targets, channels, nodes, weights) -> (n, ..., k)."""
+        """(gated, constant, bank, targets, channels, nodes, weights) -> (n, ..., k) and (n,)."""
         plan = self.plan
 
         def gradients(
@@ -201,8 +201,11 @@ class HeadFunctions:
                 opened = run(plan.front, explained)
             moved = [one - rest for one, rest in zip(opened, fixed, strict=True)]
 
-            def add(i: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
-                points = [nodes[i] * one + rest for one, rest in zip(moved, fixed, strict=True)]
+            def add(i: tf.Tensor, scores: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                points = [
+                    _like(nodes[:, i], one) * one + rest
+                    for one, rest in zip(moved, fixed, strict=True)
+                ]
                 with tf.GradientTape() as tape:
                     tape.watch(points)
                     score = self._tail(run, points, targets)
@@ -210,17 +213,23 @@ class HeadFunctions:
                     score, points, unconnected_gradients=tf.UnconnectedGradients.ZERO
                 )
                 sums = [total + weights[i] * one for total, one in zip(totals, found, strict=True)]
-                return i + 1, *sums
+                return i + 1, scores + weights[i] * score, *sums
 
-            state = (tf.constant(0), *map(tf.zeros_like, fixed))
-            _, *totals = tf.while_loop(
-                lambda i, *_: i < tf.size(nodes), add, state, parallel_iterations=1
+            state = (tf.constant(0), tf.zeros_like(nodes[:, 0]), *map(tf.zeros_like, fixed))
+            _, scores, *totals = tf.while_loop(
+                lambda i, *_: i < tf.size(weights), add, state, parallel_iterations=1
             )
-            return outer.gradient(opened, gated, output_gradients=totals)
+            return outer.gradient(opened, gated, output_gradients=totals), scores
 
-        vector = tf.TensorSpec([None], tf.float32)
+        nodes = tf.TensorSpec([None, None], tf.float32)
+        weights = tf.TensorSpec([None], tf.float32)
         tensors = [self.coefficients, self.latent, self.bank, self.targets, self.channels]
-        return compile_function(gradients, [*tensors, vector, vector])
+        return compile_function(gradients, [*tensors, nodes, weights])
+
+
+def _like(numbers: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """One number a row, (n,) -> (n, 1, ..., 1), to be multiplied with a value (n, ...)."""
+    return tf.reshape(numbers, [-1] + [1] * (value.shape.rank - 1))
 
 
 def _shaped(value: tf.Tensor, like: Any) -> tf.Tensor:

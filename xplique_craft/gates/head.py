@@ -160,16 +160,43 @@ class GatedHead:
         gradients
             (n, ..., k).
         """
-        self._verify(coded.activations, coded.targets)
-        self.evaluations += len(coded.targets) * len(nodes)
-        targets, channels = self._compiled.sliced(coded.targets)
-        return self._compiled.gradients(
-            coded.gated, coded.constant, coded.bank, targets, channels, nodes, weights
-        )
+        everywhere = np.broadcast_to(nodes, (len(coded.targets), len(nodes)))
+        return self._gradients(coded, everywhere, weights)[0]
 
     def slopes(self, coded: Coded, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Weighted sum of df_x/dm_j, (n, k), over nodes (q,) that all gates are set to."""
         return _over_positions(coded.gated * self.gradients(coded, nodes, weights))
+
+    def slopes_at(
+        self, coded: Coded, rows: np.ndarray, nodes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        df_x/dm_j and f_x on the way from closed to open gates, at a node of its own for each row.
+
+        Parameters
+        ----------
+        coded
+            n images.
+        rows
+            (m,): which of the images each row is of; an image may have many rows or none.
+        nodes
+            (m,): what all gates are set to.
+
+        Returns
+        -------
+        slopes
+            (m, k) float64.
+        scores
+            (m,) float64.
+        """
+        slopes, scores = [], []
+        for first in range(0, len(rows), self.batch_size):
+            some = slice(first, first + self.batch_size)
+            part = coded.rows(rows[some], images=False)
+            gradients, score = self._gradients(part, nodes[some, None], np.ones(1))
+            slopes.append(_over_positions(part.gated * gradients))
+            scores.append(_finite(score.numpy()))
+        return np.concatenate(slopes), np.concatenate(scores).astype(np.float64)
 
     def affine_slopes(self, coded: Coded) -> np.ndarray:
         """
@@ -193,6 +220,17 @@ class GatedHead:
         return self.affine_slopes(coded), constant.astype(np.float64)
 
     # ---------------------------------------------------------------------------- inside
+    def _gradients(
+        self, coded: Coded, nodes: np.ndarray, weights: np.ndarray
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(n, ..., k), and the scores (n,), at nodes (n, q), summed with weights (q,)."""
+        self._verify(coded.activations, coded.targets)
+        self.evaluations += nodes.size
+        targets, channels = self._compiled.sliced(coded.targets)
+        return self._compiled.gradients(
+            coded.gated, coded.constant, coded.bank, targets, channels, nodes, weights
+        )
+
     def _blocks(self, n: int, q: int, k: int, channels: int) -> tuple[int, int]:
         """Images, and masks of each, that are evaluated at once."""
         plan = self._compiled.plan

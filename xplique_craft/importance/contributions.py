@@ -4,10 +4,11 @@ Contributions that add up: integrated gradients on the gates (Aumann-Shapley).
     phi_j = integral_0^1 df_x/dm_j (t, ..., t) dt,    sum_j phi_j = f_x(1) - f_x(0)
 
 so score = h(0) + [f_x(0) - h(0)] + sum_j phi_j, the bracket being the residual's part. In closed
-form where h is affine (phi_j = c_j); elsewhere by Gauss-Legendre quadrature, whose points double
-for the images whose sum is not yet complete.
+form where h is affine (phi_j = c_j); elsewhere by quadrature, whose points are added where they are
+needed until every phi_j is known well enough, see `quadrature`.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,28 +16,12 @@ import numpy as np
 from ..concept_model import ConceptModel
 from ..gates import Coded, GatedHead
 from ..results import Contributions
+from .quadrature import integrate
 
-COMPLETENESS = 1e-3  # largest gap, of |f_x(1) - f_x(0)|, at which points stop doubling
-ROUNDING = 1e-6  # of the larger of |f_x(0)| and |f_x(1)|: gaps below are float32's rounding
-FIRST_POINTS, MOST_POINTS = 8, 4096
-PROGRESS, MOST_STALLS = 0.9, 4  # given up after 4 doublings in a row that gain under 10%
+TOLERANCE = 1e-3  # of the image's largest |phi_j|: the error at which it gets no more points
 
 
-def quadrature(points: int) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Nodes and weights (points,) on [0, 1]: Gauss-Legendre with 8 nodes on each of points / 8 equal
-    parts, for what is integrated is smooth between kinks, not across them.
-    """
-    nodes, weights = np.polynomial.legendre.leggauss(FIRST_POINTS)
-    parts = points // FIRST_POINTS
-    starts = np.arange(parts)[:, None]
-    placed = (starts + 0.5 * (nodes + 1.0)) / parts
-    return placed.reshape(-1), np.tile(0.5 * weights / parts, parts)
-
-
-def contributions(
-    coded: Coded, head: GatedHead, completeness: float = COMPLETENESS
-) -> Contributions:
+def contributions(coded: Coded, head: GatedHead, tolerance: float = TOLERANCE) -> Contributions:
     """
     Contributions of the concepts for a batch of images.
 
@@ -46,41 +31,31 @@ def contributions(
         n images.
     head
         The gated head.
-    completeness
-        Largest gap, as a share of |f_x(1) - f_x(0)|, at which an image gets no more points.
+    tolerance
+        Largest estimated error of a contribution, as a share of the image's largest |phi_j|, at
+        which the image gets no more points.
 
     Returns
     -------
     contributions
-        phi (n, k) with base, residual part, score and gap, each (n,). Of a batch in which some
-        images needed more points than others, `points` is the largest number.
+        phi and errors (n, k) with base, residual part, score and gap, each (n,). Of a batch in
+        which some images needed more points than others, `points` is the largest number.
     """
-    n, k = len(coded.targets), coded.number_of_concepts
     base = head.baseline(coded).astype(np.float64)
     ends = np.stack(head.ends(coded), axis=1).astype(np.float64)
-    start, total = ends[:, 0], ends[:, 1] - ends[:, 0]
     if head.is_affine(coded):
-        phi, points = head.affine_slopes(coded), 0
+        phi = head.affine_slopes(coded)
+        errors, points = np.zeros_like(phi), 0
     else:
-        phi, points = np.zeros((n, k)), FIRST_POINTS
-        allowed = np.maximum(completeness * np.abs(total), ROUNDING * np.abs(ends).max(axis=1))
-        going, missing, stalled = np.arange(n), np.full(n, np.inf), np.zeros(n, int)
-        while True:
-            part = coded.rows(going)
-            phi[going] = head.slopes(part, *quadrature(points))
-            gap = np.abs(total[going] - phi[going].sum(axis=1))
-            stalled[going] = np.where(gap > PROGRESS * missing[going], stalled[going] + 1, 0)
-            missing[going] = np.minimum(gap, missing[going])
-            going = going[(gap > allowed[going]) & (stalled[going] < MOST_STALLS)]
-            if len(going) == 0 or 2 * points > MOST_POINTS:
-                break
-            points *= 2
+        found = integrate(partial(head.slopes_at, coded), ends, tolerance)
+        phi, errors, points = found.values, found.errors, int(found.points.max())
     return Contributions(
         phi=phi,
         base=base,
-        residual=start - base,
+        residual=ends[:, 0] - base,
         score=ends[:, 1],
-        gap=total - phi.sum(axis=1),
+        gap=ends[:, 1] - ends[:, 0] - phi.sum(axis=1),
+        errors=errors,
         points=points,
         exact=head.affine,
     )
@@ -94,6 +69,7 @@ def concatenate_contributions(parts: list[Contributions]) -> Contributions:
         residual=np.concatenate([part.residual for part in parts]),
         score=np.concatenate([part.score for part in parts]),
         gap=np.concatenate([part.gap for part in parts]),
+        errors=np.concatenate([part.errors for part in parts]),
         points=max(part.points for part in parts),
         exact=all(part.exact for part in parts),
     )
@@ -110,17 +86,15 @@ def contributions_of(
     concept_model: ConceptModel,
     inputs: Any,
     targets: Any = None,
-    completeness: float = COMPLETENESS,
+    tolerance: float = TOLERANCE,
 ) -> Contributions:
     """
     Signed contributions that add up, see `Craft.contributions`; an image gets more points of the
-    quadrature until its gap is at most `completeness`, a share of |f_x(1) - f_x(0)|.
+    quadrature until the estimated error of each is at most `tolerance`, a share of the largest.
     """
     head = concept_model.head()
     batches = concept_model.batches(inputs, targets, description="contributions")
-    return concatenate_contributions(
-        [contributions(coded, head, completeness) for coded in batches]
-    )
+    return concatenate_contributions([contributions(coded, head, tolerance) for coded in batches])
 
 
 def ablation_effects_of(

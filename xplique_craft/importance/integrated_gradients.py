@@ -24,8 +24,8 @@ class IntegratedGradientsImportance(ImportanceMethod):
         Every importance method takes these; `ImportanceMethod` says what they do.
     steps
         How many points of [0, 1] gradients are taken at. None gives the contributions
-        (Aumann-Shapley) as `craft.contributions` does: points double until the sum is complete up
-        to its stated gap. A number gives Xplique's trapezoidal rule, whose gap is what it is.
+        (Aumann-Shapley) as `craft.contributions` does: points are added until each is known to
+        0.1% of the largest. A number gives Xplique's trapezoidal rule, whose gap is what it is.
     """
 
     steps: int | None = None

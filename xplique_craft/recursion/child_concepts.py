@@ -125,7 +125,7 @@ class ChildConcepts:
             seed=craft.seed,
             verbose=craft.verbose,
         )
-        children.completeness = self.settings.completeness
+        children.tolerance = self.settings.tolerance
         return children
 
     @cached_property

@@ -35,7 +35,7 @@ class Growable(ConceptModel, Decomposable):
         inputs: Any = None,
         max_images: int = GrowthSettings.max_images,
         max_unexplained: float = GrowthSettings.max_unexplained,
-        completeness: float = GrowthSettings.completeness,
+        tolerance: float = GrowthSettings.tolerance,
     ) -> ConceptTree:
         """
         Take apart what is important and mixed, then what is so among its children, and so on.
@@ -43,7 +43,7 @@ class Growable(ConceptModel, Decomposable):
         Parameters
         ----------
         depth, min_share, min_mixedness, number_of_concepts, percentile, layers, max_images,
-        max_unexplained, completeness
+        max_unexplained, tolerance
             How far and what: see `recursion.GrowthSettings`.
         inputs
             The images that shares are measured on, better held-out ones; None for those of `fit`.
@@ -68,6 +68,6 @@ class Growable(ConceptModel, Decomposable):
             layers=layers,
             max_images=max_images,
             max_unexplained=max_unexplained,
-            completeness=completeness,
+            tolerance=tolerance,
         )
         return grow(self, settings, inputs)

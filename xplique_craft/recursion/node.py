@@ -44,7 +44,7 @@ class Decomposable(ABC):
         percentile: float = DecompositionSettings.percentile,
         *,
         factorizer: str | Factorizer | None = None,
-        completeness: float | None = None,
+        tolerance: float | None = None,
     ) -> ConceptNode:
         """
         Take a concept apart at an earlier layer (section 3.1).
@@ -56,9 +56,9 @@ class Decomposable(ABC):
         layer, number_of_concepts, percentile
             Where children are found, how many, and in which crops: see
             `recursion.DecompositionSettings`.
-        factorizer, completeness
+        factorizer, tolerance
             See there, too; None for those that the concept itself was found with, of a craft's
-            concept a completeness of 0.01.
+            concept a tolerance of 0.01.
 
         Returns
         -------
@@ -77,7 +77,7 @@ class Decomposable(ABC):
             layer=layer,
             number_of_concepts=number_of_concepts,
             percentile=percentile,
-            completeness=found_with.completeness if completeness is None else completeness,
+            tolerance=found_with.tolerance if tolerance is None else tolerance,
         )
         node = ConceptNode(self, concept_id, settings)
         _ = node.children  # found now, so that activations that cannot be factorised are named now
@@ -302,14 +302,14 @@ class Child:
         percentile: float = DecompositionSettings.percentile,
         *,
         factorizer: str | Factorizer | None = None,
-        completeness: float | None = None,
+        tolerance: float | None = None,
     ) -> ConceptNode:
         """
         Take this child apart in turn, at a layer that is earlier still.
 
         Parameters
         ----------
-        layer, number_of_concepts, percentile, factorizer, completeness
+        layer, number_of_concepts, percentile, factorizer, tolerance
             As in `ConceptNode.decompose`.
 
         Returns
@@ -323,7 +323,7 @@ class Child:
             number_of_concepts,
             percentile,
             factorizer=factorizer,
-            completeness=completeness,
+            tolerance=tolerance,
         )
 
     def __repr__(self) -> str:

@@ -37,10 +37,10 @@ class DecompositionSettings:
     percentile
         Of the concept's coefficients in all crops: children are found in the crops at or above it,
         never in one without the concept. A higher one gives purer crops, and fewer.
-    completeness
-        In each image the contributions of the children may fail to add up by this share of what
-        they divide at most; a smaller one takes longer. What leads from an early layer to a later
-        one bends often: 1e-2 takes a tenth of the time of 1e-3.
+    tolerance
+        How far the contributions of the children may be off, as a share of the largest of each
+        image; a smaller one takes longer, for what leads from an early layer to a later one bends
+        often.
 
     Raises
     ------
@@ -52,12 +52,12 @@ class DecompositionSettings:
     layer: LayerLike | None = None
     number_of_concepts: int = 5
     percentile: float = 90.0
-    completeness: float = 0.01
+    tolerance: float = 0.01
 
     def __post_init__(self) -> None:
         check_int("number_of_concepts", self.number_of_concepts)
         check_range("percentile", self.percentile, "[0, 100)")
-        check_number("completeness", self.completeness)
+        check_number("tolerance", self.tolerance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class GrowthSettings(DecompositionSettings):
 
     Parameters
     ----------
-    factorizer, number_of_concepts, percentile, completeness
+    factorizer, number_of_concepts, percentile, tolerance
         How each concept is taken apart, see `DecompositionSettings`.
     depth
         How many times in a row concepts are taken apart at most: with 2, the concepts of the craft

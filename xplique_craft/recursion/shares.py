@@ -73,6 +73,7 @@ def split_contribution(parts: Contributions, amount: np.ndarray) -> Contribution
         residual=np.where(there, parts.residual * ratio, amount),
         score=np.asarray(amount, np.float64),
         gap=parts.gap * ratio,
+        errors=parts.errors * np.abs(ratio)[:, None],
         points=parts.points,
         exact=parts.exact,
     )

@@ -23,8 +23,12 @@ class Contributions:
         (n,): f_x(1); with the residual kept it is the model's own score.
     gap
         (n,): what is missing for the sum to be exact (0 but for rounding where h is affine).
+    errors
+        (n, k): how far each contribution may be off, as estimated while it was computed; 0 where h
+        is affine.
     points
-        How many points of [0, 1] the gradients were taken at; 0 where the closed form was used.
+        How many points of [0, 1] the gradients were taken at, for the image that needed most; 0
+        where the closed form was used.
     exact
         True where the head is affine and nothing was approximated.
     """
@@ -34,6 +38,7 @@ class Contributions:
     residual: np.ndarray
     score: np.ndarray
     gap: np.ndarray
+    errors: np.ndarray
     points: int
     exact: bool
 
@@ -46,6 +51,13 @@ class Contributions:
     def residual_share(self) -> float:
         """The share of the score above its base that the concepts do not explain."""
         return float(self.residual.sum() / self._total())
+
+    @property
+    def relative_errors(self) -> np.ndarray:
+        """(n,): of each image the largest estimated error, as a share of its largest |phi_j|."""
+        largest = np.abs(self.phi).max(axis=1)
+        errors = self.errors.max(axis=1)
+        return np.divide(errors, largest, out=np.zeros_like(errors), where=largest > 0.0)
 
     def _total(self) -> float:
         total = float((self.score - self.base).sum())
