@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..factorization import FACTORIZERS
+from .pictures import MAX_PIXELS as MAX_PIXELS
 
 
 class Resize(str, Enum):
@@ -61,6 +62,12 @@ SizeOption = Annotated[
 LabelsOption = Annotated[
     Path | None,
     typer.Option(help="Names of the classes: one a line, or JSON, ImageNet's form included."),
+]
+MaxPixelsOption = Annotated[
+    int,
+    typer.Option(
+        help="Larger pictures are skipped: most pixels of one, height times width.", min=1
+    ),
 ]
 BatchSizeOption = Annotated[int, typer.Option(help="Pictures run at a time.", min=1)]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]

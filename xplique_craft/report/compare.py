@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .._checks import check_int
-from .._files import check_can_write, write_file
+from .._files import check_can_write, readable, write_file
 from ..plots.compare import drawn_maps, fidelity_curves, method_scores, title_of
 from ..plots.pictures import blend, shrunk
 from ..results.comparison import Comparison
@@ -60,7 +60,7 @@ def write_comparison(
     check_can_write("path", path)
     page = render(
         "compare.html.j2",
-        title=title or f"Concept maps and heatmaps of {comparison.class_name}",
+        title=readable(title or f"Concept maps and heatmaps of {comparison.class_name}"),
         comparison=comparison,
         few=_few(comparison),
         steps=_steps(comparison),

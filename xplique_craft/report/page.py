@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from .._checks import check_int
-from .._files import check_can_write, write_file
+from .._files import check_can_write, readable, write_file
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
 from .files import SMALLEST, render, stylesheet, text
@@ -106,7 +106,7 @@ def write_report(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     page = render(
         "page.html.j2",
-        title=title,
+        title=readable(title),
         sections=sections,
         ranks=range(max(len(one.concepts) for one in sections)),
         styles={c.rank: c.style for one in sections for c in one.concepts},
