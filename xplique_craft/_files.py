@@ -126,11 +126,7 @@ def new_file(path: Any, name: str = "path") -> Iterator[BinaryIO]:
                 os.unlink(temporary)
             raise
     except OSError as error:
-        about = error.filename  # of another file, it is of what the `with` block does besides
-        if error.errno is None or about not in (
-            None,
-            *map(str, (temporary, target, *target.parents)),
-        ):
+        if error.errno is None or not _is_about(error, temporary, target):
             raise
         raise _error(name, path, error.errno, str(error.strerror)) from error
     _sync_folder(target.parent)
@@ -171,6 +167,13 @@ def _old_file(name: str, target: Path) -> os.stat_result | None:
     if not os.access(target, os.W_OK):
         raise _error(name, target, errno.EACCES, "it may not be written")
     return old
+
+
+def _is_about(error: OSError, *paths: Path) -> bool:
+    """Whether an error is of one of these or of no named file: one of another file is handed on."""
+    if error.filename is None:
+        return True
+    return any(Path(os.fsdecode(error.filename)) in (path, *path.parents) for path in paths)
 
 
 def _take_permissions(temporary: Path, old: os.stat_result) -> None:

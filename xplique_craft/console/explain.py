@@ -133,6 +133,7 @@ def explain(
     from ..craft import Craft
     from ..explanation.of_class import explain_class
     from ..report import write_report
+    from ..sampling.crops import ImageWindows
 
     craft = Craft.from_model(
         task.model,
@@ -145,6 +146,7 @@ def explain(
         seed=seed,
         verbose=not quiet,
     )
+    ImageWindows().boxes(task.shape, craft.patch_size)  # whether crops fit in the pictures
     pictures, inputs, names = task.read()
     explanation = explain_class(
         craft,

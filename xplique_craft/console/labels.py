@@ -50,8 +50,8 @@ def find_class(word: str, labels: dict[int, list[str]] | None) -> tuple[int, str
         return class_id, (labels or {}).get(class_id, [""])[0] or None
     if labels is None:
         raise ValueError(
-            f"class must be an index where there are no labels, not {word!r}; give the names with "
-            "--labels FILE."
+            f"class must be an index where there are no labels, not {word[:40]!r}; give the "
+            "names with --labels FILE."
         )
     known: dict[str, list[int]] = {}
     for class_id, names in labels.items():

@@ -69,6 +69,6 @@ MaxPixelsOption = Annotated[
         help="Larger pictures are skipped: most pixels of one, height times width.", min=1
     ),
 ]
-BatchSizeOption = Annotated[int, typer.Option(help="Pictures run at a time.", min=1)]
+BatchSizeOption = Annotated[int, typer.Option(help="Pictures run at a time.", min=1, max=2**31 - 1)]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
