@@ -350,7 +350,7 @@ def test_the_command(model_file: Path, folder: Path, tmp_path: Path) -> None:
         (("--class", 7), "class must be below the number of the model's outputs, 2, received 7"),
         (("--class", 1), "Only 2 of 10 pictures are predicted as the class, and at least 3"),
         (("--class", 0, "--methods", "Salience"), "'Salience', which is none of .* Did you mean"),
-        (("--class", 0, "--held-out", -0.5), r"held-out must be in \(0, 1\), received -0\.5"),
+        (("--class", 0, "--held-out", -0.5), r"held-out must be in \(0, 0\.9\], received -0\.5"),
     ],
 )
 def test_errors_of_the_command(

@@ -6,50 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from typer.testing import CliRunner, Result
+from console_kit import error_of, run, save_model, save_pictures
 
 from xplique_craft import __version__
-from xplique_craft.console.app import app
 from xplique_craft.console.model import best_layer
 from xplique_craft.console.options import FactorizerName
 from xplique_craft.factorization import FACTORIZERS
 from xplique_craft.splitting.split import Candidate
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def error_of(*arguments: object) -> str:
-    """The one line that a user's error is answered with."""
-    result = run(*arguments)
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ")
-    return line
-
-
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that tells red (class 0) from blue (class 1), of pictures divided by 255."""
-    import keras
-
-    pixels = keras.Input((32, 32, 3))
-    x = keras.layers.Conv2D(4, 1, activation="relu", name="colours")(pixels)
-    x = keras.layers.MaxPooling2D(4, name="pool")(x)
-    x = keras.layers.GlobalAveragePooling2D(name="average")(x)
-    model = keras.Model(pixels, keras.layers.Dense(2, name="logits")(x))
-    kernel = np.zeros((1, 1, 3, 4), np.float32)
-    kernel[0, 0, (0, 1, 2, 0), (0, 1, 2, 3)] = 1.0
-    kernel[0, 0, 1, 3] = 1.0  # the last channel sees yellow
-    model.get_layer("colours").set_weights([kernel, np.zeros(4, np.float32)])
-    head = np.array([[2, 0], [0, 0], [0, 2], [1, 0]], np.float32)
-    model.get_layer("logits").set_weights([head, np.zeros(2, np.float32)])
-    path = tmp_path_factory.mktemp("model") / "red_or_blue.keras"
-    model.save(path)
-    return path
+    return save_model(tmp_path_factory.mktemp("model") / "red_or_blue.keras")
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +41,7 @@ def signed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
-    """Thirty reddish pictures (some with a yellow half) and four blue ones."""
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    for index in range(34):
-        pixels = rng.integers(0, 60, (40, 40, 3), dtype=np.uint8)
-        pixels[..., 0 if index < 30 else 2] += 150
-        if index % 3 == 0 and index < 30:
-            pixels[:, 20:, 1] += 120
-        Image.fromarray(pixels).save(pictures / f"{index:02d}.png")
-    return pictures
+    return save_pictures(tmp_path / "pictures", rng)
 
 
 # --- help -------------------------------------------------------------------------------------

@@ -8,6 +8,9 @@ score of gated concepts. How a bank is found is the business of `extraction`.
 
 from __future__ import annotations
 
+from . import _backend as _backend
+
+# isort: split
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any

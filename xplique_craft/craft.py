@@ -6,6 +6,9 @@ CRAFT: concepts of a class, found where the model looks, faithful to the model.
 
 from __future__ import annotations
 
+from . import _backend as _backend
+
+# isort: split
 from collections.abc import Sequence
 from typing import Any
 

@@ -8,6 +8,9 @@ that what it explains is always the model that it holds. The bank is no weight o
 
 from __future__ import annotations
 
+from . import _backend as _backend
+
+# isort: split
 from collections.abc import Callable, Iterator
 from typing import Any
 

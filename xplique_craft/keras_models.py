@@ -6,6 +6,9 @@ randomising their weights randomises the network, not the concepts. What is done
 done in float32 whatever Keras' policy: concepts of a network of mixed precision are float32 scores.
 """
 
+from . import _backend as _backend
+
+# isort: split
 import base64
 from functools import cached_property
 from pathlib import Path

@@ -7,6 +7,9 @@ to the difference of the two scores tell what misled it: they add up to score(pr
 score(truth), so a concept that speaks for both counts as little as it should.
 """
 
+from . import _backend as _backend
+
+# isort: split
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ._files import readable
+
 
 def are_pixels(images: np.ndarray) -> bool:
     """
@@ -107,9 +109,18 @@ def _check_values(pixels: np.ndarray, name: str, whole: bool) -> None:
 
 
 def as_titles(titles: Sequence[str] | None, number: int) -> list[str]:
-    """Titles of a number of pictures, one for each or a ValueError; "image 0", ... without any."""
+    """
+    Titles of a number of pictures, one for each or an error; "image 0", ... without any.
+
+    Characters that cannot be shown, as those of file names that are not UTF-8, are replaced.
+    """
     if titles is None:
         return [f"image {i}" for i in range(number)]
+    if isinstance(titles, str) or not hasattr(titles, "__len__"):
+        raise TypeError(
+            f"titles must be a list of names, one for each image, received {titles!r} of type "
+            f"{type(titles).__name__}."
+        )
     if len(titles) != number:
         raise ValueError(f"titles must name {number} images, received {len(titles)} names.")
-    return [str(title) for title in titles]
+    return [readable(title) for title in titles]

@@ -4,6 +4,9 @@ What one asks of concepts: one line each, for every question has a stage of its 
 
 from __future__ import annotations
 
+from . import _backend as _backend
+
+# isort: split
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._checks import check_int
+from ._files import readable
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def check_class_names(names: Sequence[str] | None, number_of_classes: int) -> No
 
 def class_name_of(class_id: int, names: Sequence[str] | None) -> str:
     """The name of a class; "class 3" where classes have no names."""
-    return f"class {class_id}" if names is None else str(names[class_id])
+    return f"class {class_id}" if names is None else readable(names[class_id])
 
 
 def one_hot(

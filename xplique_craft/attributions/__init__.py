@@ -10,6 +10,7 @@ Concept attribution: where each concept is, or acts, and why this class.
     perturbations          perturbed images that all concepts share
 """
 
+from .. import _backend as _backend
 from .concept_attribution import ConceptAttribution
 
 __all__ = ["ConceptAttribution"]

@@ -12,6 +12,7 @@ Concept maps and heatmaps measured against each other on the same images.
 What a comparison found is a record in `results`. Every measure that `measures` lists is public.
 """
 
+from .. import _backend as _backend
 from ..results.comparison import RANDOM, Comparison, Measure, MethodScores
 from . import measures
 from .measures import *  # noqa: F403 - so that a new one need not be named here too

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .._checks import check_choice, check_int, warn
+from .._files import readable
 from .._intervals import UNKNOWN, bootstrap_mean
 from ..concept_model import ConceptModel
 from ..photographs import as_pictures, as_titles
@@ -143,9 +144,9 @@ def compare(
         failed = unmade | unmeasured
         _tell_failures(chosen, failed, told=unmade)
     comparison = Comparison(
-        model_name=model_name or craft.model.name,
+        model_name=readable(model_name or craft.model.name),
         layer=craft.layer,
-        class_name=class_name or describe_targets(weights),
+        class_name=readable(class_name or describe_targets(weights)),
         number_of_images=len(images),
         activation=activation,
         measures=tuple(

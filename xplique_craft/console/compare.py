@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from .._checks import check_range
 from . import options
+from .messages import finished, say, write_page
 from .model import chosen_layer
 from .task import read_task
 
@@ -49,6 +49,7 @@ def compare(
         float,
         typer.Option(help="Share of the pictures to compare on; the rest finds concepts.", max=0.9),
     ] = 0.3,
+    max_pixels: options.MaxPixelsOption = options.MAX_PIXELS,
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
     quiet: options.QuietOption = False,
@@ -85,13 +86,16 @@ def compare(
         folder,
         class_word,
         labels,
+        output=output,
+        page="compare.html",
         preprocess=preprocess,
         resize=resize,
         size=size,
+        max_pixels=max_pixels,
+        held_out=held_out,
+        shares="(0, 0.9]",
         verbose=not quiet,
     )
-    inputs = task.inputs
-    output.mkdir(parents=True, exist_ok=True)
 
     from ..comparison import compare as compare_methods
     from ..comparison.methods import check_names
@@ -100,7 +104,7 @@ def compare(
 
     craft = Craft.from_model(
         task.model,
-        layer or chosen_layer(task.model, factorizer),
+        chosen_layer(task.model, factorizer) if layer is None else layer,
         concepts,
         batch_size,
         factorizer=factorizer.value,
@@ -111,29 +115,32 @@ def compare(
     wanted = _methods(methods)
     if wanted is not None:
         check_names(wanted, craft.factorizer)
+    pictures, inputs, names = task.read()
     logits = task.model.predict(inputs, batch_size=batch_size, verbose=0)
     rows = np.flatnonzero(logits.argmax(axis=1) == task.class_id)
     fitted, measured = _divided(rows, held_out, images, seed, len(inputs))
     craft.fit(inputs[fitted], task.class_id)
+    finished("concepts found")
     comparison = compare_methods(
         craft,
         inputs[measured],
         methods=wanted,
-        photographs=task.pictures[measured],
-        titles=[task.names[row] for row in measured],
+        photographs=pictures[measured],
+        titles=[names[row] for row in measured],
         class_name=task.class_name,
         model_name=model.stem,
         batch_size=batch_size,
         seed=seed,
         verbose=not quiet,
     )
-    page = write_comparison(comparison, output / "compare.html")
-    typer.echo(
+    finished("methods compared")
+    page = write_page(lambda path: write_comparison(comparison, path), task.page)
+    say(
         f"{len(rows)} of {len(inputs)} pictures are predicted as the class; concepts were found in "
         f"{len(fitted)}, and methods compared on {len(measured)} others."
     )
-    typer.echo(comparison.table())
-    typer.echo(f"Page: {page.resolve()}")
+    say(comparison.table())
+    say(f"Page: {page.resolve()}")
 
 
 def _methods(words: str) -> list[str] | None:
@@ -147,7 +154,6 @@ def _divided(
     """Pictures to find the concepts in, and others to compare on; drawn by the seed."""
     from ..sampling.held_out import hold_out
 
-    share = check_range("held-out", share, "(0, 1)")
     fitted, measured = hold_out(rows, share, seed, fewest=FEWEST, most=most)
     if not len(measured):
         raise ValueError(

@@ -5,12 +5,17 @@ The console's `xplique-craft demo`: the shipped model, on photographs that are i
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from tqdm import tqdm
 
+from .messages import finished, say, write_page
 from .options import SeedOption
+from .task import check_output
+
+if TYPE_CHECKING:
+    from ..results import ClassExplanation
 
 DEMO_CROPS = 60
 """How many crops of each photograph the demo explains."""
@@ -43,6 +48,7 @@ def demo(
 
     from .. import demo as shipped
 
+    path = check_output(output, "report.html")
     names = _classes(classes, shipped.CLASS_NAMES)
     output.mkdir(parents=True, exist_ok=True)
 
@@ -52,23 +58,27 @@ def demo(
     from ..splitting.split import split_model
 
     split = split_model(shipped.load_model(), shipped.DEFAULT_LAYER)
-    explanations = []
-    for name in tqdm(names, desc="explaining classes", unit="class", disable=quiet):
-        photographs = shipped.crops(name, DEMO_CROPS, split="fit", seed=seed)
-        explanations.append(
-            explain_class(
-                Craft.from_model(split, number_of_concepts=concepts, seed=seed),
-                photographs.astype("float32"),
-                shipped.CLASS_NAMES.index(name),
-                photographs=photographs,
-                class_names=shipped.CLASS_NAMES,
-                held_out=DEMO_HELD_OUT,
-                model_name="the demo's classifier of photographs",
+    explanations: list[ClassExplanation] = []
+    try:
+        for name in tqdm(names, desc="explaining classes", unit="class", disable=quiet):
+            photographs = shipped.crops(name, DEMO_CROPS, split="fit", seed=seed)
+            explanations.append(
+                explain_class(
+                    Craft.from_model(split, number_of_concepts=concepts, seed=seed),
+                    photographs.astype("float32"),
+                    shipped.CLASS_NAMES.index(name),
+                    photographs=photographs,
+                    class_names=shipped.CLASS_NAMES,
+                    held_out=DEMO_HELD_OUT,
+                    model_name="the demo's classifier of photographs",
+                )
             )
-        )
-    page = write_report(explanations, output / "report.html")
-    typer.echo(f"Explained {len(names)} classes in {time.perf_counter() - started:.0f} s.")
-    typer.echo(f"Report: {page.resolve()}")
+            finished(f"{name} explained")
+    finally:  # what was explained before Ctrl-C or a failure is shown too
+        if explanations:
+            page = write_page(lambda path: write_report(explanations, path), path)
+    say(f"Explained {len(names)} classes in {time.perf_counter() - started:.0f} s.")
+    say(f"Report: {page.resolve()}")
 
 
 def _classes(words: str, known: Sequence[str]) -> list[str]:

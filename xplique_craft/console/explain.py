@@ -12,6 +12,7 @@ import typer
 
 from ..factorization import FACTORIZERS
 from . import options
+from .messages import finished, say, write_page
 from .model import chosen_layer
 from .task import read_task
 
@@ -68,6 +69,7 @@ def explain(
             help="Take mixed concepts apart at earlier layers, so many times; takes minutes.", min=0
         ),
     ] = 0,
+    max_pixels: options.MaxPixelsOption = options.MAX_PIXELS,
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
     quiet: options.QuietOption = False,
@@ -117,20 +119,25 @@ def explain(
         folder,
         class_word,
         labels,
+        output=output,
+        page="report.html",
         preprocess=preprocess,
         resize=resize,
         size=size,
+        max_pixels=max_pixels,
+        held_out=held_out,
+        shares="[0, 0.9]",
         verbose=not quiet,
     )
-    output.mkdir(parents=True, exist_ok=True)
 
     from ..craft import Craft
     from ..explanation.of_class import explain_class
     from ..report import write_report
+    from ..sampling.crops import ImageWindows
 
     craft = Craft.from_model(
         task.model,
-        layer or chosen_layer(task.model, factorizer),
+        chosen_layer(task.model, factorizer) if layer is None else layer,
         concepts,
         batch_size,
         patch_size,
@@ -139,22 +146,24 @@ def explain(
         seed=seed,
         verbose=not quiet,
     )
-    pictures = task.pictures
+    ImageWindows().boxes(task.shape, craft.patch_size)  # whether crops fit in the pictures
+    pictures, inputs, names = task.read()
     explanation = explain_class(
         craft,
-        task.inputs,
+        inputs,
         task.class_id,
         photographs=pictures.repeat(3, axis=-1) if pictures.shape[-1] == 1 else pictures,
         class_name=task.class_name,
         class_names=task.class_names,
-        titles=task.names,
+        titles=names,
         tree_depth=tree_depth,
         held_out=held_out or None,
         model_name=model.stem,
     )
-    page = write_report([explanation], output / "report.html")
+    finished("the class explained")
+    page = write_page(lambda path: write_report([explanation], path), task.page)
     _print_summary(explanation)
-    typer.echo(f"Report: {page.resolve()}")
+    say(f"Report: {page.resolve()}")
 
 
 _WIDTH = max(map(len, FACTORIZERS))
@@ -170,7 +179,7 @@ def _print_summary(explanation: "ClassExplanation") -> None:
     quality = checked or explanation.quality
     held_out = checked.number_of_images if checked else 0
     used = explanation.number_of_images + held_out
-    typer.echo(
+    say(
         f"{explanation.class_name}: {used} of {used + explanation.number_left_out} pictures are "
         f"predicted as it and used, {explanation.number_of_images} to find the concepts and "
         f"{held_out} to check them."
@@ -182,16 +191,16 @@ def _print_summary(explanation: "ClassExplanation") -> None:
             stacklevel=2,
         )
     where = "pictures it was not fitted on" if checked else "the pictures it was fitted on"
-    typer.echo(f"Faithfulness on {where}, with 90% intervals:")
-    typer.echo(f"  agreement             {quality.agreement}")
-    typer.echo(f"  reconstruction share  {quality.reconstruction_share}")
-    typer.echo(f"  explained share       {quality.explained_share}")
+    say(f"Faithfulness on {where}, with 90% intervals:")
+    say(f"  agreement             {quality.agreement}")
+    say(f"  reconstruction share  {quality.reconstruction_share}")
+    say(f"  explained share       {quality.explained_share}")
     encoding = quality.kkt_residual
     text = f"{encoding:.1e}" if math.isfinite(encoding) else NOT_APPLICABLE
-    typer.echo(f"  KKT residual          {text}")
-    typer.echo("Concepts that add most to the score:")
+    say(f"  KKT residual          {text}")
+    say("Concepts that add most to the score:")
     for card in explanation.cards[:_CONCEPTS_SHOWN]:
-        typer.echo(
+        say(
             f"  concept {card.concept:<3d} {card.share:7.1%} of the score, "
             f"Sobol total index {card.importance}"
         )

@@ -8,6 +8,8 @@ from typing import Any
 
 from .._checks import nearest
 
+_DIGITS = 10  # indices of classes have fewer
+
 _FORMS = (
     "a text file with one name a line, or JSON: a list of names, a list of [id, names], "
     "{index: name} or {name: index}"
@@ -24,13 +26,16 @@ def read_labels(path: Path) -> dict[int, list[str]]:
     """
     if not path.is_file():
         raise ValueError(f"labels must be a file, and there is none at {path}.")
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"labels must be {_FORMS}, in UTF-8; {path} is not: {error}.") from None
     if path.suffix.lower() != ".json":
         lines = text.rstrip().splitlines()
         return {index: _names(line) for index, line in enumerate(lines)}
     try:
         return _from_json(json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"labels must be {_FORMS}; {path} is not: {error}.") from None
 
 
@@ -40,13 +45,13 @@ def find_class(word: str, labels: dict[int, list[str]] | None) -> tuple[int, str
 
     The word is an index, or one of the names in `labels`, in small or capital letters.
     """
-    if word.isdecimal():
+    if word.isdecimal() and len(word) < _DIGITS:
         class_id = int(word)
         return class_id, (labels or {}).get(class_id, [""])[0] or None
     if labels is None:
         raise ValueError(
-            f"class must be an index where there are no labels, not {word!r}; give the names with "
-            "--labels FILE."
+            f"class must be an index where there are no labels, not {word[:40]!r}; give the "
+            "names with --labels FILE."
         )
     known: dict[str, list[int]] = {}
     for class_id, names in labels.items():

@@ -2,8 +2,7 @@
 The console's `xplique-craft layers`: where a model can be cut.
 """
 
-import typer
-
+from .messages import say
 from .model import best_layer, load_model
 from .options import ModelArgument
 
@@ -50,11 +49,11 @@ def layers(
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
     if best is not None:
-        typer.echo(f"* begin with --layer {best.name}")
+        say(f"* begin with --layer {best.name}")
         return
-    typer.echo("No layer is known to be non-negative and has positions: none is recommended.")
+    say("No layer is known to be non-negative and has positions: none is recommended.")
     signed = best_layer(candidates, loaded.output_shape[-1], signed=True)
     if signed is not None:
-        typer.echo(f"Signed layers: begin with --layer {signed.name} --factorizer semi-nmf")
+        say(f"Signed layers: begin with --layer {signed.name} --factorizer semi-nmf")

@@ -2,14 +2,17 @@
 The model of a command: read from its file, and the layer to cut it at.
 """
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from ..factorization import FACTORIZERS
+from .messages import say
 from .options import FactorizerName
+
+_LONGEST_REASON = 400  # characters of what Keras says
+_DIGITS = 7  # sides of pictures have fewer
 
 if TYPE_CHECKING:
     from ..splitting.split import Candidate
@@ -17,23 +20,40 @@ if TYPE_CHECKING:
 
 def load_model(path: Path) -> Any:
     """The Keras model of a file, or a ValueError in one sentence."""
+    if path.is_dir():
+        raise ValueError(
+            f"MODEL must be a saved Keras model, a .keras or .h5 file, and {path} is a folder. (A "
+            "SavedModel of TensorFlow has no layers to cut at: save the model itself, with "
+            "model.save('model.keras').)"
+        )
     if not path.is_file():
-        raise ValueError(f"MODEL must be a saved Keras model, and there is no file {path}.")
+        found = "a pipe or a device, no file:" if path.exists() else "no file"
+        raise ValueError(f"MODEL must be a saved Keras model, and there is {found} {path}.")
+    from .. import _backend as _backend
+
+    # isort: split
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras answers with any type, and pages of configuration
         reason = str(error).split("Exception encountered:")[-1].split("Full object config")[0]
         raise ValueError(
-            f"MODEL must be a saved Keras model, and Keras cannot load {path}: {reason.strip()} "
-            "(A model with layers of your own: load it in Python, and use Craft.from_model.)"
+            f"MODEL must be a saved Keras model, and Keras cannot load {path}: "
+            f"{textwrap.shorten(reason, _LONGEST_REASON, placeholder=' ...')} "
+            "(A model with layers of your own: load it in Python, and use Craft.from_model. One of "
+            "Keras 2: save it as an .h5 file.)"
         ) from error
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"MODEL must be a saved Keras model, and {path} holds a {type(model).__name__}."
+        )
+    return model
 
 
-def input_shape(model: Any, size: str | None) -> tuple[int, int, int]:
+def input_shape(model: Any, size: str | None, max_pixels: int) -> tuple[int, int, int]:
     """Height, width and channels of the pictures, from the model and, where it is open, --size."""
-    shape = model.input_shape
+    shape = getattr(model, "input_shape", None)  # a model that is not built has none
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (1, 3):
         raise ValueError(
             "MODEL must take one picture, (H, W, channels) with 1 or 3 channels, and this one's "
@@ -42,15 +62,31 @@ def input_shape(model: Any, size: str | None) -> tuple[int, int, int]:
     height, width, channels = shape[1:]
     if size is not None:
         sides = size.lower().split("x")
-        if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-            raise ValueError(f"size must be HxW in pixels, as 224x224, not {size!r}.")
+        if len(sides) != 2 or not all(map(_is_side, sides)):
+            raise ValueError(f"size must be HxW in pixels, as 224x224, not {size[:40]!r}.")
         wanted = int(sides[0]), int(sides[1])
+        if wanted[0] * wanted[1] > max_pixels:
+            raise ValueError(f"size must be of at most {max_pixels:,} pixels, not {size}.")
         if height not in (None, wanted[0]) or width not in (None, wanted[1]):
             raise ValueError(f"size must be the model's own, {height}x{width}, not {size}.")
         height, width = wanted
     if height is None or width is None:
         raise ValueError("size must be given, as --size 224x224: this model leaves it open.")
     return height, width, channels
+
+
+def _is_side(text: str) -> bool:
+    return text.isdecimal() and len(text) < _DIGITS and int(text) > 0
+
+
+def number_of_classes(model: Any) -> int:
+    """How many outputs the model has, or why they are no scores of classes."""
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[1], int):
+        raise ValueError(
+            f"MODEL must give one score for each class, (n, classes), and this one gives {shape}."
+        )
+    return shape[1]
 
 
 def best_layer(
@@ -90,5 +126,5 @@ def chosen_layer(model: Any, factorizer: FactorizerName) -> str:
             "positions. Add --factorizer semi-nmf, which takes signed layers too, or choose a "
             "--layer; `xplique-craft layers` lists what there is."
         )
-    typer.echo(f"Cut at {best.name} (--layer takes another).")
+    say(f"Cut at {best.name} (--layer takes another).")
     return best.name

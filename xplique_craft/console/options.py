@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..factorization import FACTORIZERS
+from .pictures import MAX_PIXELS as MAX_PIXELS
 
 
 class Resize(str, Enum):
@@ -62,6 +63,12 @@ LabelsOption = Annotated[
     Path | None,
     typer.Option(help="Names of the classes: one a line, or JSON, ImageNet's form included."),
 ]
-BatchSizeOption = Annotated[int, typer.Option(help="Pictures run at a time.", min=1)]
+MaxPixelsOption = Annotated[
+    int,
+    typer.Option(
+        help="Larger pictures are skipped: most pixels of one, height times width.", min=1
+    ),
+]
+BatchSizeOption = Annotated[int, typer.Option(help="Pictures run at a time.", min=1, max=2**31 - 1)]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

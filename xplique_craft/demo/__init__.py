@@ -7,6 +7,7 @@ their wheels; `load_model` returns the classifier of such crops that the package
 file again.
 """
 
+from .. import _backend as _backend
 from .data import CLASS_NAMES, CROP_SIDE, crops, photograph
 from .model import DEFAULT_LAYER, WEIGHTS_PATH, build_model, load_model
 

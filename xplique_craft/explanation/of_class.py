@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import __version__
 from .._checks import check_int, check_range
+from .._files import readable
 from ..attributions.maps import drawn_maps
 from ..craft import Craft
 from ..importance import SobolImportance
@@ -110,7 +111,7 @@ def explain_class(
     check_class_names(class_names, classes)
     share = check_range("held_out", held_out, "[0, 1)") if held_out else 0.0
     fitted, held, others = select(craft, stream, class_id, share)
-    class_name = class_name or class_name_of(class_id, class_names)
+    class_name = readable(class_name or class_name_of(class_id, class_names))
     asked = held if len(held) else fitted  # what contributions and importance are of
     shown, size = asked[:number_of_views], images.shape[1:3]
 
@@ -129,7 +130,7 @@ def explain_class(
             tree = craft.grow(depth=tree_depth).view(pictures[fitted], number_of_crops)
         maps = drawn_maps(coefficients, craft.coefficient_scale, size)
     return ClassExplanation(
-        model_name=model_name or craft.model.name,
+        model_name=readable(model_name or craft.model.name),
         layer=craft.layer,
         class_name=class_name,
         class_id=class_id,

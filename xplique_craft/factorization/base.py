@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from .. import _backend as _backend
 from .._checks import check_int, warn
 from .implicit import encode
 

@@ -7,6 +7,7 @@ Gates: f_x(m), the score of the model with some concepts dimmed.
     head      f_x(m) for many images and gates at once
 """
 
+from .. import _backend as _backend
 from .coded import Coded
 from .head import GatedHead
 

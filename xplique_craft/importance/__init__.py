@@ -14,6 +14,7 @@ coefficients u, by which the score is differentiated; on maps, summed over posit
 `METHODS` names them all.
 """
 
+from .. import _backend as _backend
 from .base import METHODS, ImportanceMethod
 from .gradient_input import GradientInputImportance
 from .hsic import HsicImportance

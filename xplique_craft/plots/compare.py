@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..results.comparison import Comparison, MethodScores
 from .pictures import blend, full_strength, shrunk
-from .style import INK, MUTED, axes_or_new, concept_style, tidy
+from .style import INK, MUTED, as_written, axes_or_new, concept_style, tidy
 
 GREY = "#b9bec6"
 
@@ -97,7 +97,7 @@ def fidelity_curves(
         curve = method.curves[measure].mean(axis=0)
         color = colors[method.name]
         quiet = color == GREY
-        label = f"{title_of(method)}   {method.measures[measure].value:.3f}"
+        label = f"{as_written(title_of(method))}   {method.measures[measure].value:.3f}"
         if quiet:
             label, others = ("_" if others else "other methods"), True
         ax.plot(
@@ -111,7 +111,7 @@ def fidelity_curves(
         )
     ax.set_xlabel(f"{shown.curve} (%)", color=INK)
     kind = "score" if comparison.activation is None else "probability"
-    ax.set_ylabel(f"mean {kind} of {comparison.class_name}", color=INK)
+    ax.set_ylabel(f"mean {kind} of {as_written(comparison.class_name)}", color=INK)
     ax.set_xlim(0.0, 100.0)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.legend(frameon=False, fontsize=8.5, labelcolor=INK)
@@ -170,7 +170,7 @@ def method_scores(
             fontsize=8.5,
             color=INK,
         )
-    ax.set_yticks(range(len(measured)), [title_of(method) for method in measured])
+    ax.set_yticks(range(len(measured)), [as_written(title_of(method)) for method in measured])
     ax.set_ylim(len(measured) - 0.4, -0.6)
     tidy(ax, kept=["bottom"])
     ax.set_title(f"{found.name} ({found.direction})", loc="left", color=INK, fontsize=10)
@@ -215,8 +215,8 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
     for image, photograph in enumerate(comparison.photographs):
         places = axes[image * rows : (image + 1) * rows].ravel()
         places[0].imshow(photograph)
-        places[0].set_title(comparison.titles[image], fontsize=8, color=INK)
+        places[0].set_title(as_written(comparison.titles[image]), fontsize=8, color=INK)
         for ax, method, (maps, scale) in zip(places[1:], methods, drawn, strict=False):
             ax.imshow(blend(shrunk(photograph, maps.shape[1:]), maps[image], scale))
-            ax.set_title(title_of(method), fontsize=8, color=INK)
+            ax.set_title(as_written(title_of(method)), fontsize=8, color=INK)
     return figure

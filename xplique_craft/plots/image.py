@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ..results import ImageExplanation
 from .bars import waterfall
 from .pictures import blend, concept_overlay, draw_crops, full_strength, shrunk
-from .style import INK, MUTED, axes_or_new, concept_label, style_of
+from .style import INK, MUTED, as_written, axes_or_new, concept_label, style_of
 
 
 def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
@@ -46,7 +46,7 @@ def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
     predicted, true = explanation.names
     instead = "" if explanation.against is None else f" instead of {true}"
     title = f"why {predicted}{instead}: contributions by activation"
-    ax.set_title(title, loc="left", color=INK, fontsize=9)
+    ax.set_title(as_written(title), loc="left", color=INK, fontsize=9)
     return ax
 
 
@@ -100,9 +100,9 @@ def image_explanation(
     waterfall(view, max_concepts=max_concepts, ranks=ranks, ax=bars)
     predicted, true = explanation.names
     instead = "" if explanation.against is None else f" less that of {true}"
-    bars.set_xlabel(f"score of {predicted}{instead}")
+    bars.set_xlabel(as_written(f"score of {predicted}{instead}"))
     _concepts(explanation, figure, grid[2], top, ranks)
-    figure.suptitle(_title(explanation), x=0.01, ha="left", color=INK, fontsize=14)
+    figure.suptitle(as_written(_title(explanation)), x=0.01, ha="left", color=INK, fontsize=14)
     return figure
 
 

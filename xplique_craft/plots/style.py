@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb, to_rgba
 from matplotlib.figure import Figure
 
+from .._files import readable
 from ..results import ClassExplanation
 
 # Okabe and Ito's palette; its black (kept for text) is replaced by violet, its yellow darkened
@@ -113,6 +114,11 @@ def concept_style(rank: int) -> ConceptStyle:
         raise ValueError(f"`rank` must be at least 0, received {rank}: ranks count from the top.")
     pattern, hatch, marker, dashes = PATTERNS[rank % len(PATTERNS)]
     return ConceptStyle(COLORS[rank % len(COLORS)], pattern, hatch, marker, dashes)
+
+
+def as_written(text: str) -> str:
+    """A name that a user gave, for matplotlib, which would read formulas between dollar signs."""
+    return readable(text).replace("$", r"\$")
 
 
 def concept_label(concept: int) -> str:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ..results import Estimate, TreeBranch, TreeView
-from .style import INK, MUTED, RESIDUAL_STYLE, axes_or_new, concept_style
+from .style import INK, MUTED, RESIDUAL_STYLE, as_written, axes_or_new, concept_style
 
 INDENT, LABELS, BAR = 0.5, 2.3, 1.5  # widths, in heights of a row with crops
 GAP = 0.06
@@ -152,7 +152,7 @@ def concept_tree(
     ax.set_ylim(height, -0.45)
     ax.set_aspect("equal")
     ax.set_axis_off()
-    title = f"Class {view.class_id}, {view.layer}: shares of the score above its base"
+    title = f"Class {view.class_id}, {as_written(view.layer)}: shares of the score above its base"
     ax.text(0.0, -0.2, title, color=INK, fontsize=10.5, va="center")
     return ax
 
@@ -169,7 +169,9 @@ def _draw_text(ax: Axes, row: TreeRow, left: float, middle: float) -> None:
     tall = bool(branch.crops)
     y = middle - (0.16 if tall else 0.0)
     ax.text(left, y, branch.label, va="center", color=INK, fontsize=11, fontweight="bold")
-    notes = [branch.state_text if not branch.children else f"at {branch.children[0].layer}:"]
+    notes = [
+        branch.state_text if not branch.children else f"at {as_written(branch.children[0].layer)}:"
+    ]
     if branch.of_parent is not None:
         notes.insert(0, f"at large {branch.at_large.value:.0%}")
     if tall:

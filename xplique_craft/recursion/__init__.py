@@ -5,6 +5,7 @@ Recursion: concepts taken apart at earlier layers. Fel et al., CRAFT (CVPR 2023)
 `ConceptTree` by taking apart what is important and mixed. Both are `Growable`'s.
 """
 
+from .. import _backend as _backend
 from .growable import Growable
 from .growth import ConceptTree
 from .node import Child, ConceptNode

@@ -12,7 +12,8 @@ styles, orders and numbers come from there. On the way from an explanation to it
     waterfalls    what its score is made of,
     views         its pictures with concepts laid over them,
     tree          what its concepts are made of
-    numbers, pictures, figures, files    write numbers, pixels, plots and files
+    numbers, pictures, figures    write numbers, pixels and plots
+    files         fills in the templates
 
 and the files that end in `.j2` say where each stands (page, then parts and tree). The page's
 colours are at the top of page.css, those of concepts and plots in `plots.style`. A new figure is

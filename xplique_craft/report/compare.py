@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from .._checks import check_int
+from .._files import check_can_write, readable, write_file
 from ..plots.compare import drawn_maps, fidelity_curves, method_scores, title_of
 from ..plots.pictures import blend, shrunk
 from ..results.comparison import Comparison
 from .figures import inline_svg
-from .files import SMALLEST, render, stylesheet, write
+from .files import SMALLEST, render, stylesheet
 from .numbers import number
 from .pictures import jpeg_uri
 
@@ -29,7 +30,8 @@ def write_comparison(
     comparison
         What `xplique_craft.compare` returned.
     path
-        The file to write; folders above it are made.
+        The file to write; folders above it are made. A page that is there already stays whole
+        until the new one takes its place.
     title
         What the page is called; None takes the class's name.
     max_size_of_image
@@ -55,9 +57,10 @@ def write_comparison(
             f"{type(comparison).__name__}."
         )
     check_int("max_size_of_image", max_size_of_image, SMALLEST)
+    check_can_write("path", path)
     page = render(
         "compare.html.j2",
-        title=title or f"Concept maps and heatmaps of {comparison.class_name}",
+        title=readable(title or f"Concept maps and heatmaps of {comparison.class_name}"),
         comparison=comparison,
         few=_few(comparison),
         steps=_steps(comparison),
@@ -84,7 +87,7 @@ def write_comparison(
         images=_images(comparison, max_size_of_image),
         css=stylesheet("page.css", "compare.css"),
     )
-    return write(page, path)
+    return write_file(path, page)
 
 
 def _few(comparison: Comparison) -> str:

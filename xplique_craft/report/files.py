@@ -1,7 +1,6 @@
-"""What every page is made of and ends as: templates and texts in, one HTML file out."""
+"""What every page is made of and ends as: templates and texts in, one HTML text out."""
 
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -37,18 +36,3 @@ def render(template: str, **values: Any) -> str:
         filter.__name__: filter for filter in (number, percent, interval, scientific)
     }
     return environment.get_template(template).render(**values)
-
-
-def write(page: str, path: str | Path) -> Path:
-    """Write a page, and the folders above it; an OSError says why it cannot be written."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"`path` must be a file that can be written ({error.strerror}): choose another place",
-            str(path),
-        ) from error
-    return path

@@ -9,9 +9,10 @@ import numpy as np
 from markupsafe import Markup
 
 from .._checks import check_int
+from .._files import check_can_write, readable, write_file
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
-from .files import SMALLEST, render, stylesheet, text, write
+from .files import SMALLEST, render, stylesheet, text
 from .sections import section_of
 
 
@@ -73,7 +74,8 @@ def write_report(
     explanations
         What `explain_class` returned, one for each class, in the order they are shown.
     path
-        The file to write; folders above it are made.
+        The file to write; folders above it are made. A page that is there already stays whole
+        until the new one takes its place.
     title
         What the page is called; None takes the model's and the class's names.
     max_size_of_image
@@ -95,6 +97,7 @@ def write_report(
     """
     found = _checked(explanations)
     check_int("max_size_of_image", max_size_of_image, SMALLEST)
+    check_can_write("path", path)
     if title is None:
         seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"
         title = f"What {found[0].model_name} sees in {seen}"
@@ -103,7 +106,7 @@ def write_report(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     page = render(
         "page.html.j2",
-        title=title,
+        title=readable(title),
         sections=sections,
         ranks=range(max(len(one.concepts) for one in sections)),
         styles={c.rank: c.style for one in sections for c in one.concepts},
@@ -112,4 +115,4 @@ def write_report(
         script=Markup(script),
         script_digest=digest,
     )
-    return write(page, path)
+    return write_file(path, page)

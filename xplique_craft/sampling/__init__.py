@@ -10,6 +10,7 @@ Sampling: from images, however they are given, to the rows that a bank is fitted
     held_out         a random part of the images, to check on what was found on the others
 """
 
+from .. import _backend as _backend
 from .lazy_crops import Crops
 from .stream import ImageBatch, Stream
 

@@ -9,6 +9,7 @@ Splitting: a model and one of its layers give g and h, with h(g(x)) the model it
     split      the two halves
 """
 
+from .. import _backend as _backend
 from .split import Candidate, Split, candidate_layers, join_models, split_model
 
 __all__ = ["Candidate", "Split", "candidate_layers", "join_models", "split_model"]

@@ -10,6 +10,12 @@ from .graph import Graph, Replay, has_graph, is_flat
 def flat_graph(model: keras.Model, argument: str) -> Graph:
     """Flat view of a model that has a graph with one input and one output, or an error."""
     if not isinstance(model, keras.Model):
+        module = type(model).__module__
+        if module.startswith(("tf_keras.", "tensorflow.python.keras.")):
+            raise TypeError(
+                f"{argument} must be a model of Keras 3, received one of Keras 2 ({module}): save "
+                "it with model.save('model.h5'), and load that with keras.saving.load_model."
+            )
         raise TypeError(
             f"{argument} must be a keras.Model; received {type(model).__name__}. Wrap other "
             "networks in a Functional Keras model first."
