@@ -192,7 +192,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("module", type=Path, help="the file to mutate, a path in the repository")
-    parser.add_argument("tests", nargs="*", help="test files; after --, any arguments of pytest")
+    parser.add_argument("tests", nargs="*", help="test files; behind --, any arguments of pytest")
     parser.add_argument("--sample", type=int, help="how many mutants are drawn; default: all")
     parser.add_argument("--seed", type=int, default=0, help="what the draw depends on")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the mutants to run")
@@ -203,7 +203,10 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="file to write the outcomes to")
     parser.add_argument("--list", action="store_true", help="print all mutants and end")
-    arguments = parser.parse_args()
+    own = sys.argv[1:]
+    end = own.index("--") if "--" in own else len(own)
+    arguments = parser.parse_args(own[:end])
+    arguments.tests += own[end + 1 :]
 
     module = arguments.module.resolve().relative_to(ROOT)
     source = (ROOT / module).read_bytes()
