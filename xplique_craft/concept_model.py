@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.exceptions import NotFittedError
 
-from ._checks import check_bool, check_choice, check_int
+from ._checks import check, check_choice
 from .factorization.base import Factorized, Factorizer
 from .gates import Coded, GatedHead
 from .gates.coded import encode_batch
@@ -135,11 +135,11 @@ class ConceptModel:
     ) -> None:
         self.split = split
         self.network: Network = split.network  # now, so that what is wrong with it is said now
-        self.batch_size = check_int("batch_size", batch_size)
-        self.keep_residual = check_bool("keep_residual", keep_residual)
+        self.batch_size = check("batch_size", batch_size)
+        self.keep_residual = check("keep_residual", keep_residual)
         self.baseline: str = check_choice("baseline", baseline, BASELINES)
-        self.seed = check_int("seed", seed, minimum=0)
-        self.verbose = check_bool("verbose", verbose)
+        self.seed = check("seed", seed)
+        self.verbose = check("verbose", verbose)
         self._concepts = concepts
 
     def variant(

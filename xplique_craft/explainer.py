@@ -13,7 +13,7 @@ from typing import Any
 
 from xplique.attributions.base import BlackBoxExplainer
 
-from ._checks import check_bool, check_int
+from ._checks import check
 from .concept_model import ConceptModel
 from .gates import Coded, GatedHead
 from .gates.compiled import known_operator
@@ -57,12 +57,12 @@ class ConceptExplainer(BlackBoxExplainer):
         if keep_residual is None:
             keep_residual = craft.keep_residual
         known = known_operator(operator)
-        super().__init__(craft.model, check_int("batch_size", batch_size), known)
+        super().__init__(craft.model, check("batch_size", batch_size), known)
         # The cache of Xplique may hold another model of the same tensors; ours is this one.
         self.model = craft.model
         self.craft = craft
         self.operator = operator
-        self.keep_residual: bool | None = check_bool("keep_residual", keep_residual)
+        self.keep_residual: bool | None = check("keep_residual", keep_residual)
         self._replaced: tuple[Any, Split] | None = None
 
     @property

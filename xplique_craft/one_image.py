@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ._checks import check_int, warn
+from ._checks import check, warn
 from .attributions import ConceptAttribution
 from .attributions.maps import drawn_maps
 from .concept_model import ConceptModel
@@ -81,7 +81,7 @@ def explain_image(
         If the concepts are those of another class than the prediction.
     """
     concept_model.check_if_fitted()
-    check_int("number_of_crops", number_of_crops, minimum=0)
+    check("number_of_crops", number_of_crops)
     network = concept_model.network
     classes = network.number_of_classes
     if target is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check_choice, check_int, warn
+from .._checks import check, check_choice, warn
 from .._intervals import UNKNOWN, bootstrap_mean
 from ..concept_model import ConceptModel
 from ..photographs import as_pictures, as_titles
@@ -108,9 +108,9 @@ def compare(
         If a method fails, or a measure of it, which then has the reason instead of numbers.
     """
     craft.check_if_fitted()
-    check_int("number_of_views", number_of_views, minimum=0)
-    check_int("batch_size", batch_size)
-    check_int("seed", seed, minimum=0)
+    check("number_of_views", number_of_views)
+    check("batch_size", batch_size)
+    check("seed", seed)
     check_choice("activation", activation, ACTIVATIONS)
     asked = _checked(DEFAULTS if measures is None else measures)
     images = _images_of(craft, inputs)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._checks import check_int, check_range
+from .._checks import check
 from ..attributions.maps import drawn_maps
 from ..craft import Craft
 from ..importance import SobolImportance
@@ -103,12 +103,12 @@ def explain_class(
     stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
     pictures = _pictures(photographs, images)
     titles = as_titles(titles, len(images))
-    check_int("number_of_crops", number_of_crops)
-    check_int("number_of_views", number_of_views)
-    check_int("nb_design", nb_design, minimum=2)
-    check_int("tree_depth", tree_depth, minimum=0)
+    check("number_of_crops", number_of_crops)
+    check("number_of_views", number_of_views)
+    check("nb_design", nb_design)
+    check("tree_depth", tree_depth)
     check_class_names(class_names, classes)
-    share = check_range("held_out", held_out, "[0, 1)") if held_out else 0.0
+    share = check("held_out", held_out) if held_out else 0.0
     fitted, held, others = select(craft, stream, class_id, share)
     class_name = class_name or class_name_of(class_id, class_names)
     asked = held if len(held) else fitted  # what contributions and importance are of

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from xplique.concepts.factorizer import ConceptFactorizer
 
-from .._checks import check_int
+from .._checks import check
 from .base import Factorized, Factorizer
 
 
@@ -37,8 +37,8 @@ class XpliqueFactorizer(ConceptFactorizer):
                 f"factorizer must be a Factorizer of xplique_craft, received {factorizer!r}."
             )
         self.factorizer = factorizer
-        self.n_components = check_int("n_components", n_components)
-        self.seed = check_int("seed", seed, minimum=0)
+        self.n_components = check("n_components", n_components)
+        self.seed = check("seed", seed)
         self._factorized: Factorized | None = None
 
     @property

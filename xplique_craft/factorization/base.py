@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from .._checks import check_int, warn
+from .._checks import check, warn
 from .implicit import encode
 
 RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
@@ -174,7 +174,7 @@ class Factorizer(ABC):
         ValueError
             If there are fewer rows than concepts, all are 0, or `check` refuses them.
         """
-        k = check_int("number_of_concepts", number_of_concepts)
+        k = check("number_of_concepts", number_of_concepts)
         rows = _checked_rows(rows, k)
         self.check(rows)
         factorized = self._fit(rows, k, seed)

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import norm
 
-from .._checks import check_int
+from .._checks import check
 from .._intervals import LEVEL, jackknife_variance
 from .._random import Draw, generator
 from ..results import Estimate
@@ -200,7 +200,7 @@ def embed_crops(
         photographs = crops.boxes[:, 0]
     if len(crops) == 0:
         raise ValueError("crops must hold at least one crop, received none.")
-    batch_size = check_int("batch_size", batch_size)
+    batch_size = check("batch_size", batch_size)
     parts = []
     for start in range(0, len(crops), batch_size):
         some = range(start, min(start + batch_size, len(crops)))
@@ -255,7 +255,7 @@ def intruder_test(
     ValueError
         If the crops come from too few photographs.
     """
-    trials = check_int("trials", trials)
+    trials = check("trials", trials)
     if intruders is None:
         if len(clusters) < 2:
             raise ValueError(
@@ -322,7 +322,7 @@ def binary_choice(
     ValueError
         If the crops come from too few photographs.
     """
-    trials, shown = check_int("trials", trials), check_int("shown", shown)
+    trials, shown = check("trials", trials), check("shown", shown)
     if len(pairs) == 0:
         raise ValueError("pairs must hold at least one sub-concept with its parent, received none.")
     won, photographs = [], []

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from .._checks import check_int
+from .._checks import check
 from .._random import Draw, generator
 from ..concept_model import ConceptModel
 from ..extraction import find_concepts
@@ -84,7 +84,7 @@ def sanity_check(
         If the concepts were not found by `fit`, but are those of a concept taken apart.
     """
     concepts = craft.concepts
-    seed = check_int("seed", seed, minimum=0)
+    seed = check("seed", seed)
     if concepts.settings is None:
         raise ValueError(
             "craft must have found its concepts by fit, to look for them once more in a shuffled "

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check_int
+from .._checks import check
 from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
 from ..photographs import as_uint8
@@ -77,7 +77,7 @@ class ConceptTree:
         ValueError
             If they are no such pictures, or there are too few of them.
         """
-        number = check_int("number_of_crops", number_of_crops)
+        number = check("number_of_crops", number_of_crops)
         if photographs is None:
             return self._view
         boxes = self._boxes(number)

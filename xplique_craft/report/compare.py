@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from .._checks import check_int
+from .._checks import check
 from ..plots.compare import drawn_maps, fidelity_curves, method_scores, title_of
 from ..plots.pictures import blend, shrunk
 from ..results.comparison import Comparison
 from .figures import inline_svg
-from .files import SMALLEST, render, stylesheet, write
+from .files import render, stylesheet, write
 from .numbers import number
 from .pictures import jpeg_uri
 
@@ -54,7 +54,7 @@ def write_comparison(
             "`comparison` must be what `xplique_craft.compare` returns, received "
             f"{type(comparison).__name__}."
         )
-    check_int("max_size_of_image", max_size_of_image, SMALLEST)
+    check("max_size_of_image", max_size_of_image)
     page = render(
         "compare.html.j2",
         title=title or f"Concept maps and heatmaps of {comparison.class_name}",

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from .._checks import check_int
+from .._checks import check
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
-from .files import SMALLEST, render, stylesheet, text, write
+from .files import render, stylesheet, text, write
 from .sections import section_of
 
 
@@ -94,7 +94,7 @@ def write_report(
         If the file cannot be written.
     """
     found = _checked(explanations)
-    check_int("max_size_of_image", max_size_of_image, SMALLEST)
+    check("max_size_of_image", max_size_of_image)
     if title is None:
         seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"
         title = f"What {found[0].model_name} sees in {seen}"
