@@ -282,6 +282,10 @@ def _whole(minimum: int = 1, maximum: int = LARGEST) -> Callable[[str, Any], int
     return partial(check_int, minimum=minimum, maximum=maximum)
 
 
+def _name(name: str, value: Any) -> str | None:
+    return value if value is None else check_is(name, value, str, "a string, or None")
+
+
 def _number(interval: str) -> Callable[[str, Any], float]:
     return partial(check_range, interval=interval)
 
@@ -294,6 +298,7 @@ RULES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("max_iter", "restarts", "trials", "shown", "steps"), _whole(1, MOST)),
     **dict.fromkeys(("nb_samples", "nb_permutations", "nb_neighbours"), _whole(1, MOST)),
     **dict.fromkeys(("nb_design", "max_design", "nb_subsets"), _whole(2, MOST)),
+    **dict.fromkeys(("class_name", "model_name", "title"), _name),
     "seed": _whole(0, LARGEST_SEED),
     "grid_size": _whole(1, 1000),
     "columns": _whole(1, 100),
@@ -302,7 +307,6 @@ RULES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("tolerance", "completeness", "min_share", "min_mixedness"), check_number),
     **dict.fromkeys(("max_unexplained", "least_share"), check_number),
     **dict.fromkeys(("smoothing", "detail", "noise"), _number("[0, 1e6]")),
-    "baseline_value": _number("[-1e6, 1e6]"),
     "radius": _number("(0, 1e6]"),
     "percentile": _number("[0, 100)"),
     "held_out": _number("[0, 1)"),

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.exceptions import NotFittedError
 
-from ._checks import check, check_choice
+from ._checks import check, check_array, check_choice, check_is
 from .factorization.base import Factorized, Factorizer
 from .gates import Coded, GatedHead
 from .gates.coded import encode_batch
@@ -297,6 +297,7 @@ class ConceptModel:
         """
         factorized = self.factorized
         if activations is not None:
+            activations = self._as_activations(activations)
             number: int | None = len(activations)
             starts = range(0, max(1, len(activations)), self.batch_size)
             batches = (activations[i : i + self.batch_size] for i in starts)
@@ -321,9 +322,31 @@ class ConceptModel:
         ValueError
             If the last axis is not the concepts'.
         """
-        u, k = np.asarray(u, np.float32), len(self.bank)
-        if u.ndim < 2 or u.shape[-1] != k:
+        return self.factorized.decode(check_array("u", u, empty=True)).numpy()
+
+    def _as_activations(self, activations: Any) -> Any:
+        """Activations of any number of images, or why they are none that h takes."""
+        found = check_array("activations", activations, "n, ..., c", empty=True)
+        shape = self.latent_to_logit_model.input_shape
+        if found.ndim != len(shape):
             raise ValueError(
-                f"u must have the {k} concepts in its last axis, received shape {u.shape}."
+                f"activations must have {len(shape)} axes, as those of {self.layer!r}, "
+                f"received shape {found.shape}."
             )
-        return self.factorized.decode(u).numpy()
+        return found
+
+
+def check_craft(craft: Any, name: str = "craft") -> ConceptModel:
+    """
+    `craft`, if it is a fitted one.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    NotFittedError
+        If there are no concepts yet.
+    """
+    check_is(name, craft, ConceptModel, "a fitted Craft")
+    craft.check_if_fitted()
+    return craft

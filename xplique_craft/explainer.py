@@ -14,7 +14,7 @@ from typing import Any
 from xplique.attributions.base import BlackBoxExplainer
 
 from ._checks import check
-from .concept_model import ConceptModel
+from .concept_model import ConceptModel, check_craft
 from .gates import Coded, GatedHead
 from .gates.compiled import known_operator
 from .splitting import Split, split_model
@@ -49,11 +49,7 @@ class ConceptExplainer(BlackBoxExplainer):
         operator: Callable[..., Any] | str | None = None,
         keep_residual: bool | None = None,
     ) -> None:
-        if not isinstance(craft, ConceptModel):
-            raise TypeError(
-                f"craft must be a fitted Craft, received {craft!r} of type {type(craft).__name__}."
-            )
-        craft.check_if_fitted()
+        craft = check_craft(craft)
         if keep_residual is None:
             keep_residual = craft.keep_residual
         known = known_operator(operator)

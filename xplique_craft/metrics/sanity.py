@@ -15,7 +15,7 @@ import numpy as np
 
 from .._checks import check
 from .._random import Draw, generator
-from ..concept_model import ConceptModel
+from ..concept_model import ConceptModel, check_craft
 from ..extraction import find_concepts
 from ..factorization.base import Factorized
 from ..results import SanityCheck
@@ -83,7 +83,7 @@ def sanity_check(
     ValueError
         If the concepts were not found by `fit`, but are those of a concept taken apart.
     """
-    concepts = craft.concepts
+    concepts = check_craft(craft).concepts
     seed = check("seed", seed)
     if concepts.settings is None:
         raise ValueError(

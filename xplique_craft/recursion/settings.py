@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import keras
 
-from .._checks import check
+from .._checks import check, check_list, shown
 from ..factorization import Factorizer
 
 LayerLike: TypeAlias = str | int | keras.layers.Layer
@@ -109,11 +109,12 @@ class GrowthSettings(DecompositionSettings):
         check("max_unexplained", self.max_unexplained)
         check("max_images", self.max_images)
         if self.layers is not None and (
-            isinstance(self.layers, str) or len(self.layers) != self.depth
+            isinstance(self.layers, str)
+            or len(check_list("layers", self.layers, "layers, the latest first")) != self.depth
         ):
             raise ValueError(
                 f"layers must name one layer for each of the {self.depth} times that concepts are "
-                f"taken apart, the latest first, received {self.layers!r}."
+                f"taken apart, the latest first, received {shown(self.layers)}."
             )
 
     def at(self, depth: int) -> DecompositionSettings:
