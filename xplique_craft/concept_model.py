@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.exceptions import NotFittedError
 
-from ._checks import check_bool, check_choice, check_int
+from ._checks import check, check_array, check_choice, check_is
 from .factorization.base import Factorized, Factorizer
 from .gates import Coded, GatedHead
 from .gates.coded import encode_batch
@@ -138,11 +138,11 @@ class ConceptModel:
     ) -> None:
         self.split = split
         self.network: Network = split.network  # now, so that what is wrong with it is said now
-        self.batch_size = check_int("batch_size", batch_size)
-        self.keep_residual = check_bool("keep_residual", keep_residual)
+        self.batch_size = check("batch_size", batch_size)
+        self.keep_residual = check("keep_residual", keep_residual)
         self.baseline: str = check_choice("baseline", baseline, BASELINES)
-        self.seed = check_int("seed", seed, minimum=0)
-        self.verbose = check_bool("verbose", verbose)
+        self.seed = check("seed", seed)
+        self.verbose = check("verbose", verbose)
         self._concepts = concepts
 
     def variant(
@@ -300,6 +300,7 @@ class ConceptModel:
         """
         factorized = self.factorized
         if activations is not None:
+            activations = self._as_activations(activations)
             number: int | None = len(activations)
             starts = range(0, max(1, len(activations)), self.batch_size)
             batches = (activations[i : i + self.batch_size] for i in starts)
@@ -324,9 +325,31 @@ class ConceptModel:
         ValueError
             If the last axis is not the concepts'.
         """
-        u, k = np.asarray(u, np.float32), len(self.bank)
-        if u.ndim < 2 or u.shape[-1] != k:
+        return self.factorized.decode(check_array("u", u, empty=True)).numpy()
+
+    def _as_activations(self, activations: Any) -> Any:
+        """Activations of any number of images, or why they are none that h takes."""
+        found = check_array("activations", activations, "n, ..., c", empty=True)
+        shape = self.latent_to_logit_model.input_shape
+        if found.ndim != len(shape):
             raise ValueError(
-                f"u must have the {k} concepts in its last axis, received shape {u.shape}."
+                f"activations must have {len(shape)} axes, as those of {self.layer!r}, "
+                f"received shape {found.shape}."
             )
-        return self.factorized.decode(u).numpy()
+        return found
+
+
+def check_craft(craft: Any, name: str = "craft") -> ConceptModel:
+    """
+    `craft`, if it is a fitted one.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    NotFittedError
+        If there are no concepts yet.
+    """
+    check_is(name, craft, ConceptModel, "a fitted Craft")
+    craft.check_if_fitted()
+    return craft

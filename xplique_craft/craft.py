@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from xplique.concepts.base import BaseConceptExtractor
 
-from ._checks import check_int
+from ._checks import check
 from .compatibility import Factorization, MovedPlot
 from .concept_model import ExtractionSettings
 from .extraction import find_concepts
@@ -172,10 +172,10 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         max_crops: int,
     ) -> None:
         """Keep how concepts are looked for, checked."""
-        self.number_of_concepts = check_int("number_of_concepts", number_of_concepts)
+        self.number_of_concepts = check("number_of_concepts", number_of_concepts)
         self.factorizer = get_factorizer(factorizer)
         self.patch_size = check_patch_size(patch_size)
-        self.max_crops = check_int("max_crops", max_crops)
+        self.max_crops = check("max_crops", max_crops)
 
     # --------------------------------------------------------------------- fit
     def fit(self, inputs: Any, class_id: int = 0) -> tuple[Crops, np.ndarray, np.ndarray]:

@@ -16,8 +16,8 @@ from typing import Any
 
 from xplique.attributions.base import BlackBoxExplainer
 
-from ._checks import check_bool, check_int
-from .concept_model import ConceptModel
+from ._checks import check
+from .concept_model import ConceptModel, check_craft
 from .gates import Coded, GatedHead
 from .gates.compiled import known_operator
 from .splitting import Split, split_model
@@ -52,20 +52,16 @@ class ConceptExplainer(BlackBoxExplainer):
         operator: Callable[..., Any] | str | None = None,
         keep_residual: bool | None = None,
     ) -> None:
-        if not isinstance(craft, ConceptModel):
-            raise TypeError(
-                f"craft must be a fitted Craft, received {craft!r} of type {type(craft).__name__}."
-            )
-        craft.check_if_fitted()
+        craft = check_craft(craft)
         if keep_residual is None:
             keep_residual = craft.keep_residual
         known = known_operator(operator)
-        super().__init__(craft.model, check_int("batch_size", batch_size), known)
+        super().__init__(craft.model, check("batch_size", batch_size), known)
         # The cache of Xplique may hold another model of the same tensors; ours is this one.
         self.model = craft.model
         self.craft = craft
         self.operator = operator
-        self.keep_residual: bool | None = check_bool("keep_residual", keep_residual)
+        self.keep_residual: bool | None = check("keep_residual", keep_residual)
         self._replaced: tuple[Any, Split] | None = None
 
     @property

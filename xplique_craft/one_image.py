@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ._checks import check_int, warn
+from ._checks import as_array, check, check_callable, warn
 from .attributions import ConceptAttribution
 from .attributions.maps import drawn_maps
-from .concept_model import ConceptModel
+from .concept_model import ConceptModel, check_craft
 from .importance.contributions import contributions_of
-from .photographs import are_pixels, as_pictures, as_uint8
+from .photographs import are_pixels, as_pictures, as_uint8, call_restore
 from .results.of_image import ImageExplanation
 from .sampling.representatives import best_crops
 from .sampling.stream import Stream
@@ -83,8 +83,10 @@ def explain_image(
     UserWarning
         If the concepts are those of another class than the prediction.
     """
-    concept_model.check_if_fitted()
-    check_int("number_of_crops", number_of_crops, minimum=0)
+    check_craft(concept_model, "concept_model")
+    check("number_of_crops", number_of_crops)
+    if restore is not None:
+        check_callable("restore", restore, "a function from images to pixels in [0, 255], or None")
     network = concept_model.network
     classes = network.number_of_classes
     if target is not None:
@@ -131,10 +133,9 @@ def explain_image(
 
 def _one(image: Any, shape: tuple[int | None, ...]) -> np.ndarray:
     """The image as a batch of one."""
-    if not hasattr(image, "shape"):
-        image = np.asarray(image)
-    batch = image[None] if len(image.shape) == len(shape) else image
-    if batch.shape[0] != 1:
+    image = as_array("image", image, "one image (H, W, channels), real numbers")
+    batch = image[None] if image.ndim == len(shape) else image
+    if batch.ndim == len(shape) + 1 and len(batch) > 1:
         raise ValueError(
             f"image must be one image, received a batch of {batch.shape[0]}: give image[i]."
         )
@@ -168,5 +169,8 @@ def _as_seen(crops: list[np.ndarray], restore: Restore | None) -> list[np.ndarra
     if restore is None:
         return [as_uint8(crop, (), "crops") for crop in crops if are_pixels(crop)]
     return [
-        as_uint8(restore(crop[None]), (1,), "restore(images)", whole=False)[0] for crop in crops
+        as_uint8(
+            call_restore(restore, crop[None], "restore"), (1,), "restore(images)", whole=False
+        )[0]
+        for crop in crops
     ]

@@ -6,11 +6,12 @@ photographs as they were, or a function that restores them, and shows the images
 where these hold pixels already. One set of rules serves every function that takes photographs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ._checks import as_array, check_list
 from ._files import readable
 
 
@@ -58,8 +59,19 @@ def as_pictures(
     if photographs is None and not are_pixels(images):
         return None
     if callable(photographs):
-        photographs, name = photographs(images), f"{name}(images)"
+        photographs, name = call_restore(photographs, images, name), f"{name}(images)"
     return as_uint8(images if photographs is None else photographs, images.shape[:-3], name)
+
+
+def call_restore(function: Callable[[np.ndarray], Any], images: np.ndarray, name: str) -> Any:
+    """What a function makes of images; a ValueError that names it where it fails."""
+    try:
+        return function(images)
+    except Exception as error:  # of whoever wrote it
+        raise ValueError(
+            f"{name} must be a function from images to pictures, and fails for images of shape "
+            f"{images.shape}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def as_uint8(
@@ -76,7 +88,7 @@ def as_uint8(
     ValueError
         If the shape does not fit, or the values are not finite or seem to be in [0, 1].
     """
-    pixels = np.asarray(pixels)
+    pixels = as_array(name, pixels, "pixels in [0, 255], numbers in an array")
     shape, axes = pixels.shape, "".join(f"{n}, " for n in number)
     if len(shape) == len(number) + 2:
         pixels = pixels[..., None]
@@ -84,6 +96,7 @@ def as_uint8(
         pixels.ndim != len(number) + 3
         or pixels.shape[:-3] != number
         or pixels.shape[-1] not in (1, 3)
+        or 0 in pixels.shape
     ):
         raise ValueError(
             f"{name} must have shape ({axes}H, W, 3) or ({axes}H, W), received {shape}."
@@ -116,11 +129,7 @@ def as_titles(titles: Sequence[str] | None, number: int) -> list[str]:
     """
     if titles is None:
         return [f"image {i}" for i in range(number)]
-    if isinstance(titles, str) or not hasattr(titles, "__len__"):
-        raise TypeError(
-            f"titles must be a list of names, one for each image, received {titles!r} of type "
-            f"{type(titles).__name__}."
-        )
+    titles = check_list("titles", titles, "titles")
     if len(titles) != number:
         raise ValueError(f"titles must name {number} images, received {len(titles)} names.")
     return [readable(title) for title in titles]

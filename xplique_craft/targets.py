@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import check_int
+from ._checks import check_int, check_names, shown
 from ._files import readable
 
 
@@ -32,9 +32,9 @@ class ClassDifference:
 
 def check_class_id(class_id: Any, number_of_classes: int, name: str = "class_id") -> int:
     """`class_id` as an int; a TypeError if it is none, a ValueError if no output has that index."""
-    if np.ndim(class_id) != 0:
+    if isinstance(class_id, (list, tuple, np.ndarray)) and not _is_scalar(class_id):
         raise TypeError(
-            f"{name} must be one integer, received an array of shape {np.shape(class_id)}. "
+            f"{name} must be one integer, received {_described(class_id)}. "
             "Give the index of the class; one-hot targets belong to explain(inputs, targets)."
         )
     value = check_int(name, class_id, minimum=0)
@@ -47,12 +47,24 @@ def check_class_id(class_id: Any, number_of_classes: int, name: str = "class_id"
 
 
 def check_class_names(names: Sequence[str] | None, number_of_classes: int) -> None:
-    """A ValueError if there are names, but not one for each of the model's outputs."""
-    if names is not None and len(names) != number_of_classes:
+    """An error if there are names, but not one string for each of the model's outputs."""
+    if names is not None and len(check_names("class_names", names)) != number_of_classes:
         raise ValueError(
             f"class_names must name the model's {number_of_classes} classes, received "
             f"{len(names)} names."
         )
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 0
+
+
+def _described(value: Any) -> str:
+    """An array or a list, by its shape where it has one."""
+    try:
+        return f"an array of shape {np.shape(value)}"
+    except ValueError:
+        return "lists of different lengths"
 
 
 def class_name_of(class_id: int, names: Sequence[str] | None) -> str:
@@ -80,7 +92,7 @@ def one_hot(
     Raises
     ------
     ValueError
-        If the shape or an index does not fit.
+        If the shape or an index does not fit, or they are no numbers.
     """
     if isinstance(targets, ClassDifference):
         weights = np.zeros((number_of_images, number_of_classes), np.float32)
@@ -88,13 +100,7 @@ def one_hot(
         other = check_class_id(targets.instead_of, number_of_classes, f"{name}.instead_of")
         weights[:, other] -= 1.0
         return weights
-    try:
-        array = np.asarray(targets)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} must be one class index, one for each image, or one-hot, received lists of "
-            "different lengths."
-        ) from error
+    array = _as_array(targets, name)
     if array.ndim <= 1 and array.dtype.kind in "iu":
         array = np.broadcast_to(array, (number_of_images,)) if array.ndim == 0 else array
         if array.size and (array.min() < 0 or array.max() >= number_of_classes):
@@ -106,20 +112,34 @@ def one_hot(
             weights = np.zeros((number_of_images, number_of_classes), np.float32)
             weights[np.arange(number_of_images), array] = 1.0
             return weights
-    if array.shape != (number_of_images, number_of_classes):
+    if array.shape != (number_of_images, number_of_classes) or array.dtype.kind not in "biuf":
         raise ValueError(
             f"{name} must be one class index, {number_of_images} of them, or one-hot of shape "
             f"({number_of_images}, {number_of_classes}), received shape {array.shape} of type "
             f"{array.dtype}."
         )
-    if not np.isfinite(array).all():
+    with np.errstate(over="ignore"):  # weights beyond float32 are infinite, and refused
+        weights = array.astype(np.float32)
+    if not np.isfinite(weights).all():
         raise ValueError(f"{name} must be finite, received NaN or infinite weights.")
     if number_of_classes == 1 and array.dtype.kind in "biu" and not array.all():
         raise ValueError(
             f"{name} seem to be labels, and the model has one output, which they would weigh: of "
             "those that are 0 nothing would be explained. Leave them out, and the output itself is."
         )
-    return array.astype(np.float32)
+    return weights
+
+
+def _as_array(targets: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(targets)
+    except Exception as error:  # each library has its own for what is no array
+        received = "lists of different lengths"
+        if not isinstance(targets, (list, tuple)):
+            received = shown(targets)
+        raise ValueError(
+            f"{name} must be one class index, one for each image, or one-hot, received {received}."
+        ) from error
 
 
 def describe_targets(weights: np.ndarray) -> str:
@@ -169,11 +189,16 @@ class Targets:
         use_labels: bool = False,
         name: str = "targets",
     ) -> None:
-        self._each = np.ndim(targets) > 0  # one for each image, not one for all
+        known = targets is None or isinstance(targets, ClassDifference)
+        if not known:
+            targets = _as_array(targets, name)
+        self._each = not known and targets.ndim > 0  # one for each image, not one for all
         self._classes, self._class_id = number_of_classes, class_id
         self._use_labels, self._name = use_labels, name
         if self._each and number_of_images is not None:
             targets = one_hot(targets, number_of_images, number_of_classes, name)
+        elif targets is not None and not self._each:
+            one_hot(targets, 1, number_of_classes, name)  # refused now, not at the first image
         self._targets = targets
 
     def batch(self, start: int, number: int, labels: np.ndarray | None = None) -> np.ndarray:
@@ -188,9 +213,7 @@ class Targets:
             What a dataset gives beside these images; None where it gives nothing.
         """
         if self._targets is not None:
-            some = (
-                np.asarray(self._targets)[start : start + number] if self._each else self._targets
-            )
+            some = self._targets[start : start + number] if self._each else self._targets
             return one_hot(some, number, self._classes, self._name)
         if self._use_labels and labels is not None:
             if labels.ndim == 2 and labels.shape[1] == 1 and self._classes > 1:

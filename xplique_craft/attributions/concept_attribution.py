@@ -25,7 +25,7 @@ import tensorflow as tf
 from xplique.attributions import IntegratedGradients
 from xplique.attributions.base import BlackBoxExplainer
 
-from .._checks import check_choice, check_concepts, check_number
+from .._checks import check, check_choice, check_concepts
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 from ..gates import Coded
@@ -112,9 +112,9 @@ class ConceptAttribution(ConceptExplainer):
     ) -> None:
         super().__init__(craft, batch_size, operator)
         if smoothing is not None:
-            smoothing = check_number("smoothing", smoothing, finite=True)
+            smoothing = check("smoothing", smoothing)
         self.smoothing = smoothing
-        self.detail = check_number("detail", detail, finite=True)
+        self.detail = check("detail", detail)
         self.output = check_choice("output", output, OUTPUTS)
         check_explainer(explainer, explainer_args)
         self.explainer = explainer

@@ -15,7 +15,7 @@ from typing import ClassVar
 import keras
 import numpy as np
 
-from .._checks import check_int, check_range
+from .._checks import check
 from .._random import Draw, generator
 from ..results.comparison import Measure
 from .fidelity import ModelScore, curves, mu_fidelity, subset_effects
@@ -102,7 +102,7 @@ class _PixelCurve(MapMeasure):
     insertion: ClassVar[bool]
 
     def __post_init__(self) -> None:
-        check_int("steps", self.steps)
+        check("steps", self.steps)
 
     def prepare(self, task: Task) -> tuple[Measure, Score]:
         """Nothing is shared: the order of the pixels is the map's own."""
@@ -167,9 +167,9 @@ class MuFidelity(MapMeasure):
     )
 
     def __post_init__(self) -> None:
-        check_int("grid_size", self.grid_size)
-        check_int("nb_subsets", self.nb_subsets, minimum=2)
-        check_range("subset_share", self.subset_share, "(0, 1)")
+        check("grid_size", self.grid_size)
+        check("nb_subsets", self.nb_subsets)
+        check("subset_share", self.subset_share)
 
     def prepare(self, task: Task) -> tuple[Measure, Score]:
         """Take the subsets out of every image."""
@@ -212,10 +212,10 @@ class Stability(MapMeasure):
     )
 
     def __post_init__(self) -> None:
-        check_int("images", self.images)
-        check_int("nb_neighbours", self.nb_neighbours)
+        check("images", self.images)
+        check("nb_neighbours", self.nb_neighbours)
         if self.radius is not None:
-            check_range("radius", self.radius, "(0, inf)")
+            check("radius", self.radius)
 
     def prepare(self, task: Task) -> tuple[Measure, Score]:
         """Draw the noise, the same for all images and methods."""
@@ -266,7 +266,7 @@ class Randomisation(MapMeasure):
     )
 
     def __post_init__(self) -> None:
-        check_int("images", self.images)
+        check("images", self.images)
 
     def prepare(self, task: Task) -> tuple[Measure, Score]:
         """Clone the model and put its last layers at random."""

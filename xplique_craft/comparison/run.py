@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check_choice, check_int, warn
+from .._checks import check, check_choice, check_list, check_range, warn
 from .._files import readable
 from .._intervals import UNKNOWN, bootstrap_mean
-from ..concept_model import ConceptModel
+from ..concept_model import ConceptModel, check_craft
 from ..photographs import as_pictures, as_titles
 from ..results import Estimate
 from ..results.comparison import Comparison, Measure, MethodScores
@@ -108,10 +108,14 @@ def compare(
     UserWarning
         If a method fails, or a measure of it, which then has the reason instead of numbers.
     """
-    craft.check_if_fitted()
-    check_int("number_of_views", number_of_views, minimum=0)
-    check_int("batch_size", batch_size)
-    check_int("seed", seed, minimum=0)
+    craft = check_craft(craft)
+    check("number_of_views", number_of_views)
+    check("batch_size", batch_size)
+    check("seed", seed)
+    check("verbose", verbose)
+    check("class_name", class_name)
+    check("model_name", model_name)
+    baseline = check_range("baseline", baseline, "[-1e6, 1e6]")
     check_choice("activation", activation, ACTIVATIONS)
     asked = _checked(DEFAULTS if measures is None else measures)
     images = _images_of(craft, inputs)
@@ -170,7 +174,9 @@ def compare(
 
 def _checked(measures: Any) -> list[MapMeasure]:
     """The measures that are asked for, or an error that says what they should have been."""
-    measures = [measures] if isinstance(measures, MapMeasure) else list(measures)
+    if isinstance(measures, MapMeasure):
+        measures = [measures]
+    measures = check_list("measures", measures, "measures, as Deletion()")
     for one in measures:
         if not isinstance(one, MapMeasure):
             raise TypeError(
@@ -199,7 +205,7 @@ def _prepared(measure: MapMeasure, task: Task) -> tuple[Measure, Score]:
 
 def _images_of(craft: ConceptModel, inputs: Any) -> np.ndarray:
     """All images as one array: maps are drawn and measured beside each other."""
-    if not hasattr(inputs, "__len__") or hasattr(inputs, "element_spec"):
+    if hasattr(inputs, "element_spec") or hasattr(inputs, "__next__"):
         raise TypeError(
             "inputs must be an array or a tensor (n, H, W, channels), received "
             f"{type(inputs).__name__}. Collect its images first: np.concatenate([images for images,"

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from .._checks import check_choice, check_int
+from .._checks import check, check_choice, check_int
 
 Sample = Literal["fit", "held_out", "train"]
 """Which of the three independent draws of crops."""
@@ -110,7 +110,7 @@ def crops(
     """
     class_id = CLASS_NAMES.index(check_choice("class_name", class_name, CLASS_NAMES))
     check_choice("split", split, _SPLITS)
-    number, seed = check_int("number", number, 0), check_int("seed", seed, 0)
+    number, seed = check_int("number", number, 0), check("seed", seed)
     image = _read(class_name)
     images = np.empty((number, CROP_SIDE, CROP_SIDE, 3), dtype=np.uint8)
     for index in range(number):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._checks import check_int, check_range
+from .._checks import check, check_is
 from .._files import readable
 from ..attributions.maps import drawn_maps
 from ..craft import Craft
@@ -98,18 +98,21 @@ def explain_class(
     ValueError
         If under two images are predicted as the class, or arguments do not fit each other.
     """
+    check_is("craft", craft, Craft, "a Craft, which is fitted here")
     classes = craft.network.number_of_classes
     class_id = check_class_id(class_id, classes)
     images = as_array(images)
     stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
     pictures = _pictures(photographs, images)
     titles = as_titles(titles, len(images))
-    check_int("number_of_crops", number_of_crops)
-    check_int("number_of_views", number_of_views)
-    check_int("nb_design", nb_design, minimum=2)
-    check_int("tree_depth", tree_depth, minimum=0)
+    check("number_of_crops", number_of_crops)
+    check("number_of_views", number_of_views)
+    check("nb_design", nb_design)
+    check("tree_depth", tree_depth)
+    for name, value in (("class_name", class_name), ("model_name", model_name)):
+        check(name, value)
     check_class_names(class_names, classes)
-    share = check_range("held_out", held_out, "[0, 1)") if held_out else 0.0
+    share = 0.0 if held_out is None else check("held_out", held_out)
     fitted, held, others = select(craft, stream, class_id, share)
     class_name = readable(class_name or class_name_of(class_id, class_names))
     asked = held if len(held) else fitted  # what contributions and importance are of

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from .. import _checks
 from ..craft import Craft
 from ..sampling.held_out import hold_out
 from ..sampling.stream import Stream
@@ -29,7 +30,7 @@ def as_array(images: Any) -> np.ndarray:
         received = f"{type(images).__name__}. Collect the images"
         remedy = "np.stack(list(images))."
     else:
-        return np.asarray(images)
+        return _checks.as_array("images", images, "an array or a tensor of images, real numbers")
     raise TypeError(
         "images must be an array or a tensor (n, H, W, channels), out of which explain_class "
         f"picks those of the class, received {received} first: {remedy}"

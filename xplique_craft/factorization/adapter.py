@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from xplique.concepts.factorizer import ConceptFactorizer
 
-from .._checks import check_int
+from .._checks import check, check_array
 from .base import Factorized, Factorizer
 
 
@@ -37,8 +37,8 @@ class XpliqueFactorizer(ConceptFactorizer):
                 f"factorizer must be a Factorizer of xplique_craft, received {factorizer!r}."
             )
         self.factorizer = factorizer
-        self.n_components = check_int("n_components", n_components)
-        self.seed = check_int("seed", seed, minimum=0)
+        self.n_components = check("n_components", n_components)
+        self.seed = check("seed", seed)
         self._factorized: Factorized | None = None
 
     @property
@@ -57,13 +57,13 @@ class XpliqueFactorizer(ConceptFactorizer):
         concept_bank_w, coeffs_u
             (k, c) and (n, k).
         """
-        rows = np.asarray(activations)
+        rows = check_array("activations", activations, "n, c", finite=False)
         self._factorized = self.factorizer.fit(rows, self.n_components, self.seed)
         return self._factorized.bank, self._factorized.transform(rows.astype(np.float32))
 
     def encode(self, activations: np.ndarray) -> np.ndarray:
         """Coefficients (n, k) of rows (n, c)."""
-        rows = np.asarray(activations)
+        rows = check_array("activations", activations, "n, c", finite=False)
         self.factorizer.check(rows)
         return self.factorized.transform(rows)
 
@@ -75,16 +75,26 @@ class XpliqueFactorizer(ConceptFactorizer):
         ------
         NotImplementedError
             If the factorizer's encoding has none.
+        ValueError
+            If a value is not finite, or negative where the factorizer takes none; inside a compiled
+            function it is TensorFlow's InvalidArgumentError.
         """
         if not self.factorizer.differentiable:
             raise NotImplementedError(
                 f"The encoding of {self.factorizer!r} is constant nearly everywhere and has no "
                 "gradient: use a black-box explainer, or NMF() or SemiNMF()."
             )
+        if not (isinstance(activations, tf.Tensor) and tf.is_symbolic_tensor(activations)):
+            self.factorizer.check(check_array("activations", activations, "n, c", finite=False))
+        elif self.requires_positive_activations:
+            message = "activations must be non-negative"
+            tf.debugging.assert_non_negative(activations, message)
         return self.factorized.encode(activations)[0]
 
     def decode(self, coefficients: Any) -> Any:
         """Activations (n, c) of coefficients (n, k): an array for an array, else a tensor."""
+        if not isinstance(coefficients, tf.Tensor):
+            check_array("coefficients", coefficients, f"n, {len(self.factorized.bank)}")
         decoded = self.factorized.decode(coefficients)
         return decoded.numpy() if isinstance(coefficients, np.ndarray) else decoded
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import _backend as _backend
-from .._checks import check_int, warn
+from .._checks import check, check_array, warn
 from .implicit import encode
 
 RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
@@ -77,8 +77,12 @@ class Factorized:
         ValueError
             If the activations have other channels than the bank.
         """
+        if not tf.is_tensor(activations) or isinstance(activations, tf.SparseTensor):
+            activations = check_array("activations", activations, "..., c", empty=True)
         activations = tf.convert_to_tensor(activations)
-        if activations.shape[-1] != self.bank.shape[1]:
+        if not activations.dtype.is_floating:
+            activations = tf.cast(activations, tf.float32)
+        if activations.shape.rank == 0 or activations.shape[-1] != self.bank.shape[1]:
             raise ValueError(
                 f"activations must have the {self.bank.shape[1]} channels of the concept "
                 f"bank in their last axis, received shape {tuple(activations.shape)}."
@@ -93,6 +97,11 @@ class Factorized:
 
     def decode(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Activations U W + offset, (..., c), of coefficients (..., k)."""
+        if not isinstance(u, tf.Tensor):
+            u = check_array("u", u, empty=True)
+        shape, k = tuple(u.shape), len(self.bank)
+        if len(shape) < 2 or shape[-1] != k:
+            raise ValueError(f"u must have the {k} concepts in its last axis, received {shape}.")
         explained = self.explained(u)
         return explained + tf.cast(self.offset, explained.dtype)
 
@@ -175,7 +184,7 @@ class Factorizer(ABC):
         ValueError
             If there are fewer rows than concepts, all are 0, or `check` refuses them.
         """
-        k = check_int("number_of_concepts", number_of_concepts)
+        k, seed = check("number_of_concepts", number_of_concepts), check("seed", seed)
         rows = _checked_rows(rows, k)
         self.check(rows)
         factorized = self._fit(rows, k, seed)
@@ -219,9 +228,8 @@ class ExactFactorizer(Factorizer):
 
 def _checked_rows(rows: np.ndarray, k: int) -> np.ndarray:
     """Rows as float32 (n, c), enough of them for k concepts and not all 0."""
-    rows = np.asarray(rows, np.float32)
-    if rows.ndim != 2:
-        raise ValueError(f"rows must have shape (n, c), received {rows.shape}.")
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused
+        rows = check_array("rows", rows, "n, c", finite=False).astype(np.float32)
     if len(rows) < k:
         raise ValueError(
             f"number_of_concepts must be at most the number of crops, received {k} concepts for "

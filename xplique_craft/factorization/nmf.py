@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.decomposition import NMF as SklearnNMF
 from sklearn.exceptions import ConvergenceWarning
 
-from .._checks import check_choice, check_int, check_number
+from .._checks import check, check_choice
 from .base import ExactFactorizer, Factorized
 from .hals import hals, svd_start
 
@@ -50,8 +50,8 @@ class NMF(ExactFactorizer):
     requires_non_negative: ClassVar[bool] = True
 
     def __init__(self, max_iter: int = 1000, tolerance: float = 1e-6, solver: str = "auto") -> None:
-        self.max_iter = check_int("max_iter", max_iter)
-        self.tolerance = check_number("tolerance", tolerance)
+        self.max_iter = check("max_iter", max_iter)
+        self.tolerance = check("tolerance", tolerance)
         self.solver = check_choice("solver", solver, ("auto", "sklearn", "hals"))
 
     def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:

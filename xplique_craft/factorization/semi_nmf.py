@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.cluster import KMeans as SklearnKMeans
 
-from .._checks import check_int, check_number
+from .._checks import check
 from .base import ExactFactorizer, Factorized
 from .implicit import encode
 
@@ -35,8 +35,8 @@ class SemiNMF(ExactFactorizer):
     name: ClassVar[str] = "semi-nmf"
 
     def __init__(self, max_iter: int = 300, tolerance: float = 1e-5) -> None:
-        self.max_iter = check_int("max_iter", max_iter)
-        self.tolerance = check_number("tolerance", tolerance)
+        self.max_iter = check("max_iter", max_iter)
+        self.tolerance = check("tolerance", tolerance)
 
     def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
         # Clusters of the rows start U, softened so that no coefficient is locked at 0.

@@ -10,7 +10,7 @@ import tensorflow as tf
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.decomposition import PCA as SklearnPCA
 
-from .._checks import check_int
+from .._checks import check
 from .base import Factorized, Factorizer
 
 
@@ -33,8 +33,8 @@ class KMeans(Factorizer):
     differentiable: ClassVar[bool] = False
 
     def __init__(self, max_iter: int = 300, restarts: int = 4) -> None:
-        self.max_iter = check_int("max_iter", max_iter)
-        self.restarts = check_int("restarts", restarts)
+        self.max_iter = check("max_iter", max_iter)
+        self.restarts = check("restarts", restarts)
 
     def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
         solver = SklearnKMeans(k, n_init=self.restarts, max_iter=self.max_iter, random_state=seed)

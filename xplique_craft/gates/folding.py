@@ -231,8 +231,34 @@ def _mix(step: Call, x: tf.Tensor, kernel: Any, bias: Any) -> tf.Tensor:
     """A convolution or dense layer with these kernels."""
     layer = step.operation
     dense = type(layer) is keras.layers.Dense
-    x = keras.ops.matmul(x, kernel) if dense else layer.convolution_op(x, kernel)
+    x = keras.ops.matmul(x, kernel) if dense else _convolve(layer, x, kernel)
     return x if bias is None else keras.ops.add(x, bias)
+
+
+def _convolve(layer: keras.layers.Layer, x: tf.Tensor, kernel: Any) -> tf.Tensor:
+    """
+    What a convolution does with some kernels, padded here where the layer would not do it.
+
+    Causal padding is none of `convolution_op`'s business; and how far "same" reaches where there is
+    dilation TensorFlow asks of the kernel's whole shape, which is not known of a chosen part.
+    """
+    reach = [
+        rate * (size - 1) for rate, size in zip(layer.dilation_rate, layer.kernel_size, strict=True)
+    ]
+    if layer.padding == "causal":
+        ends = [(each, 0) for each in reach]
+    elif layer.padding == "same" and max(layer.dilation_rate) > 1:  # then every stride is 1
+        ends = [(each // 2, each - each // 2) for each in reach]
+    else:
+        return layer.convolution_op(x, kernel)
+    return keras.ops.conv(
+        tf.pad(x, [(0, 0), *ends, (0, 0)]),
+        kernel,
+        strides=list(layer.strides),
+        padding="valid",
+        dilation_rate=layer.dilation_rate,
+        data_format=layer.data_format,
+    )
 
 
 def _normalise(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from .._checks import check_int, warn
+from .._checks import check, warn
 from .._intervals import LEVEL, bootstrap_mean, jackknife_variance
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
@@ -114,7 +114,7 @@ class ImportanceMethod(ConceptExplainer):
 
     def __post_init__(self) -> None:
         super().__init__(self.craft, self.batch_size, self.operator, self.keep_residual)
-        self.seed = check_int("seed", self.seed, minimum=0)
+        self.seed = check("seed", self.seed)
 
     @abstractmethod
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._checks import check_choice, check_int
+from .._checks import check, check_choice
 from .._random import keyed_bits
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
@@ -105,7 +105,7 @@ class HsicImportance(ImportanceMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.nb_design = check_int("nb_design", self.nb_design, minimum=2)
+        self.nb_design = check("nb_design", self.nb_design)
         check_choice("bandwidth", self.bandwidth, BANDWIDTHS)
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._checks import check_int
+from .._checks import MOST, check_int
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
 from .base import ImportanceMethod, Values
@@ -36,7 +36,7 @@ class IntegratedGradientsImportance(ImportanceMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps is not None:
-            self.steps = check_int("steps", self.steps, minimum=2)
+            self.steps = check_int("steps", self.steps, 2, MOST)
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         if self.steps is None or head.is_affine(coded):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._checks import check_int, check_range, warn
+from .._checks import check, warn
 from .._random import keyed_bits
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
@@ -42,9 +42,9 @@ class RiseImportance(ImportanceMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.nb_samples = check_int("nb_samples", self.nb_samples)
+        self.nb_samples = check("nb_samples", self.nb_samples)
         name = "preservation_probability"
-        self.preservation_probability = check_range(name, self.preservation_probability, "(0, 1)")
+        self.preservation_probability = check(name, self.preservation_probability)
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         k, p = coded.number_of_concepts, self.preservation_probability

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._checks import check_int
+from .._checks import check
 from .._random import keyed_bits
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
@@ -59,7 +59,7 @@ class ShapleyImportance(ImportanceMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.nb_permutations = check_int("nb_permutations", self.nb_permutations)
+        self.nb_permutations = check("nb_permutations", self.nb_permutations)
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         k = coded.number_of_concepts

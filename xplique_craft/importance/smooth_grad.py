@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtri
 
-from .._checks import check_int, check_number
+from .._checks import check
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
 from ._draws import mean_of_draws
@@ -42,8 +42,8 @@ class SmoothGradImportance(ImportanceMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.nb_samples = check_int("nb_samples", self.nb_samples)
-        self.noise = check_number("noise", self.noise, finite=True)
+        self.nb_samples = check("nb_samples", self.nb_samples)
+        self.noise = check("noise", self.noise)
 
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         if head.is_affine(coded) or self.noise == 0.0:

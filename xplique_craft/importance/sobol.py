@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from xplique.attributions.global_sensitivity_analysis.sobol_estimators import SobolEstimator
 
-from .._checks import check_choice, check_int, check_number, warn
+from .._checks import check, check_choice, warn
 from .._seeding import seeded
 from ..gates.coded import Coded
 from ..gates.head import GatedHead
@@ -89,8 +89,8 @@ class SobolImportance(ImportanceMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.nb_design = check_int("nb_design", self.nb_design, minimum=2)
-        self.max_design = check_int("max_design", self.max_design, minimum=2)
+        self.nb_design = check("nb_design", self.nb_design)
+        self.max_design = check("max_design", self.max_design)
         given = self.sampler
         self.sampler = "sobol" if given is None else given
         own = isinstance(self.sampler, str) and self.sampler in SAMPLERS
@@ -114,7 +114,7 @@ class SobolImportance(ImportanceMethod):
                     "out."
                 )
         if self.tolerance is not None:
-            self.tolerance = check_number("tolerance", self.tolerance)
+            self.tolerance = check("tolerance", self.tolerance)
             self._check_doubling()
 
     def _check_doubling(self) -> None:

@@ -1,7 +1,8 @@
 """How good concepts are, measured."""
 
 from .. import _backend as _backend
-from .purity import CropCluster, Trials, binary_choice, difference, embed_crops, intruder_test
+from .judge import CropCluster, embed_crops
+from .purity import Trials, binary_choice, difference, intruder_test
 
 __all__ = [
     "CropCluster",

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import as_array, check_is, shown
 from .._intervals import proportion
-from ..concept_model import ConceptModel
+from ..concept_model import ConceptModel, check_craft
 from ..importance import IntegratedGradientsImportance
 from ..importance.base import ImportanceMethod
 from ..results import Prevalence
@@ -49,7 +50,9 @@ def measure_prevalence(
     ValueError
         If labels are no classes, or the explainer says nothing of for and against.
     """
-    craft.check_if_fitted()
+    craft = check_craft(craft)
+    if explainer is not None:
+        check_is("explainer", explainer, ImportanceMethod, "an importance method, or None")
     if explainer is not None and not explainer.signed:
         raise ValueError(
             f"explainer must be a signed method, received {type(explainer).__name__}: the most "
@@ -61,9 +64,11 @@ def measure_prevalence(
     if craft.network.number_of_classes == 1:
         raise ValueError("The model has one output, so nothing says whether it is right.")
     labels = craft.class_id if labels is None else labels
-    if np.ndim(labels) > 1 or isinstance(labels, ClassDifference):
+    if not isinstance(labels, ClassDifference):
+        labels = as_array("labels", labels, "a class index or one for each image")
+    if isinstance(labels, ClassDifference) or labels.ndim > 1 or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"labels must be a class index or one for each image, received {labels!r}."
+            f"labels must be a class index or one for each image, received {shown(labels)}."
         )
     if explainer is None:
         explainer = IntegratedGradientsImportance(craft, batch_size=craft.batch_size)

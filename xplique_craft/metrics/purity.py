@@ -15,48 +15,21 @@ variance by the jackknife over photographs (all trials with a photograph are lef
 trials are worth p (1 - p) / v independent ones, T at most; intervals are Wilson's for that number.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from scipy.stats import norm
 
-from .._checks import check_int
+from .._checks import check, check_is, check_list
 from .._intervals import LEVEL, jackknife_variance
 from .._random import Draw, generator
 from ..results import Estimate
-from ..sampling.lazy_crops import Crops
+from .judge import CropCluster
 
 SHOWN = 4  # crops of the concept beside the intruder
 INTRUDER_CHANCE, BINARY_CHANCE = 0.2, 0.5
-
-
-@dataclass(frozen=True)
-class CropCluster:
-    """
-    Crops that are said to show one concept, as the judge sees them.
-
-    Parameters
-    ----------
-    embeddings
-        (m, d), see `embed_crops`.
-    photographs
-        (m,): number of the photograph that each crop was cut from.
-    """
-
-    embeddings: np.ndarray
-    photographs: np.ndarray
-
-    def __post_init__(self) -> None:
-        shape = np.shape(self.embeddings)
-        if len(shape) != 2 or np.shape(self.photographs) != shape[:1]:
-            raise ValueError(
-                "embeddings must have shape (m, d) and photographs (m,), received "
-                f"{shape} and {np.shape(self.photographs)}."
-            )
 
 
 @dataclass(frozen=True)
@@ -133,6 +106,8 @@ def difference(first: Trials, second: Trials) -> Estimate:
     difference
         Accuracy of `first` minus that of `second`.
     """
+    for name, trials in (("first", first), ("second", second)):
+        check_is(name, trials, Trials, "the trials of a test")
     unique = np.union1d(first.photographs, second.photographs)
     without = []
     for trials in (first, second):
@@ -143,78 +118,6 @@ def difference(first: Trials, second: Trials) -> Estimate:
     variance = float(jackknife_variance(without[0] - without[1]))
     half = float(norm.ppf(0.5 + LEVEL / 2.0)) * variance**0.5
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
-
-
-# --------------------------------------------------------------------------------- the judge
-def embed_crops(
-    judge: keras.Model,
-    crops: Crops | Sequence[np.ndarray],
-    photographs: Sequence[int] | np.ndarray | None = None,
-    *,
-    prepare: Callable[[np.ndarray], np.ndarray] | None = None,
-    batch_size: int = 64,
-) -> CropCluster:
-    """
-    Crops as the judge sees them.
-
-    Parameters
-    ----------
-    judge
-        A Keras model from images (n, H, W, channels) to (n, d) or maps (n, ..., d), whose mean over
-        positions is taken.
-    crops
-        m pictures (height, width, channels), of any sizes; they are resized to the judge's
-        (bilinear, antialiased). Or the crops of a craft, a node or a child.
-    photographs
-        (m,): number of the photograph that each was cut from; None for what `Crops` know.
-    prepare
-        A function that makes of pictures (n, H, W, channels) float32 what the judge takes, as its
-        preprocessing; None where the judge takes pictures as they are.
-    batch_size
-        How many crops are run at a time; it bounds the memory.
-
-    Returns
-    -------
-    cluster
-        Embeddings (m, d) with their photographs.
-
-    Raises
-    ------
-    TypeError
-        If the photographs are not known.
-    ValueError
-        If the judge takes images of no fixed size, or there are no crops.
-    """
-    size = tuple(judge.input_shape[1:3])
-    if len(judge.input_shape) != 4 or None in size:
-        raise ValueError(
-            f"judge must take images of one size, (n, H, W, channels), and takes "
-            f"{judge.input_shape}. Give it an Input of that size first."
-        )
-    if photographs is None:
-        if not isinstance(crops, Crops):
-            raise TypeError(
-                "photographs must be given, one number for each crop: only the crops of a Craft "
-                "know where they come from."
-            )
-        photographs = crops.boxes[:, 0]
-    if len(crops) == 0:
-        raise ValueError("crops must hold at least one crop, received none.")
-    batch_size = check_int("batch_size", batch_size)
-    parts = []
-    for start in range(0, len(crops), batch_size):
-        some = range(start, min(start + batch_size, len(crops)))
-        cut = crops.cut(some) if isinstance(crops, Crops) else [crops[i] for i in some]
-        pictures = np.stack(
-            [
-                tf.image.resize(np.asarray(crop, np.float32), size, antialias=True).numpy()
-                for crop in cut
-            ]
-        )
-        found = judge(pictures if prepare is None else prepare(pictures), training=False)
-        positions = list(range(1, len(found.shape) - 1))
-        parts.append(np.asarray(tf.reduce_mean(tf.cast(found, tf.float32), positions)))
-    return CropCluster(np.concatenate(parts), np.asarray(photographs))
 
 
 def _unit(embeddings: np.ndarray) -> np.ndarray:
@@ -255,7 +158,10 @@ def intruder_test(
     ValueError
         If the crops come from too few photographs.
     """
-    trials = check_int("trials", trials)
+    trials, seed = check("trials", trials), check("seed", seed)
+    clusters = _clusters("clusters", clusters)
+    if intruders is not None:
+        intruders = _clusters("intruders", intruders)
     if intruders is None:
         if len(clusters) < 2:
             raise ValueError(
@@ -322,13 +228,17 @@ def binary_choice(
     ValueError
         If the crops come from too few photographs.
     """
-    trials, shown = check_int("trials", trials), check_int("shown", shown)
-    if len(pairs) == 0:
+    trials, shown = check("trials", trials), check("shown", shown)
+    seed = check("seed", seed)
+    families = [_clusters("pairs", pair) for pair in check_list("pairs", pairs, "(child, parent)")]
+    if any(len(pair) != 2 for pair in families):
+        raise ValueError("pairs must be pairs of clusters, (child, parent).")
+    if len(families) == 0:
         raise ValueError("pairs must hold at least one sub-concept with its parent, received none.")
     won, photographs = [], []
     for trial in range(trials):
-        place = trial % len(pairs)
-        child, parent = pairs[place]
+        place = trial % len(families)
+        child, parent = families[place]
         rng = generator(seed, Draw.INTRUDER, trial)
         own = _draw(rng, child, shown + 1, np.zeros(0, int), f"pairs[{place}][0]")
         seen = child.photographs[own]
@@ -338,8 +248,18 @@ def binary_choice(
         far = (_unit(parent.embeddings[others]) @ probe).mean()
         won.append(near > far if near != far else bool(rng.random() < BINARY_CHANCE))
         photographs.append([*seen, *parent.photographs[others]])
-    about = np.arange(trials) % len(pairs)
+    about = np.arange(trials) % len(families)
     return Trials(np.array(won), np.array(photographs), about, BINARY_CHANCE)
+
+
+def _clusters(name: str, value: Any) -> tuple[CropCluster, ...]:
+    """Clusters in a list, at least one."""
+    found = check_list(name, value, "clusters, as `embed_crops` gives them")
+    for one in found:
+        check_is(name, one, CropCluster, "a list of clusters, as `embed_crops` gives them")
+    if not found:
+        raise ValueError(f"{name} must hold at least one cluster, received none.")
+    return tuple(found)
 
 
 def _draw(

@@ -13,9 +13,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from .._checks import check_int
+from .._checks import check
 from .._random import Draw, generator
-from ..concept_model import ConceptModel
+from ..concept_model import ConceptModel, check_craft
 from ..extraction import find_concepts
 from ..factorization.base import Factorized
 from ..results import SanityCheck
@@ -83,8 +83,8 @@ def sanity_check(
     ValueError
         If the concepts were not found by `fit`, but are those of a concept taken apart.
     """
-    concepts = craft.concepts
-    seed = check_int("seed", seed, minimum=0)
+    concepts = check_craft(craft).concepts
+    seed = check("seed", seed)
     if concepts.settings is None:
         raise ValueError(
             "craft must have found its concepts by fit, to look for them once more in a shuffled "

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check_int
+from .._checks import as_array, check
 from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
-from ..photographs import as_uint8
+from ..photographs import as_uint8, call_restore
 from ..results import BranchState, Estimate, TreeBranch, TreeView
 from ..sampling.crops import IMAGE_WINDOWS
 from ..sampling.representatives import best_crops
-from .earlier_layers import CannotDecompose
+from .earlier_layers import CannotDecompose, earlier_layer
 from .node import ConceptNode, Decomposable
 from .settings import GrowthSettings
 from .shared_crops import SharedCrops
@@ -77,8 +77,8 @@ class ConceptTree:
         ValueError
             If they are no such pictures, or there are too few of them.
         """
-        number = check_int("number_of_crops", number_of_crops)
-        if photographs is None:
+        number = check("number_of_crops", number_of_crops)
+        if photographs is None or number == 0:
             return self._view
         boxes = self._boxes(number)
         used = np.unique(np.concatenate([found[:, 0] for found in boxes.values()]))
@@ -109,9 +109,10 @@ class ConceptTree:
     def _pictures(self, photographs: Any, used: np.ndarray) -> dict[int, np.ndarray]:
         """Photographs by number."""
         if callable(photographs):
-            found = photographs(self._shared.stream().images(used))
+            images = self._shared.stream().images(used)
+            found = call_restore(photographs, images, "photographs")
         else:
-            array = np.asarray(photographs)
+            array = as_array("photographs", photographs, "pixels in [0, 255], or a function")
             if array.ndim == 0 or len(array) <= used.max():
                 raise ValueError(
                     f"photographs must hold one picture for each image of `fit`, more than "
@@ -125,6 +126,9 @@ def grow(craft: Decomposable, settings: GrowthSettings, inputs: Any) -> ConceptT
     """The tree of a craft's concepts, see `Growable.grow`."""
     shared = craft.siblings_below.shared
     model = shared.craft
+    for layer in settings.layers or ():  # refused before anything is computed
+        if layer is not None:
+            earlier_layer(model.split, layer)
     inputs = _sample(shared, inputs, settings.max_images)
     found = shared.contributions(inputs)
     total = found.score - found.base

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import keras
 
-from .._checks import check_int, check_number, check_range
+from .._checks import check, check_list, shown
 from ..factorization import Factorizer
 
 LayerLike: TypeAlias = str | int | keras.layers.Layer
@@ -55,9 +55,9 @@ class DecompositionSettings:
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        check_int("number_of_concepts", self.number_of_concepts)
-        check_range("percentile", self.percentile, "[0, 100)")
-        check_number("tolerance", self.tolerance)
+        check("number_of_concepts", self.number_of_concepts)
+        check("percentile", self.percentile)
+        check("tolerance", self.tolerance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +103,18 @@ class GrowthSettings(DecompositionSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_int("depth", self.depth)
-        check_number("min_share", self.min_share)
-        check_number("min_mixedness", self.min_mixedness)
-        check_number("max_unexplained", self.max_unexplained)
-        check_int("max_images", self.max_images)
+        check("depth", self.depth)
+        check("min_share", self.min_share)
+        check("min_mixedness", self.min_mixedness)
+        check("max_unexplained", self.max_unexplained)
+        check("max_images", self.max_images)
         if self.layers is not None and (
-            isinstance(self.layers, str) or len(self.layers) != self.depth
+            isinstance(self.layers, str)
+            or len(check_list("layers", self.layers, "layers, the latest first")) != self.depth
         ):
             raise ValueError(
                 f"layers must name one layer for each of the {self.depth} times that concepts are "
-                f"taken apart, the latest first, received {self.layers!r}."
+                f"taken apart, the latest first, received {shown(self.layers)}."
             )
 
     def at(self, depth: int) -> DecompositionSettings:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from .._checks import check_int
+from .._checks import check
 from .._files import check_can_write, readable, write_file
 from ..plots.compare import drawn_maps, fidelity_curves, method_scores, title_of
 from ..plots.pictures import blend, shrunk
 from ..results.comparison import Comparison
 from .figures import inline_svg
-from .files import SMALLEST, render, stylesheet
+from .files import render, stylesheet
 from .numbers import number
 from .pictures import jpeg_uri
 
@@ -56,7 +56,7 @@ def write_comparison(
             "`comparison` must be what `xplique_craft.compare` returns, received "
             f"{type(comparison).__name__}."
         )
-    check_int("max_size_of_image", max_size_of_image, SMALLEST)
+    check("max_size_of_image", max_size_of_image)
     check_can_write("path", path)
     page = render(
         "compare.html.j2",

@@ -10,7 +10,6 @@ from ..plots.style import RESIDUAL_COLOR
 from .numbers import interval, number, percent, scientific
 
 _PACKAGE = "xplique_craft.report"
-SMALLEST = 32  # pixels of an image's longest side: what is smaller cannot be seen
 
 
 def text(name: str) -> str:

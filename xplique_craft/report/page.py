@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from .._checks import check_int
+from .._checks import check
 from .._files import check_can_write, readable, write_file
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
-from .files import SMALLEST, render, stylesheet, text
+from .files import render, stylesheet, text
 from .sections import section_of
 
 
@@ -96,7 +96,7 @@ def write_report(
         If the file cannot be written.
     """
     found = _checked(explanations)
-    check_int("max_size_of_image", max_size_of_image, SMALLEST)
+    check("max_size_of_image", max_size_of_image)
     check_can_write("path", path)
     if title is None:
         seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from .._checks import check_int
+from .._checks import check
 
 MULTI_SCALE = ((2 / 7, 4), (1 / 2, 3), (5 / 7, 2), (1.0, 1))  # (share of the side, crops a side)
 OVERLAP = 0.8  # stride of the paper's crops, in patches
@@ -38,7 +38,7 @@ def check_patch_size(patch_size: int | Sequence[int] | None) -> tuple[int, ...] 
     sizes = patch_size if isinstance(patch_size, (list, tuple, np.ndarray)) else [patch_size]
     if len(sizes) == 0:
         raise ValueError("patch_size must name at least one size in pixels, received none.")
-    return tuple(check_int("patch_size", size) for size in sizes)
+    return tuple(check("patch_size", size) for size in sizes)
 
 
 def describe_patch_size(patch_size: tuple[int, ...] | None) -> str:

@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
+
+from .._checks import as_array
+
+_WHAT = "an array, a tensor or a tf.data.Dataset of images, which are real numbers"
 
 
 @dataclass(frozen=True)
@@ -86,22 +91,35 @@ class Stream:
 
     # ------------------------------------------------------------------ checks
     def _checked(self, inputs: Any) -> Any:
-        if inputs is None or isinstance(inputs, (str, bytes, dict, tf.RaggedTensor)):
-            raise TypeError(
-                f"{self.name} must be an array, a tensor or a tf.data.Dataset of images, received "
-                f"{type(inputs).__name__}."
-            )
-        if not hasattr(inputs, "shape"):
+        if not _is_read_in_parts(inputs):
             try:
-                inputs = np.asarray(inputs)
+                inputs = as_array(self.name, inputs, _WHAT)
             except ValueError as error:
                 raise ValueError(
                     f"{self.name} is a list of images of different sizes. Resize them to one size."
                 ) from error
-        if inputs.shape and inputs.shape[0] == 0:
+        if tuple(inputs.shape) and inputs.shape[0] == 0:
             raise ValueError(f"{self.name} holds no image.")
         self._check_shape(tuple(inputs.shape))
+        if isinstance(inputs, np.memmap) or not isinstance(inputs, (np.ndarray, tf.Tensor)):
+            return inputs  # looked at when it is read
+        for start in range(0, len(inputs), self.batch_size):  # all, before anything is computed
+            self._as_images(start, inputs[start : start + self.batch_size])
         return inputs
+
+    def _as_images(self, start: int, images: Any) -> np.ndarray:
+        """Some images, the first of that number, as float32, or why they are none."""
+        images = as_array(self.name, images, _WHAT)
+        with np.errstate(over="ignore"):  # numbers beyond float32 are infinite, and refused
+            images = images.astype(np.float32, copy=False)
+        self._check_shape(images.shape)
+        finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"{self.name} must be finite: image {start + int(np.argmin(finite))} contains NaN "
+                "or infinite values. Look for them in the preprocessing."
+            )
+        return images
 
     def _check_shape(self, shape: tuple[int | None, ...]) -> None:
         expected = "(n, " + ", ".join("any" if s is None else str(s) for s in self.input_shape)
@@ -114,7 +132,7 @@ class Stream:
             wanted is None or got is None or wanted == got
             for wanted, got in zip(self.input_shape, shape[1:], strict=True)
         )
-        if not fits:
+        if not fits or 0 in shape:
             raise ValueError(
                 f"{self.name} must have the shape {expected}) that the model takes, received "
                 f"{shape}."
@@ -130,10 +148,13 @@ class Stream:
             dataset = dataset.map(lambda image: image)
         spec = dataset.element_spec
         image = spec[0] if isinstance(spec, tuple) else spec
-        if not isinstance(image, tf.TensorSpec) or (isinstance(spec, tuple) and len(spec) > 2):
+        numbers = isinstance(image, tf.TensorSpec) and (
+            image.dtype.is_floating or image.dtype.is_integer or image.dtype.is_bool
+        )
+        if not numbers or (isinstance(spec, tuple) and len(spec) > 2):
             raise TypeError(
-                f"{self.name} must be a dataset of images or of (image, target), received elements "
-                f"of {spec}."
+                f"{self.name} must be a dataset of images or of (image, target), real numbers, "
+                f"received elements of {spec}."
             )
         rank = len(self.input_shape)
         if image.shape.rank not in (rank, rank + 1):
@@ -152,9 +173,7 @@ class Stream:
     def __iter__(self) -> Iterator[ImageBatch]:
         start = 0
         for images, targets in self._elements():
-            images = np.asarray(images).astype(np.float32, copy=False)
-            self._check_shape(images.shape)
-            self._check_finite(start, images)
+            images = self._as_images(start, images)
             if self._array is None:
                 self._check_order(start, images)
             yield ImageBatch(start, images, None if targets is None else np.asarray(targets))
@@ -177,14 +196,10 @@ class Stream:
                 f"{self.name} is a dataset of images of different sizes. Resize them to one "
                 f"size. ({error.message})"
             ) from error
-
-    def _check_finite(self, start: int, images: np.ndarray) -> None:
-        finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
-        if not finite.all():
+        except tf.errors.OpError as error:
             raise ValueError(
-                f"{self.name} must be finite: image {start + int(np.argmin(finite))} contains NaN "
-                "or infinite values. Look for them in the preprocessing."
-            )
+                f"{self.name} is a dataset that fails when it is read: {error.message}"
+            ) from error
 
     def _check_order(self, start: int, images: np.ndarray) -> None:
         """A dataset is read more than once: its images must come in the same order each time."""
@@ -239,6 +254,14 @@ class Stream:
                 f"{self.name} has no image {min(missing)}: {self.length} images were read."
             )
         return np.stack([found[int(i)] for i in indices])
+
+
+def _is_read_in_parts(inputs: Any) -> bool:
+    """Whether images have a shape and can be sliced: a file of arrays, too, is read in batches."""
+    symbolic = isinstance(inputs, (tf.RaggedTensor, keras.KerasTensor))
+    shape = getattr(inputs, "shape", None)
+    slices = hasattr(inputs, "__getitem__") and not isinstance(inputs, type)
+    return not symbolic and isinstance(shape, (tuple, tf.TensorShape)) and slices
 
 
 def concatenate_known(parts: Iterator[np.ndarray], number: int | None) -> np.ndarray:

@@ -88,7 +88,6 @@ def is_mixing_call(call: Call) -> bool:
         and not _has_other_weights(operation)
         and _has_channels_last(operation)
         and getattr(operation, "groups", 1) == 1
-        and getattr(operation, "padding", "") != "causal"
         and any(operation.activation is function for function in _ELEMENTWISE_ACTIVATIONS)
     )
 
