@@ -218,7 +218,7 @@ class ExactFactorizer(Factorizer):
 
 def _checked_rows(rows: np.ndarray, k: int) -> np.ndarray:
     """Rows as float32 (n, c), enough of them for k concepts and not all 0."""
-    rows = np.asarray(rows, np.float32)
+    rows = np.asarray(rows, np.float32, order="C")  # other sums come of other orders
     if rows.ndim != 2:
         raise ValueError(f"rows must have shape (n, c), received {rows.shape}.")
     if len(rows) < k:
