@@ -229,7 +229,8 @@ class ExactFactorizer(Factorizer):
 def _checked_rows(rows: np.ndarray, k: int) -> np.ndarray:
     """Rows as float32 (n, c), enough of them for k concepts and not all 0."""
     with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused
-        rows = check_array("rows", rows, "n, c", finite=False).astype(np.float32)
+        rows = check_array("rows", rows, "n, c", finite=False)
+        rows = rows.astype(np.float32, order="C")  # other sums come of other orders
     if len(rows) < k:
         raise ValueError(
             f"number_of_concepts must be at most the number of crops, received {k} concepts for "
