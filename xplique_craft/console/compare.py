@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from .._files import check_can_write
 from . import options
 from .messages import finished, say, write_page
 from .model import chosen_layer
@@ -52,6 +53,7 @@ def compare(
     max_pixels: options.MaxPixelsOption = options.MAX_PIXELS,
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
+    save: options.SaveOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """
@@ -96,11 +98,14 @@ def compare(
         shares="(0, 0.9]",
         verbose=not quiet,
     )
+    if save is not None:
+        check_can_write("--save", save)
 
     from ..comparison import compare as compare_methods
     from ..comparison.methods import check_names
     from ..craft import Craft
     from ..report import write_comparison
+    from ..saving import save as save_result
 
     craft = Craft.from_model(
         task.model,
@@ -134,6 +139,8 @@ def compare(
         verbose=not quiet,
     )
     finished("methods compared")
+    if save is not None:
+        save_result(comparison, save)
     page = write_page(lambda path: write_comparison(comparison, path), task.page)
     say(
         f"{len(rows)} of {len(inputs)} pictures are predicted as the class; concepts were found in "

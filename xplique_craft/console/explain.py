@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._files import check_can_write
 from ..factorization import FACTORIZERS
 from . import options
 from .messages import finished, say, write_page
@@ -72,6 +73,7 @@ def explain(
     max_pixels: options.MaxPixelsOption = options.MAX_PIXELS,
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
+    save: options.SaveOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """
@@ -129,11 +131,14 @@ def explain(
         shares="[0, 0.9]",
         verbose=not quiet,
     )
+    if save is not None:
+        check_can_write("--save", save)
 
     from ..craft import Craft
     from ..explanation.of_class import explain_class
     from ..report import write_report
     from ..sampling.crops import ImageWindows
+    from ..saving import save as save_result
 
     craft = Craft.from_model(
         task.model,
@@ -161,6 +166,8 @@ def explain(
         model_name=model.stem,
     )
     finished("the class explained")
+    if save is not None:
+        save_result(explanation, save)
     page = write_page(lambda path: write_report([explanation], path), task.page)
     _print_summary(explanation)
     say(f"Report: {page.resolve()}")

@@ -71,4 +71,8 @@ MaxPixelsOption = Annotated[
 ]
 BatchSizeOption = Annotated[int, typer.Option(help="Pictures run at a time.", min=1, max=2**31 - 1)]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+SaveOption = Annotated[
+    Path | None,
+    typer.Option(help="A file to save the result in, too, for `report` and for Python."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
