@@ -179,7 +179,7 @@ def _sanity(craft: xc.Craft, images: Any, targets: Any, _: int, seed: int) -> np
 
 
 def _contributions(craft: xc.Craft, images: Any, targets: Any, size: int, _: int) -> np.ndarray:
-    return contributions_of(craft.variant(batch_size=size), images, targets, craft.completeness).phi
+    return contributions_of(craft.variant(batch_size=size), images, targets, craft.tolerance).phi
 
 
 IMPORTANCES = [_by_method(name) for name in sorted(importance.METHODS)]

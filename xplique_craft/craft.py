@@ -310,8 +310,8 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             verbose=saved.verbose,
         )
         craft._concepts, craft.sensitivity = found.concepts, saved.sensitivity
-        if saved.completeness != cls.completeness:
-            craft.completeness = saved.completeness
+        if saved.tolerance != cls.tolerance:
+            craft.tolerance = saved.tolerance
         return craft
 
     @property

@@ -172,7 +172,7 @@ class SavedCraft:
     max_crops: int
     seed: int
     verbose: bool
-    completeness: float
+    tolerance: float
 
 
 KINDS: Kinds = {
@@ -214,7 +214,7 @@ def save_craft(
         max_crops=looked_for.max_crops,
         seed=craft.seed,
         verbose=craft.verbose,
-        completeness=craft.completeness,
+        tolerance=craft.tolerance,
     )
     return write_saved("craft", saved, path, KINDS)
 
