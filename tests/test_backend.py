@@ -122,6 +122,17 @@ def test_the_console_says_so_too(tmp_path: Path, command: str) -> None:
     assert code_of_exit == "2"
 
 
+# --- what is no file of a model ---------------------------------------------------------------
+
+
+def test_a_model_is_loaded_from_a_file(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="`path` must be a path, a str or"):
+        xc.load_model(None)
+    for path, found in ((tmp_path, "a folder"), (tmp_path / "absent.keras", "no file")):
+        with pytest.raises(ValueError, match=f"wrote, and there is {found} at"):
+            xc.load_model(path)
+
+
 # --- models of Keras 2 ------------------------------------------------------------------------
 
 

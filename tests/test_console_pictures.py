@@ -49,10 +49,10 @@ def test_only_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "folder.png").mkdir()
     two_sides().save(tmp_path / "file.tiff")
     (tmp_path / "link.png").symlink_to("file.tiff")
-    listener = socket.socket(socket.AF_UNIX)
     here = os.getcwd()
     os.chdir(tmp_path)  # names of sockets are short
-    listener.bind("socket.png")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.png")
     os.chdir(here)
     opened, really = [], Image.open
 
@@ -64,7 +64,6 @@ def test_only_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Image, "open", watched)
     pictures, names, said = read(tmp_path)
-    listener.close()
     assert names == ["file.tiff", "link.png"]
     np.testing.assert_array_equal(pictures[1], two_sides())
     assert opened == [*names, "zz_good.png"]
@@ -243,6 +242,25 @@ def test_truncated_pictures_are_skipped(tmp_path: Path, rng: np.random.Generator
     _, names, said = read(tmp_path)
     assert names == []
     assert "6 of 7 files" in said
+
+
+@pytest.mark.parametrize("error", [struct.error("short"), EOFError(), zlib.error(), KeyError("a")])
+def test_whatever_a_reader_of_pictures_raises_is_of_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    (tmp_path / "odd.png").touch()
+    really = Image.open
+
+    def fails(path: Path, **options: object) -> Image.Image:
+        if path.name == "odd.png":
+            raise error
+        return really(path, **options)
+
+    monkeypatch.setattr(Image, "open", fails)
+    _, names, said = read(tmp_path)
+    assert names == []
+    assert f"odd.png ({str(error) or type(error).__name__})" in said
+    assert "odd.png ()" not in said
 
 
 def test_many_skipped_files_are_counted(tmp_path: Path) -> None:

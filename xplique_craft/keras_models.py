@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ._files import check_path
 from .concept_model import ConceptModel
 from .factorization import Factorized, Factorizer, get_factorizer, type_of_factorizer
 from .splitting import Split, join_models
@@ -33,7 +34,20 @@ def load_model(path: str | Path) -> keras.Model:
     ----------
     path
         A file that `model.save(path)` wrote.
+
+    Raises
+    ------
+    TypeError
+        If `path` is no path.
+    ValueError
+        If there is no file at `path`, or one that Keras cannot load.
     """
+    path = check_path("path", path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no file"
+        raise ValueError(
+            f"`path` must be a file that model.save(path) wrote, and there is {found} at {path}."
+        )
     return keras.models.load_model(path)
 
 

@@ -171,7 +171,7 @@ def read_pictures(
                 pictures[len(names)] = _read(path, size, resize, channels, max_pixels)
         # Pillow answers a damaged file with nearly any exception, by format and by damage
         except Exception as error:
-            skipped.append(f"{path.name} ({error or type(error).__name__})")
+            skipped.append(f"{path.name} ({str(error) or type(error).__name__})")
         else:
             names.append(path.name)
             remarks += [f"{path.name}: {remark}" for remark in said]
