@@ -47,7 +47,7 @@ resource.setrlimit(resource.RLIMIT_AS, (most, most))
 signal.signal(signal.SIGPROF, lambda *_: sys.exit("too long: " + path))
 sys.addaudithook(watch)
 for path in paths:
-    signal.setitimer(signal.ITIMER_PROF, int(sys.argv[3]))  # of the processor's time, whatever else runs
+    signal.setitimer(signal.ITIMER_PROF, int(sys.argv[3]))  # of the processor's time
     armed = True
     try:
         found = xc.load(path)
