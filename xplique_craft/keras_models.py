@@ -28,7 +28,8 @@ def load_model(path: str | Path) -> keras.Model:
     """
     Load a saved `craft.encoder`, `craft.decoder` or flat model, in any process.
 
-    It is `keras.models.load_model` with the layers of this package known to Keras.
+    It is `keras.models.load_model` with the layers of this package known to Keras. The version of
+    Keras that wrote the file reads it, and newer ones of Keras 3; older ones may refuse it.
 
     Parameters
     ----------

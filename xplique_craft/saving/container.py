@@ -93,7 +93,7 @@ def write_container(path: Any, record: Any, arrays: dict[str, np.ndarray]) -> Pa
         If the file cannot be written.
     """
     path = check_path("path", path)
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(record, separators=(",", ":"), allow_nan=False)
     names = {numpy: name for name, numpy in DTYPES.items()}
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):

@@ -68,16 +68,17 @@ def write_saved(kind: str, value: Any, path: Any, kinds: Kinds) -> Path:
     TypeError
         If the value holds something else.
     ValueError
-        If it has too many parts for one file.
+        If it has too many parts for one file, or is nested too deeply.
     OSError
         If the file cannot be written.
     """
     encoder = Encoder(kinds)
-    try:
-        encoded = encoder.encode(value)
-    except RecursionError as error:
-        raise ValueError("What is to be saved is nested too deeply, or holds itself.") from error
-    record = {"version": VERSION, "written_by": __version__, "kind": kind, "value": encoded}
+    record = {
+        "version": VERSION,
+        "written_by": __version__,
+        "kind": kind,
+        "value": encoder.encode(value),
+    }
     return write_container(path, record, encoder.arrays)
 
 
@@ -147,7 +148,7 @@ def save(result: Any, path: str | Path) -> Path:
         raise TypeError(
             f"A {type(result).__name__} is saved by its own method: call its save(path)."
         )
-    if callable(getattr(result, "view", None)) and type(result) not in RESULTS.values():
+    if hasattr(result, "view") and hasattr(result, "nodes"):
         raise TypeError(
             f"A {type(result).__name__} is saved as what it shows: "
             "save(tree.view(photographs), path)."

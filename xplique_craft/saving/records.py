@@ -58,7 +58,7 @@ class Encoder:
         self._names = {kind: name for name, kind in kinds.items()}
         self._known: dict[int, tuple[np.ndarray, dict[str, Any]]] = {}
 
-    def encode(self, value: Any, where: str = "value") -> Any:
+    def encode(self, value: Any, where: str = "value", level: int = 0) -> Any:
         """
         A value as JSON has it.
 
@@ -66,7 +66,11 @@ class Encoder:
         ------
         TypeError
             If it is, or holds, something that files have no kind for; `where` says what is meant.
+        ValueError
+            If it is nested too deeply.
         """
+        if level > MOST_LEVELS:
+            raise ValueError("What is to be saved is nested too deeply, or holds itself.")
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, Enum) and type(value) in self._names:
@@ -82,21 +86,23 @@ class Encoder:
         if type(value) is float:
             return _float(value)
         if type(value) is list:
-            return self._items(value, where)
+            return self._items(value, where, level)
         if type(value) is tuple:
-            return {"$": "tuple", "items": self._items(value, where)}
+            return {"$": "tuple", "items": self._items(value, where, level)}
         if type(value) is dict and all(type(name) is str for name in value):
-            items = {name: self.encode(one, f"{where}.{name}") for name, one in value.items()}
+            items = {
+                name: self.encode(one, f"{where}.{name}", level + 1) for name, one in value.items()
+            }
             return {"$": "dict", "items": items}
         if type(value) in self._names and dataclasses.is_dataclass(value):
-            return {"$": self._names[type(value)], "fields": self._fields(value, where)}
+            return {"$": self._names[type(value)], "fields": self._fields(value, where, level)}
         raise TypeError(
             f"{where} cannot be saved: it is of type {type(value).__name__}. Saved are arrays of "
             f"numbers, numbers, texts, lists and dictionaries of them, and "
             f"{', '.join(sorted(self._names.values()))}."
         )
 
-    def _fields(self, value: Any, where: str) -> dict[str, Any]:
+    def _fields(self, value: Any, where: str, level: int) -> dict[str, Any]:
         hints, fields = _hints(value.__class__), {}
         for field in dataclasses.fields(value):
             if field.init:
@@ -106,11 +112,11 @@ class Encoder:
                         f"{name} cannot be saved: it must be {field.type}, received a "
                         f"{type(one).__name__}."
                     )
-                fields[field.name] = self.encode(one, name)
+                fields[field.name] = self.encode(one, name, level + 1)
         return fields
 
-    def _items(self, values: Any, where: str) -> list[Any]:
-        return [self.encode(one, f"{where}.{place}") for place, one in enumerate(values)]
+    def _items(self, values: Any, where: str, level: int) -> list[Any]:
+        return [self.encode(one, f"{where}.{i}", level + 1) for i, one in enumerate(values)]
 
     def _scalar(self, value: np.generic, where: str) -> dict[str, Any]:
         if value.dtype.name not in SCALARS:
@@ -130,11 +136,12 @@ class Encoder:
             name = f"{name} {len(self.arrays)}"
         reference: dict[str, Any] = {"$": "array", "name": name}
         axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-        in_order = array.transpose(axes)
-        if axes != list(range(array.ndim)):
+        in_order = array
+        if not array.flags.c_contiguous and axes != list(range(array.ndim)):
             reference["axes"] = axes
-        native = in_order.astype(array.dtype.newbyteorder("="), order="C", copy=False)
-        self.arrays[name] = native
+            in_order = array.transpose(axes)
+        native = array.dtype.newbyteorder("=")
+        self.arrays[name] = in_order.astype(native, order="C", copy=False)
         self._known[id(array)] = (array, reference)
         return reference
 
@@ -178,7 +185,7 @@ class _Decoder:
         if level > MOST_LEVELS:
             raise NotARecord("it is nested too deeply")
         if isinstance(value, list):
-            return [self.decode(one, f"{where}.{i}", level + 1) for i, one in enumerate(value)]
+            return self._items(value, where, level)
         if not isinstance(value, dict):
             return value
         said = set(value) - {"$"}
@@ -186,7 +193,7 @@ class _Decoder:
         if what == "array" and said in ({"name"}, {"name", "axes"}):
             return self._array(value["name"], value.get("axes"), where)
         if what == "tuple" and said == {"items"} and isinstance(value["items"], list):
-            return tuple(self.decode(value["items"], where, level + 1))
+            return tuple(self._items(value["items"], where, level))
         if what == "dict" and said == {"items"} and isinstance(value["items"], dict):
             return {
                 name: self.decode(one, f"{where}.{name}", level + 1)
@@ -207,6 +214,9 @@ class _Decoder:
             " this version of xplique_craft does not know; a newer one may"
         )
 
+    def _items(self, values: list[Any], where: str, level: int) -> list[Any]:
+        return [self.decode(one, f"{where}.{i}", level + 1) for i, one in enumerate(values)]
+
     def _array(self, name: Any, axes: Any, where: str) -> np.ndarray:
         if not isinstance(name, str) or name not in self.arrays:
             raise NotARecord(f"{where} is an array that is not there")
@@ -222,7 +232,9 @@ class _Decoder:
 
     def _scalar(self, value: dict[str, Any], where: str) -> Any:
         dtype, number = value["dtype"], self.decode(value["value"], where, MOST_LEVELS)
-        if dtype not in SCALARS or not isinstance(number, (bool, int, float)):
+        if not isinstance(dtype, str) or dtype not in SCALARS:
+            raise NotARecord(f"{where} is a number of another type")
+        if not isinstance(number, (bool, int, float)):
             raise NotARecord(f"{where} is no number")
         try:
             return np.array(number, dtype)[()]

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from .graph import Call, calls_of
 
@@ -127,7 +128,7 @@ def _settings(call: Call) -> dict[str, str]:
 
 
 def _weight(weight: Any) -> WeightPrint:
-    values = np.asarray(keras.ops.convert_to_numpy(weight))
+    values = tf.convert_to_tensor(weight.value).numpy()
     little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
     return WeightPrint(
         name=str(weight.name),
