@@ -49,20 +49,23 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from .._checks import warn
 from .._compiled import compile_function
-from .nnls import RIDGE, by_rows, encode_gram, kkt_residual, solve_on_support
+from .nnls import RIDGE, by_rows, encode_gram, kkt_residual
+from .supports import solve_on_support
 
 BACKWARD_RIDGE = 1e-8  # z is as large as 1 / ridge along dependent rows, and cancels in z W only
+TOLERATED = {tf.float64: 1e-8, tf.float32: 1e-4}  # KKT residuals above are warned of
 LARGEST_ROUNDING = 1e-2  # of a row's largest coefficient: what is above is never left out
 
 
 def _gram(bank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Directions (k, c) in the bank's precision, their Gram matrix and the norms in float64."""
+    """Directions (k, c), their Gram matrix and the norms, in float64."""
     wide = tf.cast(bank, tf.float64)
     norms = tf.linalg.norm(wide, axis=1)
     norms = tf.where(norms > 0.0, norms, 1.0)
     directions = wide / norms[:, None]
-    return tf.cast(directions, bank.dtype), directions @ tf.transpose(directions), norms
+    return directions, directions @ tf.transpose(directions), norms
 
 
 def _rounding(activations: tf.Tensor, k: int) -> tf.Tensor:
@@ -126,8 +129,11 @@ def encode_rows(activations: tf.Tensor, bank: tf.Tensor) -> Any:
     """
     precision = activations.dtype
     directions, gram, norms = _gram(bank)
-    b = tf.cast(tf.matmul(activations, directions, transpose_b=True), tf.float64)
-    scaled = by_rows(lambda rows: encode_gram(gram, rows, precision), gram.shape[0], b)
+    products = tf.matmul(activations, tf.cast(directions, precision), transpose_b=True)
+    b = tf.cast(products, tf.float64)
+    scaled = by_rows(
+        lambda b, rows: encode_gram(gram, b, rows, directions), gram.shape[0], b, activations
+    )
     u = tf.cast(scaled / norms, precision)
     # Of what is returned, in its own precision.
     residual = tf.cast(kkt_residual(tf.cast(u, tf.float64) * norms, gram, b), precision)
@@ -177,7 +183,9 @@ def encode(activations: tf.Tensor | np.ndarray, bank: np.ndarray) -> tuple[tf.Te
     u
         (..., k), >= 0.
     residual
-        (...): relative KKT residual, max |min(u, uG - b)| / max |b|, bank rows of unit norm.
+        (...): relative KKT residual, max |min(u, uG - b)| / max |b|, bank rows of unit norm. Rows
+        whose residual is above 1e-4 (float32) or 1e-8 (float64) are warned of, but not inside a
+        compiled function.
     """
     activations = tf.convert_to_tensor(activations)
     if activations.dtype not in (tf.float32, tf.float64):
@@ -186,4 +194,17 @@ def encode(activations: tf.Tensor | np.ndarray, bank: np.ndarray) -> tuple[tf.Te
     k, channels = bank.shape
     rows = tf.reshape(activations, [-1, channels])
     u, residual = _compiled(k, activations.dtype)(rows, tf.cast(bank, activations.dtype))
+    if tf.executing_eagerly():
+        _warn_inexact(residual.numpy(), TOLERATED[activations.dtype])
     return tf.reshape(u, tf.concat([shape, [k]], 0)), tf.reshape(residual, shape)
+
+
+def _warn_inexact(residual: np.ndarray, tolerated: float) -> None:
+    inexact = residual[residual > tolerated]
+    if inexact.size:
+        warn(
+            f"The coefficients of {inexact.size} of {residual.size} positions are not exact: their "
+            f"KKT residual is up to {inexact.max():.0e}, above {tolerated:.0e}. Some concepts are "
+            "almost mixtures of others, so that rounding decides between them: ask for fewer "
+            "concepts, or give activations in float64."
+        )

@@ -11,14 +11,15 @@ channels, and u solves it if and only if (Karush-Kuhn-Tucker)
 Method: bank rows of unit norm; a few accelerated projected-gradient steps guess each row's support
 S = {j : u_j > 0}; block principal pivoting (Kim & Park, SIAM J. Sci. Comput. 33, 2011) makes it
 exact: solve G_SS u_S = b_S, swap the coordinates that violate the conditions, go on with the rows
-that still have some. Rows are bucketed by the size of their support, so the systems that are
-factorised are as small as the supports are.
+that still have some (`supports` solves these systems). A row that it does not solve in a few
+rounds, or not exactly, is solved by `active_set`, which is slower and ends for certain.
 
 What breaks it: dependent bank rows make G_SS singular and the solution non-unique. Systems carry a
-ridge (1e-12, or 1e-6 where b was computed in float32, whose rounding it has to dominate), which
-keeps Cholesky from producing NaN; one refinement step takes its effect out again to second order.
-What is returned is then the solution of least norm on the support that was found; u W is unique in
-any case. Rows of zeros in the bank have coefficient 0.
+ridge (1e-12, or 1e-6 where b was computed in float32, whose rounding it has to dominate); one
+refinement step takes its effect out again to second order. What pivoting finds is then the solution
+of least norm on its support; u W is unique in any case. With more concepts than channels, of either
+sign, pivoting may come back to supports that it has left, and active sets do most of the work. Rows
+of zeros in the bank have coefficient 0.
 """
 
 from typing import Any
@@ -26,13 +27,17 @@ from typing import Any
 import tensorflow as tf
 
 from .._compiled import one_after_the_other
+from .active_set import solve_by_active_set
+from .supports import solve_on_support
 
 RIDGE = {tf.float64: 1e-12, tf.float32: 1e-6}  # by the precision in which b was computed
 TOLERANCE = {tf.float64: 1e-11, tf.float32: 1e-7}  # on min(u, uG - b), relative to max |b|
+ACCEPTED = {tf.float64: 1e-9, tf.float32: 1e-5}  # KKT residual of a row that is solved
 WARM_START_STEPS = 20
+ROUNDS = 10  # of pivoting; k more where there are no more concepts than channels
+ACTIVE_SET_ROUNDS = 10  # times k: where it was measured it took 2 k at most
 FULL_EXCHANGES = 3  # swaps of all violations without progress before one is swapped at a time
 SYSTEM_ENTRIES = 2**23  # entries of k x k systems held at once, 8 bytes each
-BUCKETS = (4, 8, 12, 16, 24, 32, 48, 64, 96)  # largest supports solved together
 
 
 def kkt_residual(u: tf.Tensor, gram: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -58,68 +63,6 @@ def _warm_start(gram: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         ahead = following + (i + 1.0) / (i + 4.0) * (following - u)
         u = following
     return u > 0
-
-
-def _solve_bucket(
-    gram: tf.Tensor, b: tf.Tensor, support: tf.Tensor, size: int, ridge: float, refine: bool
-) -> tf.Tensor:
-    """As `solve_on_support`, for rows whose supports have at most `size` members."""
-    k = gram.shape[0]
-    # The members of the support first, then others, masked, that fill the row up to `size`.
-    mask, index = tf.math.top_k(tf.cast(support, tf.float32), k=size)
-    mask = tf.cast(mask, b.dtype)
-    pairs = index[:, :, None] * k + index[:, None, :]
-    system = tf.gather(tf.reshape(gram, [-1]), pairs) * mask[:, :, None] * mask[:, None, :]
-    rhs = (tf.gather(b, index, batch_dims=1) * mask)[..., None]
-    # Where it is masked the system is the identity and its right-hand side zero.
-    diagonal = tf.linalg.diag_part(system) + ridge + (1.0 - mask)
-    factor = tf.linalg.cholesky(tf.linalg.set_diag(system, diagonal))
-    u = tf.linalg.cholesky_solve(factor, rhs)
-    if refine:
-        u += tf.linalg.cholesky_solve(factor, rhs - system @ u)
-    row = tf.repeat(tf.range(tf.shape(b)[0]), size)
-    where = tf.stack([row, tf.reshape(index, [-1])], axis=1)
-    return tf.scatter_nd(where, tf.reshape(u[..., 0] * mask, [-1]), tf.shape(b))
-
-
-def solve_on_support(
-    gram: tf.Tensor, b: tf.Tensor, support: tf.Tensor, ridge: float, refine: bool = True
-) -> tf.Tensor:
-    """
-    Solve G_SS u_S = b_S for every row, S being the row's own support.
-
-    Parameters
-    ----------
-    gram
-        (k, k), unit diagonal.
-    b
-        (n, k).
-    support
-        (n, k) bool.
-    ridge
-        Added to the diagonal of every system, which keeps singular ones solvable.
-    refine
-        Whether the effect of the ridge is taken out again, by one step of iterative refinement.
-
-    Returns
-    -------
-    u
-        (n, k), 0 off the support.
-    """
-    k = gram.shape[0]
-    size = tf.reduce_sum(tf.cast(support, tf.int32), axis=1)
-    limits = [*(s for s in BUCKETS if s < k), k]
-    rows, solutions = [], []
-    for low, high in zip([-1, *limits[:-1]], limits, strict=True):
-        members = tf.where((size > low) & (size <= high))[:, 0]
-        rows.append(members)
-        solutions.append(
-            _solve_bucket(
-                gram, tf.gather(b, members), tf.gather(support, members), high, ridge, refine
-            )
-        )
-    order = tf.concat(rows, axis=0)
-    return tf.scatter_nd(order[:, None], tf.concat(solutions, axis=0), tf.shape(b, tf.int64))
 
 
 def _pivot(
@@ -199,7 +142,9 @@ def by_rows(function: Any, k: int, *tensors: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(found, [None, k])
 
 
-def encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor:
+def encode_gram(
+    gram: tf.Tensor, b: tf.Tensor, activations: tf.Tensor, directions: tf.Tensor
+) -> tf.Tensor:
     """
     Solve min_{u >= 0} 1/2 u G u^T - u b^T exactly for every row, inside a compiled function.
 
@@ -208,33 +153,36 @@ def encode_gram(gram: tf.Tensor, b: tf.Tensor, precision: tf.DType) -> tf.Tensor
     gram
         G, (k, k) float64, with a diagonal of ones (or zeros, for bank rows of zeros).
     b
-        (n, k) float64.
-    precision
-        tf.float32 or tf.float64: the precision in which b was computed.
+        (n, k) float64, computed in the precision of the activations.
+    activations
+        A, (n, c), float32 or float64: the few rows that pivoting does not solve are computed from
+        them again, in float64.
+    directions
+        (k, c) float64, bank rows of unit norm.
 
     Returns
     -------
     u
         (n, k) float64, >= 0.
     """
-    k = gram.shape[0]
+    k, precision = gram.shape[0], activations.dtype
     scale = tf.reduce_max(tf.abs(b), axis=1, keepdims=True)
     b = tf.math.divide_no_nan(b, scale)
     support = _warm_start(gram, b)
     tolerance, ridge = TOLERANCE[precision], RIDGE[precision]
-    u, unsolved = _pivot(gram, b, support, tolerance, ridge, refine=True, max_rounds=10 + k)
+    # Of more concepts than channels pivoting may go round in circles: few rounds show whether.
+    rounds = tf.where(k > tf.shape(directions)[1], ROUNDS, ROUNDS + k)
+    u, unsolved = _pivot(gram, b, support, tolerance, ridge, refine=True, max_rounds=rounds)
+    inexact = kkt_residual(u, gram, b) > ACCEPTED[precision]
+    inexact |= tf.scatter_nd(
+        unsolved[:, None], tf.ones_like(unsolved, tf.bool), tf.shape(inexact, tf.int64)
+    )
+    unsolved = tf.where(inexact)[:, 0]
 
     def insist() -> tf.Tensor:
-        # The ridge is kept: the matrix is then positive definite, and pivoting ends for certain.
-        kept = gram + ridge * tf.eye(k, dtype=b.dtype)
-        start, target = tf.gather(u, unsolved) > 0, tf.gather(b, unsolved)
-        again, _ = _pivot(
-            kept, target, start, tolerance, ridge=0.0, refine=False, max_rounds=100 * k
-        )
-        # The ridge taken out again, where the support allows it.
-        sharp = solve_on_support(gram, target, again > 0, ridge)
-        worse = tf.reduce_min(sharp, axis=1) < -tolerance
-        again = tf.where(worse[:, None], again, tf.nn.relu(sharp))
-        return tf.tensor_scatter_nd_update(u, unsolved[:, None], again)
+        rows = tf.cast(tf.gather(activations, unsolved), tf.float64)
+        target = tf.matmul(rows, directions, transpose_b=True) / tf.gather(scale, unsolved)
+        exact = solve_by_active_set(gram, target, ACTIVE_SET_ROUNDS * k)
+        return tf.tensor_scatter_nd_update(u, unsolved[:, None], exact)
 
     return scale * tf.cond(tf.size(unsolved) > 0, insist, lambda: u)
