@@ -82,6 +82,8 @@ def compare(
       xplique-craft compare model.keras tench/ --class 0 --preprocess tf \\
           --methods GradCAM,Occlusion,ConceptActivation --output page
     """
+    if save is not None:
+        check_can_write("--save", save)
     task = read_task(
         model,
         folder,
@@ -94,8 +96,6 @@ def compare(
     )
     inputs = task.inputs
     output.mkdir(parents=True, exist_ok=True)
-    if save is not None:
-        check_can_write("--save", save)
 
     from ..comparison import compare as compare_methods
     from ..comparison.methods import check_names

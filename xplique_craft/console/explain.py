@@ -114,6 +114,8 @@ def explain(
       xplique-craft explain vit.keras tench/ --class 0 --factorizer semi-nmf \\
           --baseline mean --output tench-report
     """
+    if save is not None:
+        check_can_write("--save", save)
     task = read_task(
         model,
         folder,
@@ -125,8 +127,6 @@ def explain(
         verbose=not quiet,
     )
     output.mkdir(parents=True, exist_ok=True)
-    if save is not None:
-        check_can_write("--save", save)
 
     from ..craft import Craft
     from ..explanation.of_class import explain_class
