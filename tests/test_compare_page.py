@@ -333,8 +333,12 @@ def test_the_command(model_file: Path, folder: Path, tmp_path: Path) -> None:
     result = run(
         model_file, folder, "--class", 0, "--output", tmp_path, "--preprocess", "unit", "-q",
         "--methods", "GradientInput,ConceptActivation, random", "--concepts", 2, "--images", 2,
+        "--save", tmp_path / "saved",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    again = [str(tmp_path / "saved"), "--output", str(tmp_path / "again.html")]
+    assert CliRunner().invoke(app, ["report", *again]).exit_code == 0
+    assert (tmp_path / "again.html").read_bytes() == (tmp_path / "compare.html").read_bytes()
     assert "8 of 10 pictures are predicted as the class" in result.stdout
     assert "found in 6, and methods compared on 2 others." in result.stdout
     for name in ("GradientInput", "ConceptActivation", "random"):

@@ -133,6 +133,9 @@ def test_errors_of_users(model_file: Path, folder: Path, tmp_path: Path) -> None
     assert "preprocess must be" in error_of(*good, "--class", 0, "--preprocess", "keras")
     assert "the model's own, 32x32" in error_of(*good, "--class", 0, "--size", "64x64")
     assert "as 224x224" in error_of(*good, "--class", 0, "--size", "big")
+    assert "`--save` must be a file that can be written (it is a folder)" in error_of(
+        *good, "--class", 0, "--save", tmp_path
+    )
     empty = tmp_path / "empty"
     empty.mkdir()
     line = error_of("explain", model_file, empty, "--class", 0, "--output", out)
@@ -159,9 +162,13 @@ def test_explain_writes_a_page(model_file: Path, folder: Path, tmp_path: Path) -
     result = run(
         *("explain", model_file, folder, "--class", "red", "--labels", labels, "--output", out),
         *("--preprocess", "unit", "--layer", "pool", "--concepts", 3, "--quiet"),
+        *("--save", out / "saved.safetensors"),
     )
     assert result.exit_code == 0, result.output
     page = out / "report.html"
+    again = tmp_path / "again.html"
+    assert run("report", out / "saved.safetensors", "--output", again).exit_code == 0
+    assert again.read_bytes() == page.read_bytes()
     text = page.read_text(encoding="utf-8")
     assert "4 images were left out, predicted as another class: blue (4)." in text
     lines = result.stdout.splitlines()

@@ -114,11 +114,12 @@ BY_HAND: dict[str, bytes] = {
     "a header of 20 MB": container(b"{" + b" " * 20_000_000 + b"}"),
     "lists in lists": container(b'{"a":' + b"[" * 400_000 + b"]" * 400_000 + b"}"),
     "objects in objects": container(b'{"a":' * 190_000 + b"1" + b"}" * 190_000),
-    "many lists": container(b'{"a":[' + b"[]," * 900_000 + b"[]]}"),
+    "too many lists": container(b'{"a":[' + b"[]," * 900_000 + b"[]]}"),
+    "many lists": container(b'{"a":[' + b"[]," * 490_000 + b"[]]}"),
     "many arrays": container(
         b"{"
         + b",".join(
-            b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(150_000)
+            b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(130_000)
         )
         + b"}"
     ),

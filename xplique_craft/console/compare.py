@@ -83,6 +83,8 @@ def compare(
       xplique-craft compare model.keras tench/ --class 0 --preprocess tf \\
           --methods GradCAM,Occlusion,ConceptActivation --output page
     """
+    if save is not None:
+        check_can_write("--save", save)
     task = read_task(
         model,
         folder,
@@ -98,8 +100,6 @@ def compare(
         shares="(0, 0.9]",
         verbose=not quiet,
     )
-    if save is not None:
-        check_can_write("--save", save)
 
     from ..comparison import compare as compare_methods
     from ..comparison.methods import check_names

@@ -116,6 +116,8 @@ def explain(
       xplique-craft explain vit.keras tench/ --class 0 --factorizer semi-nmf \\
           --baseline mean --output tench-report
     """
+    if save is not None:
+        check_can_write("--save", save)
     task = read_task(
         model,
         folder,
@@ -131,8 +133,6 @@ def explain(
         shares="[0, 0.9]",
         verbose=not quiet,
     )
-    if save is not None:
-        check_can_write("--save", save)
 
     from ..craft import Craft
     from ..explanation.of_class import explain_class
