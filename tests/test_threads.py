@@ -2,6 +2,7 @@
 
 import ast
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Barrier, Thread
@@ -23,7 +24,9 @@ from xplique.attributions.gradient_statistics.gradient_statistic import Gradient
 
 import xplique_craft as xc
 from xplique_craft import _once, _seeding
+from xplique_craft._checks import caught_warnings, warn
 from xplique_craft.attributions import ConceptAttribution
+from xplique_craft.factorization import NMF
 from xplique_craft.importance import METHODS
 
 THREADS = 16
@@ -266,7 +269,13 @@ QUESTIONS: dict[str, Callable[[xc.Craft, np.ndarray], Any]] = {
 }
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+LONG = ("children", "class maps")  # they trace much, which takes some seconds
+
+
+@pytest.mark.parametrize(
+    "question",
+    [pytest.param(one, marks=[pytest.mark.slow] if one in LONG else []) for one in QUESTIONS],
+)
 def test_every_question_gives_what_it_gives_alone(
     fresh: xc.Craft, craft: xc.Craft, images: np.ndarray, question: str
 ) -> None:
@@ -277,6 +286,7 @@ def test_every_question_gives_what_it_gives_alone(
     assert_as_alone(found, alone)
 
 
+@pytest.mark.slow
 def test_all_questions_at_once(fresh: xc.Craft, craft: xc.Craft, images: np.ndarray) -> None:
     asks = list(QUESTIONS.values())
     alone = [np.asarray(ask(craft, images[:2])) for ask in asks]
@@ -392,3 +402,26 @@ def test_nothing_of_the_package_is_made_once_by_functools() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module == "functools":
                 assert "cached_property" not in {name.name for name in node.names}, path
+
+
+# -------------------------------------------------------------------------------------- warnings
+def test_warnings_are_caught_for_one_thread_alone() -> None:
+    """Those that begin as asked for; the innermost block that asks for one gets it."""
+    with caught_warnings() as outer, caught_warnings("One .* two") as inner:
+        warn("One and two.")
+        warn("Two, One and two.")
+        with pytest.warns(UserWarning, match="of another thread") as told:
+            together(lambda i: warn("This is of another thread."), 1)
+    assert (inner, outer, len(told)) == (["One and two."], ["Two, One and two."], 1)
+    with pytest.warns(UserWarning, match="caught no more"):
+        warn("It is caught no more.")
+
+
+def test_filters_of_warnings_are_what_they_were() -> None:
+    """Scikit-learn's warnings are silenced in all threads, and in none afterwards."""
+    before = list(warnings.filters)
+    rows = np.random.default_rng(0).random((30, 8)).astype(np.float32)
+    settings = NMF(max_iter=2, solver="sklearn")
+    found = together(lambda i: settings.fit(rows, 3, i % 3).bank)
+    assert_as_alone(found, [settings.fit(rows, 3, seed).bank for seed in range(3)])
+    assert warnings.filters == before
