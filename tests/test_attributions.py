@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 from xplique import metrics
+from xplique.attributions import Saliency
 from xplique.attributions.base import BlackBoxExplainer
 from xplique.plots import plot_attributions
 
@@ -162,13 +163,12 @@ def test_targets_that_do_not_fit(
         attribution.explain(images, targets)
 
 
-def test_explainers_of_one_model_share_one_key(craft: xc.Craft) -> None:
-    ConceptAttribution(craft)
-    before = len(BlackBoxExplainer._cache_models)
-    for _ in range(3):
-        ConceptAttribution(craft)
-        SobolImportance(craft)
-    assert len(BlackBoxExplainer._cache_models) == before
+def test_explainers_are_not_kept_by_xplique(craft: xc.Craft) -> None:
+    """It has a dictionary of all models that were ever explained."""
+    before = dict(BlackBoxExplainer._cache_models)
+    made = [ConceptAttribution(craft), ConceptAttribution(craft, Saliency), SobolImportance(craft)]
+    assert all(explainer.model is craft.model for explainer in made)
+    assert before == BlackBoxExplainer._cache_models
 
 
 # ------------------------------------------------------------------------------ images of any size

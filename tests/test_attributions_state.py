@@ -1,8 +1,12 @@
 """What a map depends on: its image, its target, the bank and the seed; and on nothing else."""
 
 import copy
+import gc
+import weakref
+from pathlib import Path
 from typing import Any
 
+import explainers
 import keras
 import numpy as np
 import planted
@@ -10,12 +14,12 @@ import pytest
 import tensorflow as tf
 import xplique.attributions
 from keras import layers
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from xplique.attributions import GuidedBackprop, HsicAttributionMethod, Occlusion, Saliency
 from xplique.attributions.base import BlackBoxExplainer
 
 import xplique_craft as xc
-from xplique_craft.attributions import ConceptAttribution, xplique_explainers
+from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.factorization import KMeans
 
 SIZE = (8, 12)
@@ -154,19 +158,118 @@ def test_copies_are_made_once_a_call_and_see_changed_weights(
     assert np.abs(found - first).max() > 1e-2 * np.abs(first).max()
 
 
-def test_many_targets_keep_few_models(
-    craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["Occlusion", "Saliency"])
+def test_many_targets_are_explained_by_one_model(
+    craft: xc.Craft, images: np.ndarray, name: str
 ) -> None:
-    """Of relevance, whose model holds its target; each map is that of its own target."""
-    monkeypatch.setattr(xplique_explainers, "MOST_TARGETS", 2)
+    """Of relevance, in one call and in several; each map is that of its own target."""
     targets = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
-    attribution = ConceptAttribution(craft, Occlusion, {"patch_size": 4}, output="relevance")
-    before = len(BlackBoxExplainer._cache_models)
+    arguments = {"patch_size": 4} if name == "Occlusion" else None
+    explainer = getattr(xplique.attributions, name)
+    attribution = ConceptAttribution(craft, explainer, arguments, output="relevance")
     found = attribution.explain_concepts(images, targets=targets)
-    assert len(BlackBoxExplainer._cache_models) <= before + 2
-    assert len(attribution._explained._of_targets) <= 2
-    alone = attribution.explain_concepts(images[3:4], targets=targets[3:4])
-    assert_allclose(alone[0], found[3], rtol=0.0, atol=1e-5 * np.abs(found).max())
+    traces = traces_of(attribution)
+    for row in (3, 5, 3):
+        one = slice(row, row + 1)
+        alone = attribution.explain_concepts(images[one], targets=targets[one])
+        assert_allclose(alone[0], found[row], rtol=0.0, atol=1e-5 * np.abs(found).max())
+    assert np.abs(found[3] - found[5]).max() > 1e-2 * np.abs(found).max()
+    assert traces_of(attribution) == traces
+
+
+def traces_of(attribution: ConceptAttribution) -> int:
+    """How often the gradients of its model of relevance were traced."""
+    gradient = attribution._explained._of_relevance.explainer.batch_gradient.__closure__
+    if gradient is None:  # it takes none
+        return 0
+    (operator,) = (cell.cell_contents for cell in gradient)
+    return operator.experimental_get_tracing_count()
+
+
+def test_a_function_that_asks_the_model_is_asked_again_for_another_target(
+    craft: xc.Craft, images: np.ndarray
+) -> None:
+    """What it asked as it made its explainer was of the target before."""
+
+    class Asked(Saliency):
+        """Its maps are what it was told as it was made."""
+
+        def __init__(self, model: keras.Model) -> None:
+            super().__init__(model)
+            self.told = model(images[:1]).numpy().sum()
+
+        def explain(self, inputs: Any, targets: Any = None) -> Any:
+            return np.full((*inputs.shape[:3], 1), self.told, np.float32)
+
+    attribution = ConceptAttribution(craft, lambda model: Asked(model), output="relevance")
+    found = [attribution.explain_concepts(images[:1], 0, targets=t)[0, 0, 0, 0] for t in (0, 1, 0)]
+    assert found[0] == found[2]
+    assert found[0] != found[1]
+
+
+# ------------------------------------------------------------------------------- what is let go
+def asked(craft: xc.Craft, images: np.ndarray, name: str | None) -> list[weakref.ref[Any]]:
+    """Maps of all kinds, and what should go when the craft does."""
+    arguments = {**explainers.ARGUMENTS, None: None}[name] or None
+    explainer = None if name is None else getattr(xplique.attributions, name)
+    kept: list[Any] = [craft, craft.concepts, craft.encoder, craft.network]
+    for output in ("activation", "relevance"):
+        detail = 1.0 if output == "activation" else 0.0
+        attribution = ConceptAttribution(
+            craft, explainer, arguments, output=output, batch_size=2, detail=detail
+        )
+        attribution.explain(images[:1])
+        attribution.explain_concepts(images[:1], 0)
+        kept += [attribution, *attribution._maps.values()]
+    return [weakref.ref(one) for one in kept]
+
+
+@pytest.mark.parametrize("name", [None, "Saliency", "Occlusion", "GuidedBackprop"])
+def test_what_was_made_of_a_craft_goes_with_it(images: np.ndarray, name: str | None) -> None:
+    """Though the model that it explains stays, and Xplique with it."""
+    model = planted.convolutional(SIZE)
+    noted = {layer.name: len(layer._outbound_nodes) for layer in model.layers}
+    before = len(BlackBoxExplainer._cache_models)
+    craft = xc.Craft.from_model(model, planted.LAYER, 3)
+    craft.fit(images, planted.predicted(model, images))
+    kept = asked(craft, images, name)
+    assert len(BlackBoxExplainer._cache_models) == before
+    del craft
+    gc.collect()
+    assert [one() for one in kept if one() is not None] == []
+    assert {layer.name: len(layer._outbound_nodes) for layer in model.layers} == noted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(explainers.ARGUMENTS) - {"FEM"}))
+def test_the_model_goes_with_the_craft(images: np.ndarray, name: str) -> None:
+    """With every explainer of Xplique, white box or black box."""
+    model = planted.convolutional(SIZE)
+    craft = xc.Craft.from_model(model, planted.LAYER, 3)
+    craft.fit(images, planted.predicted(model, images))
+    kept = [weakref.ref(model), *asked(craft, images, name)]
+    del craft, model
+    gc.collect()
+    assert [one() for one in kept if one() is not None] == []
+
+
+def test_explainers_of_one_model_share_what_is_traced(craft: xc.Craft, images: np.ndarray) -> None:
+    """Made once and again, they are as fast as Xplique's own, which share it for ever."""
+    made = [ConceptAttribution(craft, Saliency) for _ in range(2)]
+    found = [one.explain_concepts(images[:1]) for one in made]
+    assert_array_equal(*found)
+    functions = [one._explained._of_activation.explainer.batch_gradient for one in made]
+    assert functions[0] is functions[1]
+
+
+def test_an_encoder_is_saved_after_it_was_explained(
+    craft: xc.Craft, images: np.ndarray, tmp_path: Path
+) -> None:
+    """What explainers traced for it is no part of it."""
+    ConceptAttribution(craft, Saliency).explain_concepts(images[:1])
+    craft.encoder.save(tmp_path / "encoder.keras")
+    again = xc.load_model(tmp_path / "encoder.keras")
+    assert_allclose(again(images), craft.encoder(images), rtol=1e-6)
 
 
 # --------------------------------------------------------------------------------- what is needed

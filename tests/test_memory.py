@@ -192,3 +192,50 @@ def test_importance_at_a_large_layer_needs_under_500_mib(head: str) -> None:
     )
     assert run.returncode == 0, run.stderr[-2000:]
     assert float(run.stdout) < 500.0
+
+
+TARGETS = """
+import gc, sys, warnings
+from pathlib import Path
+import keras, numpy as np
+import xplique.attributions, xplique_craft as xc
+from keras import layers
+
+warnings.simplefilter("ignore")
+
+def now():
+    gc.collect()
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) / 1024
+
+keras.utils.set_random_seed(0)
+image = keras.Input((16, 16, 3))
+x = layers.Conv2D(8, 3, padding="same", activation="relu", name="cut")(image)
+for _ in range(4):
+    x = layers.Conv2D(8, 3, padding="same", activation="softplus")(x)
+model = keras.Model(image, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
+rng = np.random.default_rng(0)
+images = rng.random((12, 16, 16, 3), np.float32)
+craft = xc.Craft.from_model(model, "cut", 3)
+craft.fit(images, 0)
+explainer = getattr(xplique.attributions, sys.argv[1])
+attribution = xc.attributions.ConceptAttribution(craft, explainer, output="relevance")
+for i in range(330):
+    target = rng.normal(size=(1, 10)).astype(np.float32)
+    attribution.explain_concepts(images[i % 12][None], 0, targets=target)
+    if i == 29:
+        before = now()
+print(now() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["GradCAM", "Saliency"])
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+def test_memory_does_not_grow_with_targets(name: str) -> None:
+    """Of 300 maps of relevance, each for another target; at 17 MB each that would be 5 GB."""
+    run = subprocess.run(
+        [sys.executable, "-c", TARGETS, name], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert float(run.stdout) < 20.0

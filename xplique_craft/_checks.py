@@ -6,9 +6,12 @@ the same wrong value gets the same answer wherever a parameter of that name is.
 """
 
 import difflib
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
@@ -345,6 +348,10 @@ def listing(names: Sequence[str], limit: int = 8) -> str:
 
 def warn(message: str) -> None:
     """Warn, pointing at the user's line: the one that called the package, however deep this is."""
+    for about, messages in reversed(_caught.get()):
+        if re.match(about, message):
+            messages.append(message)
+            return
     frame: FrameType | None = sys._getframe()
     level = user = 1
     while frame is not None:
@@ -352,3 +359,32 @@ def warn(message: str) -> None:
             user = level
         frame, level = frame.f_back, level + 1
     warnings.warn(message, UserWarning, stacklevel=user + 1)
+
+
+_caught: ContextVar[tuple[tuple[str, list[str]], ...]] = ContextVar("_caught", default=())
+
+
+@contextmanager
+def caught_warnings(about: str = "") -> Iterator[list[str]]:
+    """
+    Collect what the package warns of inside a `with` block, instead of warning.
+
+    It is what this thread warns of; `warnings.catch_warnings` would change it for all threads, and
+    for good where two of them overlap.
+
+    Parameters
+    ----------
+    about
+        A regular expression: only messages that begin with it are collected.
+
+    Returns
+    -------
+    messages
+        Those that have come so far.
+    """
+    messages: list[str] = []
+    before = _caught.set((*_caught.get(), (about, messages)))
+    try:
+        yield messages
+    finally:
+        _caught.reset(before)

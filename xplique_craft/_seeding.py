@@ -7,18 +7,28 @@ go on from call to call, so setting a seed later changes nothing. The functions 
 (`_draws`). While an explainer runs they are replaced by copies that have not been traced yet, and
 are traced under our seed. An explainer that is not Xplique's may draw anywhere: for it the global
 generators themselves are seeded. In the end all is put back as it was.
+
+These are states of the whole process, and explainers also keep what they have summed so far in
+themselves. So only one of them runs at a time: threads wait for each other at `RUNNING`. A thread
+that runs Xplique's explainers by itself meanwhile has the functions that it had before. Only what
+is not Xplique's is felt elsewhere: while it runs, what other threads draw from the global
+generators of NumPy and TensorFlow follows our seed too.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from threading import RLock, get_ident
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 from xplique.attributions import Lime, Rise
+from xplique.attributions.base import BlackBoxExplainer
 from xplique.attributions.gradient_statistics.gradient_statistic import GradientStatistic
 
+RUNNING = RLock()  # held by the thread whose explainer runs
 _KNOWN = ("xplique", __name__.partition(".")[0])  # our own explainers seed what they run
 
 
@@ -75,6 +85,8 @@ def seeded(seed: int, explainer: Any) -> Iterator[None]:
     """
     Seed what an explainer draws inside a `with` block, and put the generators back afterwards.
 
+    They are put back whatever ends the block. Other threads wait until then.
+
     Parameters
     ----------
     seed
@@ -82,28 +94,64 @@ def seeded(seed: int, explainer: Any) -> Iterator[None]:
     explainer
         The explainer that runs in the block, one of Xplique's or any other.
     """
+    with RUNNING:
+        replaced = [
+            (owner, name)
+            for owner, name in _draws(explainer)
+            if hasattr(getattr(owner, name), "python_function")
+        ]
+        changed: list[Callable[[], Any]] = []
+        try:
+            if _draws_elsewhere(explainer, len(replaced)):
+                _seed_globals(seed, changed)
+            for owner, name in replaced:
+                changed.append(partial(setattr, owner, name, vars(owner)[name]))
+                setattr(owner, name, _untraced(owner, name, seed))
+            yield
+        finally:
+            try:
+                _put_back(changed)
+            finally:  # once more, for Ctrl-C may have broken in
+                _put_back(changed)
+
+
+def _put_back(changed: list[Callable[[], Any]]) -> None:
+    for put_back in changed:
+        put_back()
+
+
+def _draws_elsewhere(explainer: Any, replaced: int) -> bool:
+    """Whether an explainer may draw by other functions than those, so many, that are replaced."""
+    ours_or_xpliques = type(explainer).__module__.partition(".")[0] in _KNOWN
+    known = ours_or_xpliques and isinstance(explainer, BlackBoxExplainer)
+    return not known or replaced < len(_draws(explainer)) or tf.config.functions_run_eagerly()
+
+
+def _seed_globals(seed: int, changed: list[Callable[[], Any]]) -> None:
+    """Seed the global generators of NumPy and TensorFlow; `changed` learns how to put them back."""
     eager = context.context()
     # TensorFlow has no public way back; where no seed was set, there is no generator yet.
-    before = {name: getattr(eager, name, None) for name in ("_seed", "_rng")}
-    numpy_before = np.random.get_state()  # noqa: NPY002 - the generator that Xplique draws from
-    replaced = []
-    try:
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        if type(explainer).__module__.partition(".")[0] not in _KNOWN:
-            tf.random.set_seed(seed)
-        eager._seed = seed
-        for owner, name in _draws(explainer):
-            function = getattr(owner, name)
-            if hasattr(function, "python_function"):
-                replaced.append((owner, name, vars(owner)[name]))
-                untraced = tf.function(function.python_function)
-                untraced._omit_frequent_tracing_warning = True  # each seed traces it on purpose
-                method = staticmethod(untraced) if isinstance(owner, type) else untraced
-                setattr(owner, name, method)
-        yield
-    finally:
-        for owner, name, function in replaced:
-            setattr(owner, name, function)
-        np.random.set_state(numpy_before)  # noqa: NPY002
-        for name, value in before.items():
-            setattr(eager, name, value)
+    changed += [
+        partial(setattr, eager, name, getattr(eager, name, None)) for name in ("_seed", "_rng")
+    ]
+    changed.append(partial(np.random.set_state, np.random.get_state()))  # noqa: NPY002
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    tf.random.set_seed(seed)
+
+
+def _untraced(owner: Any, name: str, seed: int) -> Any:
+    """A seeded copy of a TensorFlow function, not traced yet; other threads get the original."""
+    original, ours = getattr(owner, name), get_ident()
+
+    def draw(*args: Any, **kwargs: Any) -> Any:
+        tf.compat.v1.get_default_graph().seed = seed  # of this function's graph, and of no other
+        return original.python_function(*args, **kwargs)
+
+    copy = tf.function(draw)
+    copy._omit_frequent_tracing_warning = True  # each seed traces it on purpose
+
+    def dispatch(*args: Any, **kwargs: Any) -> Any:
+        return (copy if get_ident() == ours else original)(*args, **kwargs)
+
+    dispatch.python_function = original.python_function  # type: ignore[attr-defined]
+    return staticmethod(dispatch) if isinstance(owner, type) else dispatch

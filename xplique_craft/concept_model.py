@@ -21,6 +21,7 @@ import tensorflow as tf
 from sklearn.exceptions import NotFittedError
 
 from ._checks import check, check_array, check_choice, check_is
+from ._once import once
 from .factorization.base import Factorized, Factorizer
 from .gates import Coded, GatedHead
 from .gates.coded import encode_batch
@@ -91,9 +92,7 @@ class Concepts:
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What was made of these concepts under this key, or is made now; gone with a new fit."""
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+        return once(self._made, key, make)
 
 
 def no_images(_: Any = None) -> NoReturn:
@@ -284,6 +283,7 @@ class ConceptModel:
             What the progress bar calls it.
         """
         stream, factorized, network = self.stream(inputs), self.factorized, self.network
+        reference = self.reference
         weights = Targets(
             targets,
             stream.length,
@@ -299,7 +299,7 @@ class ConceptModel:
                 weights.batch(start, len(batch.images), batch.targets),
                 network.latents(batch.images),
                 factorized,
-                reference=self.reference,
+                reference=reference,
                 keep_residual=self.keep_residual,
             )
         weights.check_number(seen)

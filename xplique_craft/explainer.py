@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from xplique.attributions.base import BlackBoxExplainer
+from xplique.commons import get_inference_function
 
 from ._checks import check
+from ._once import alone
 from .concept_model import ConceptModel, check_craft
 from .gates import Coded, GatedHead
 from .gates.compiled import known_operator
@@ -56,9 +58,12 @@ class ConceptExplainer(BlackBoxExplainer):
         if keep_residual is None:
             keep_residual = craft.keep_residual
         known = known_operator(operator)
-        super().__init__(craft.model, check("batch_size", batch_size), known)
-        # The cache of Xplique may hold another model of the same tensors; ours is this one.
+        # A Keras model would be kept by Xplique for ever, so it is shown none.
+        super().__init__(_no_model, check("batch_size", batch_size), known)
         self.model = craft.model
+        self.inference_function, self.batch_inference_function = get_inference_function(
+            self.model, known
+        )
         self.craft = craft
         self.operator = operator
         self.keep_residual: bool | None = check("keep_residual", keep_residual)
@@ -69,9 +74,10 @@ class ConceptExplainer(BlackBoxExplainer):
         """The craft's concepts on `self.model`, which others may have replaced."""
         split = self.craft.split
         if self.model is not split.model:
-            if self._replaced is None or self._replaced[0] is not self.model:
-                self._replaced = (self.model, split_model(self.model, self.craft.layer))
-            split = self._replaced[1]
+            with alone(id(self), "replaced"):
+                if self._replaced is None or self._replaced[0] is not self.model:
+                    self._replaced = (self.model, split_model(self.model, self.craft.layer))
+                split = self._replaced[1]
         return self.craft.variant(
             split=split, batch_size=self.batch_size, keep_residual=self.keep_residual
         )
@@ -87,3 +93,7 @@ class ConceptExplainer(BlackBoxExplainer):
         return self.concept_model.batches(
             inputs, targets, use_labels=use_labels, description=description
         )
+
+
+def _no_model(inputs: Any) -> Any:
+    raise NotImplementedError("An explainer's model is given to it after Xplique has made it.")

@@ -10,7 +10,6 @@ from . import _backend as _backend
 
 # isort: split
 import base64
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 from ._files import check_path
+from ._once import cached_property
 from .concept_model import ConceptModel
 from .factorization import Factorized, Factorizer, get_factorizer, type_of_factorizer
 from .splitting import Split, join_models
+from .splitting.graph import call_unnoticed
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -181,9 +182,8 @@ class KerasModels:
             name="concept_coefficients",
             dtype="float32",
         )
-        return keras.Model(
-            latent.inputs[0], encoding(latent.outputs[0]), name="concept_position_encoder"
-        )
+        u = call_unnoticed(encoding, latent.outputs[0])
+        return keras.Model(latent.inputs[0], u, name="concept_position_encoder")
 
     @cached_property
     def encoder(self) -> keras.Model:

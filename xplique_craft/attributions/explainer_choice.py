@@ -8,12 +8,14 @@ explainer of a Keras model. None stands for the concepts' own maps, which need n
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 import keras
 from xplique.attributions import FEM
 from xplique.attributions.base import BlackBoxExplainer, WhiteBoxExplainer
 
+from .._xplique_memory import make_unnoticed
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 
@@ -83,7 +85,7 @@ def make_explainer(
     encoding has not, or refuses the model or an argument.
     """
     if not isinstance(explainer, type):
-        return explainer(model)
+        return make_unnoticed(partial(explainer, model), model)
     factorizer = concept_model.factorized.factorizer
     if issubclass(explainer, WhiteBoxExplainer) and not factorizer.differentiable:
         raise ValueError(
@@ -94,7 +96,7 @@ def make_explainer(
     if "batch_size" in inspect.signature(explainer).parameters:
         arguments = {"batch_size": concept_model.batch_size, **arguments}
     try:
-        return explainer(model, **arguments)
+        return make_unnoticed(partial(explainer, model, **arguments), model)
     except (AssertionError, StopIteration, TypeError, ValueError) as error:
         reason = str(error).rstrip(".") or "there is no convolution in it"
         raise ValueError(

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter1d
 
+WIDEST = 10.0  # times the map: a wider Gaussian leaves nothing but the mean
 SMOOTHING = 0.75  # of a cell: the Gaussian's standard deviation (benchmarks/results/heatmaps.md)
 
 
@@ -119,7 +120,8 @@ def _resizing(cells: int, pixels: int, smoothing: float) -> np.ndarray:
         one_each = np.eye(cells, dtype=np.float32)[None, ..., None]
         weights = tf.image.resize(one_each, (pixels, cells))[0, ..., 0].numpy().astype(np.float64)
     if smoothing > 0.0:  # what would fall outside is reflected, so nothing is lost
-        weights = gaussian_filter1d(weights, smoothing, axis=0, mode="reflect")
+        width = min(smoothing, WIDEST * pixels)
+        weights = gaussian_filter1d(weights, width, axis=0, mode="reflect")
     received = weights.sum(axis=0) * cells / pixels
     return (weights / np.where(received > 0.0, received, 1.0)).astype(np.float32)
 

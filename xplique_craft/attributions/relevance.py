@@ -22,6 +22,7 @@ from xplique.commons import get_inference_function
 
 from ..concept_model import ConceptModel
 from ..gates import Coded, GatedHead
+from ..splitting.graph import call_unnoticed
 
 
 def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
@@ -40,12 +41,13 @@ def relevance_of(coded: Coded, head: GatedHead) -> np.ndarray:
 
 
 def relevance_model(
-    concept_model: ConceptModel, operator: Callable[..., Any] | str | None, weights: np.ndarray
+    concept_model: ConceptModel, operator: Callable[..., Any] | str | None, weights: tf.Variable
 ) -> keras.Model:
     """The Keras model from images to what `ConceptRelevance` gives for their activations."""
     latent = concept_model.input_to_latent_model
     layer = ConceptRelevance(concept_model, operator, weights)
-    return keras.Model(latent.inputs[0], layer(latent.outputs[0]), name="relevance")
+    relevance = call_unnoticed(layer, latent.outputs[0])
+    return keras.Model(latent.inputs[0], relevance, name="relevance")
 
 
 class ConceptRelevance(keras.layers.Layer):
@@ -63,14 +65,15 @@ class ConceptRelevance(keras.layers.Layer):
     operator
         Xplique's operator, which makes the score; None for the sum of logits times weights.
     weights
-        (classes,) float32: weights of the logits in the score.
+        (classes,) float32: weights of the logits in the score. They are read on every call, so that
+        one model, traced once, serves all targets.
     """
 
     def __init__(
         self,
         concept_model: ConceptModel,
         operator: Callable[..., Any] | str | None,
-        weights: np.ndarray,
+        weights: tf.Variable,
     ) -> None:
         super().__init__(name="concept_relevance", dtype="float32")
         self.concept_model, self.operator = concept_model, operator

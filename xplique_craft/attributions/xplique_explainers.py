@@ -3,7 +3,7 @@ Maps of the concepts of one model, by any explainer of Xplique.
 
 The concepts become the outputs of a Keras model, images -> (n, k), which is all that an explainer
 needs: its target is concept j, one-hot. The outputs are the concepts' mean coefficients or, where
-the score of a target is given, their relevance for it; so each target has a model of its own.
+the score of a target is given, their relevance for it: that model reads the target from a variable.
 
 Explainers that share their perturbations run once for all concepts (see `perturbations`). The
 others run once for each concept, with the same draws each time.
@@ -12,23 +12,21 @@ others run once for each concept, with the same draws each time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from xplique.attributions.base import BlackBoxExplainer
 
 from .._compiled import compile_function
-from .._seeding import explain_seeded
+from .._once import cached_property
+from .._seeding import RUNNING, explain_seeded
 from ..concept_model import ConceptModel
 from ..targets import distinct
 from .explainer_choice import make_explainer
 from .perturbations import SHARED, shared_maps, shares_perturbations
 from .relevance import relevance_model
-
-MOST_TARGETS = 16  # whose models of relevance are kept
 
 
 class ConceptMaps:
@@ -58,7 +56,6 @@ class ConceptMaps:
         self.concept_model, self.operator = concept_model, operator
         self.explainer, self.arguments = explainer, arguments
         self._of_activation = _Explained(encoder, self._make)
-        self._of_targets: dict[bytes, _Explained] = {}
 
     def is_of(self, concept_model: ConceptModel) -> bool:
         """Whether these are the maps of a concept model: nothing that they depend on differs."""
@@ -68,14 +65,16 @@ class ConceptMaps:
 
     def check(self) -> None:
         """Make the explainer of activations, or say why it cannot be made."""
-        _ = self._of_activation.explainer
+        with RUNNING:
+            _ = self._of_activation.explainer
 
-    @cached_property
+    @property
     def shared(self) -> bool:
         """Whether one run gives the maps of all concepts."""
         if self.explainer not in SHARED or self.arguments.get("operator") is not None:
             return False
-        return shares_perturbations(self._of_activation.explainer)
+        with RUNNING:
+            return shares_perturbations(self._of_activation.explainer)
 
     def maps(
         self, images: np.ndarray, targets: np.ndarray | None, concepts: np.ndarray
@@ -88,15 +87,15 @@ class ConceptMaps:
         """
         found = np.empty((*images.shape[:3], len(concepts)), np.float32)
         one_hot = np.eye(len(self.concept_model.bank), dtype=np.float32)[concepts]
-        for explained, rows in self._each_target(targets):
+        for target, rows in _each_target(targets):
             some = images[rows]
             if self.shared:
-                explain = partial(explained.shared_maps, concepts=concepts)
-                found[rows] = self._run(explained, explain, some, np.empty((len(some), 0)))
+                run = partial(_Explained.shared_maps, concepts=concepts)
+                found[rows] = self._run(target, run, some, np.empty((len(some), 0)))
                 continue
             for j, concept in enumerate(one_hot):
                 weights = np.tile(concept, (len(some), 1))
-                found[rows, ..., j] = self._run(explained, explained.map, some, weights)[..., 0]
+                found[rows, ..., j] = self._run(target, _Explained.map, some, weights)[..., 0]
         self._check_finite(found, concepts)
         return found
 
@@ -106,40 +105,37 @@ class ConceptMaps:
         """One map of the concepts' sum by weights (n, k), of one run, (n, H, W, 1) float32."""
         found = np.empty((*images.shape[:3], 1), np.float32)
         weights = weights.astype(np.float32)
-        for explained, rows in self._each_target(targets):
-            explain = explained.shared_map if self.shared else explained.map
-            found[rows] = self._run(explained, explain, images[rows], weights[rows])
+        run = _Explained.shared_map if self.shared else _Explained.map
+        for target, rows in _each_target(targets):
+            found[rows] = self._run(target, run, images[rows], weights[rows])
         self._check_finite(found)
         return found
 
     def forget_copies(self) -> None:
         """Forget explainers that hold a copy of the model, whose weights may have changed since."""
-        for explained in (self._of_activation, *self._of_targets.values()):
-            explained.forget_copy()
+        with RUNNING:
+            self._of_activation.forget_copy()
+            if "_of_relevance" in vars(self):
+                self._of_relevance.forget_copy()
 
-    def _each_target(self, targets: np.ndarray | None) -> Iterator[tuple[_Explained, Any]]:
-        """What is explained for each distinct target, and which rows of the images have it."""
-        if targets is None:
-            yield self._of_activation, slice(None)
-            return
-        unique, which = distinct(targets)
-        for number, weights in enumerate(unique):
-            yield self._of_target(weights), which == number
-
-    def _of_target(self, weights: np.ndarray) -> _Explained:
-        key = weights.tobytes()
-        if key not in self._of_targets:
-            while len(self._of_targets) >= MOST_TARGETS:
-                _forget_model(self._of_targets.pop(next(iter(self._of_targets))).model)
-            model = relevance_model(self.concept_model, self.operator, weights)
-            self._of_targets[key] = _Explained(model, self._make)
-        return self._of_targets[key]
+    @cached_property
+    def _of_relevance(self) -> _Explained:
+        weights = tf.Variable(tf.zeros([self.concept_model.network.number_of_classes]))
+        model = relevance_model(self.concept_model, self.operator, weights)
+        return _Explained(model, self._make, weights)
 
     def _make(self, model: keras.Model) -> Any:
         return make_explainer(self.explainer, self.arguments, model, self.concept_model)
 
-    def _run(self, explained: _Explained, explain: Any, *given: np.ndarray) -> np.ndarray:
-        return explain_seeded(self.concept_model.seed, explained.explainer, explain, *given)
+    def _run(self, target: np.ndarray | None, run: Any, *given: np.ndarray) -> np.ndarray:
+        """Maps by an `_Explained`, of activation or of relevance for a target (classes,)."""
+        with RUNNING:  # no other thread may aim elsewhere, or make the explainer anew, meanwhile
+            explained = self._of_activation
+            if target is not None:
+                explained = self._of_relevance
+                explained.aim(target, remake=not isinstance(self.explainer, type))
+            seed, explain = self.concept_model.seed, partial(run, explained)
+            return explain_seeded(seed, explained.explainer, explain, *given)
 
     def _check_finite(self, maps: np.ndarray, concepts: np.ndarray | None = None) -> None:
         finite = np.isfinite(maps).all(axis=(0, 1, 2))
@@ -155,12 +151,39 @@ class ConceptMaps:
         )
 
 
+def _each_target(targets: np.ndarray | None) -> Iterator[tuple[np.ndarray | None, Any]]:
+    """Each distinct target, and which rows of the images have it; None for activation, all."""
+    if targets is None:
+        yield None, slice(None)
+        return
+    unique, which = distinct(targets)
+    for number, weights in enumerate(unique):
+        yield weights, which == number
+
+
 class _Explained:
     """A model whose outputs are concepts, with the explainer that `make` makes of it."""
 
-    def __init__(self, model: keras.Model, make: Callable[[keras.Model], Any]) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        make: Callable[[keras.Model], Any],
+        target: Any = None,
+    ) -> None:
         self.model = model
         self._make = make
+        self._target = target
+
+    def aim(self, weights: np.ndarray, *, remake: bool) -> None:
+        """
+        Explain another target from now on: weights of the logits, (classes,).
+
+        An explainer may have asked the model something as it was made; `remake` makes it anew then.
+        """
+        if not np.array_equal(self._target, weights):
+            self._target.assign(weights)
+            if remake:
+                vars(self).pop("explainer", None)
 
     @cached_property
     def explainer(self) -> Any:
@@ -205,10 +228,3 @@ class _Explained:
 
     def _weighted(self, column: np.ndarray, images: tf.Tensor) -> tf.Tensor:
         return tf.matmul(self.evaluate(images), column)
-
-
-def _forget_model(model: keras.Model) -> None:
-    """Take a model out of what Xplique keeps of every model that it has explained."""
-    kept = BlackBoxExplainer._cache_models
-    for key in [key for key, known in kept.items() if known is model]:
-        del kept[key]

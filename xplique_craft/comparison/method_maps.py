@@ -7,17 +7,16 @@ maps is the image or the model, never a place in a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-from xplique.attributions.base import BlackBoxExplainer
 
 from .._random import Draw, generator
 from .._seeding import explain_seeded
+from .._xplique_memory import make_unnoticed
 from .methods import Method
 
 
@@ -80,21 +79,11 @@ class MethodExplainer:
 def make_explainer(method: Method, model: keras.Model, seed: int) -> MethodExplainer:
     """Put a method to work on a model; what keeps its explainer from being made is raised."""
     try:
-        explainer = None if method.make is None else method.make(model)
+        explainer = None
+        if method.make is not None:
+            explainer = make_unnoticed(partial(method.make, model), model)
     except StopIteration as error:
         raise ValueError(
             "it looks for a layer with filters, a convolution, and the model has none"
         ) from error
     return MethodExplainer(method, explainer, seed)
-
-
-@contextmanager
-def forgetting_models() -> Iterator[None]:
-    """Leave Xplique's cache as it was: by itself it keeps every model explained, for ever."""
-    kept = BlackBoxExplainer._cache_models
-    before = set(kept)
-    try:
-        yield
-    finally:
-        for key in set(kept) - before:
-            del kept[key]

@@ -22,7 +22,7 @@ from ..results.comparison import Comparison, Measure, MethodScores
 from ..targets import describe_targets, one_hot
 from .fidelity import ACTIVATIONS, ModelScore, area
 from .measures import DEFAULTS, MapMeasure, Score, Task
-from .method_maps import MethodExplainer, forgetting_models, make_explainer
+from .method_maps import MethodExplainer, make_explainer
 from .methods import Method, methods_of
 from .timing import passes, seconds_and_maps
 
@@ -135,18 +135,17 @@ def compare(
         baseline=baseline,
     )
     task = Task(craft.model, images, weights, score, seed)
-    with forgetting_models():
-        chosen = methods_of(craft, methods, images.shape[1:3], batch_size)
-        explainers, unmade = _each(chosen, lambda one: make_explainer(one, craft.model, seed))
-        _tell_failures(chosen, unmade)
-        prepared = [_prepared(measure, task) for measure in asked]
-        scores, unmeasured = _each(
-            [one for one in chosen if one.name in explainers],
-            lambda one: _measure(explainers[one.name], task, prepared, len(pictures)),
-            verbose=verbose,
-        )
-        failed = unmade | unmeasured
-        _tell_failures(chosen, failed, told=unmade)
+    chosen = methods_of(craft, methods, images.shape[1:3], batch_size)
+    explainers, unmade = _each(chosen, lambda one: make_explainer(one, craft.model, seed))
+    _tell_failures(chosen, unmade)
+    prepared = [_prepared(measure, task) for measure in asked]
+    scores, unmeasured = _each(
+        [one for one in chosen if one.name in explainers],
+        lambda one: _measure(explainers[one.name], task, prepared, len(pictures)),
+        verbose=verbose,
+    )
+    failed = unmade | unmeasured
+    _tell_failures(chosen, failed, told=unmade)
     comparison = Comparison(
         model_name=readable(model_name or craft.model.name),
         layer=craft.layer,

@@ -3,7 +3,6 @@ From a model and photographs to everything that a page says of one class.
 """
 
 import platform
-import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._checks import check, check_is
+from .._checks import caught_warnings, check, check_is
 from .._files import readable
 from ..attributions.maps import drawn_maps
 from ..craft import Craft
@@ -118,8 +117,7 @@ def explain_class(
     asked = held if len(held) else fitted  # what contributions and importance are of
     shown, size = asked[:number_of_views], images.shape[1:3]
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with caught_warnings() as caught:
         crops, crops_u, _ = craft.fit(images[fitted], class_id)
         quality = craft.quality(images[fitted])
         quality_held_out = craft.quality(images[asked]) if len(held) else None

@@ -6,7 +6,6 @@ the memory is bounded and nothing loops in Python.
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from xplique.commons.operators import predictions_operator
 from xplique.commons.operators_operations import get_operator
 
 from .._compiled import compile_function, one_after_the_other
+from .._once import cached_property
 from ..splitting.network import Network
 from .folding import Plan, Run
 

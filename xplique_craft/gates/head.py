@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from .._checks import warn
+from .._once import alone
 from ..results import EvaluationPath
 from ..splitting.network import Network
 from ..targets import distinct
@@ -60,6 +61,10 @@ class GatedHead:
         operator = known_operator(operator)
         self._operator = operator
         self.evaluations = 0
+
+    def check(self) -> None:
+        """Raise a ValueError now if the operator does not give a score for each image."""
+        _ = self._compiled
 
     @property
     def _compiled(self) -> HeadFunctions:
@@ -245,14 +250,21 @@ class GatedHead:
         return images, max(1, min(q, pairs // images))
 
     def _verify(self, activations: tf.Tensor, targets: np.ndarray) -> None:
+        """Compare with the plain head, unless that was done; other threads wait for it."""
+        compiled = self._compiled
+        if not compiled.verified:
+            with alone(id(compiled), "verified"):
+                if not self._compiled.verified:
+                    self._compare(compiled, activations, targets)
+
+    def _compare(
+        self, compiled: HeadFunctions, activations: tf.Tensor, targets: np.ndarray
+    ) -> None:
         """
-        Compare with the plain head once: two made-up concepts at random gates on one image.
+        Compare with the plain head: two made-up concepts at random gates on one image.
 
         Where they differ, everything is evaluated plainly from then on, with a warning.
         """
-        compiled = self._compiled
-        if compiled.verified:
-            return
         rng = np.random.default_rng(0)
         some, classes = activations[:1], targets.shape[1]
         spread = np.linspace(0, classes - 1, 8).astype(int)
@@ -275,18 +287,19 @@ class GatedHead:
         else:
             values = compiled.evaluate(gated, some, bank, gates, picked, channels, 1, 4).numpy()
             values = values.reshape(-1)
-        compiled.verified = True
         difference = np.inf
         if values.shape == expected.shape:
             difference = float(np.abs(values - expected).max())
-        if not difference <= _tolerance() * scale + 1e-30:
+        if difference <= _tolerance() * scale + 1e-30:
+            compiled.verified = True
+        else:
+            whole = HeadFunctions(self.network, self._operator, taken_apart=False)
+            self.network.share(self._operator, whole)
             warn(
                 f"The head taken apart differs from itself by {difference:.3g} where its logits "
                 f"reach {scale:.3g}: it is evaluated whole from now on, which is slower. Does it "
                 "hold a layer that computes something else than its class says?"
             )
-            whole = HeadFunctions(self.network, self._operator, taken_apart=False)
-            self.network.share(self._operator, whole)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

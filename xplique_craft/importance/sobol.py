@@ -11,13 +11,13 @@ CRAFT (CVPR 2023), section 3.2.
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from xplique.attributions.global_sensitivity_analysis.sobol_estimators import SobolEstimator
 
 from .._checks import check, check_choice, warn
+from .._once import cached_property
 from .._seeding import seeded
 from ..gates.coded import Coded
 from ..gates.head import GatedHead

@@ -6,14 +6,13 @@ found in the same way in the network with its weights shuffled (Adebayo et al., 
 Saliency Maps, NeurIPS 2018), and one of random directions.
 """
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from .._checks import check
+from .._checks import caught_warnings, check
 from .._random import Draw, generator
 from ..concept_model import ConceptModel, check_craft
 from ..extraction import find_concepts
@@ -91,8 +90,7 @@ def sanity_check(
             "network, and these are parts of a concept. Give the Craft itself."
         )
     shuffled = split_model(shuffled_weights(craft.model, seed), craft.layer)
-    with warnings.catch_warnings():  # that the shuffled network predicts something else, and such
-        warnings.simplefilter("ignore", UserWarning)
+    with caught_warnings():  # that the shuffled network predicts something else, and such
         other = find_concepts(
             craft.variant(split=shuffled), concepts.settings, craft.inputs_of_fit, concepts.class_id
         )

@@ -14,11 +14,10 @@ models: `for_parent` (images -> u_i) and `for_class` (images -> logits).
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
 from .._checks import check_concept
+from .._once import cached_property
 from ..concept_model import Concepts
 from ..factorization import Factorized
 from ..questions import AnsweringModel

@@ -9,12 +9,12 @@ three ways: to their parent, to the class through their parent, and to the class
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .._checks import check_choice, check_concepts
+from .._once import cached_property
 from ..attributions.maps import activation_maps, has_places
 from ..concept_model import ConceptModel
 from ..factorization import Factorizer, get_factorizer

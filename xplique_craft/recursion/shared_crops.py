@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from .._once import alone
 from ..concept_model import ConceptModel
 from ..factorization import Factorizer
 from ..importance.contributions import contributions_of
@@ -86,9 +87,10 @@ class SharedCrops:
         craft = self.craft
         settings = (craft.keep_residual, craft.baseline, craft.batch_size)
         kept = craft.concepts.once("contributions", dict)
-        if settings not in kept or kept[settings][0] is not inputs:
-            kept[settings] = (inputs, contributions_of(craft, inputs))
-        return kept[settings][1]
+        known = kept.get(settings)
+        if known is None or known[0] is not inputs:
+            known = kept[settings] = (inputs, contributions_of(craft, inputs))
+        return known[1]
 
     def rows(self, layer: str, chosen: np.ndarray, factorizer: Factorizer) -> np.ndarray:
         """
@@ -105,7 +107,14 @@ class SharedCrops:
             return values, np.full(number, np.nan, np.float32)
 
         values, lowest = self.craft.concepts.once(("rows", layer), unknown)
-        wanted = np.isin(np.arange(number), chosen) & np.isnan(lowest)
+        with alone(id(values)):
+            self._fill(layer, np.isin(np.arange(number), chosen) & np.isnan(lowest), values, lowest)
+        factorizer.check(np.minimum(lowest[chosen], values[chosen].mean(axis=1)))
+        return values[chosen]
+
+    def _fill(self, layer: str, wanted: np.ndarray, values: np.ndarray, lowest: np.ndarray) -> None:
+        """Compute rows (m, c) of the crops that are wanted (m,), and their lowest values (m,)."""
+        network = self.split(layer).network
         if wanted.any():
             for batch in self.stream().progress(f"crops at {layer}", self.craft.verbose):
                 inside = (self.boxes[:, 0] >= batch.start) & (
@@ -119,8 +128,6 @@ class SharedCrops:
                     pooled, minima = crop_latents(network, tf.convert_to_tensor(images), place)
                     values[some] = pooled.numpy()
                     lowest[some] = minima.numpy().min(axis=1)
-        factorizer.check(np.minimum(lowest[chosen], values[chosen].mean(axis=1)))
-        return values[chosen]
 
     def mixedness(self, layer: str, chosen: np.ndarray, factorizer: Factorizer, k: int) -> float:
         """Whether chosen crops show one thing or up to k, as a layer sees them: see `mixedness`."""

@@ -17,6 +17,8 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional  # no public name; needed to see the graph
 
+from .._once import BUILDING
+
 
 @dataclass(frozen=True)
 class Place:
@@ -121,6 +123,20 @@ def cut_calls(calls: Sequence[Call]) -> list[int]:
             positions.append(position)
         open_until = max([open_until, *(last_use.get(id(t), -1) for t in call.outputs)])
     return positions
+
+
+def call_unnoticed(layer: keras.layers.Layer, tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """
+    Call a layer of ours on a tensor of the user's model, which then knows nothing of it.
+
+    Keras notes it with the layer that the tensor comes from, and so would keep ours for as long as
+    the user's model is there. Nothing reads these notes: models are followed from their outputs.
+    """
+    with BUILDING:
+        output = layer(tensor)
+        noted = tensor._keras_history.operation._outbound_nodes
+        noted[:] = [node for node in noted if node.operation is not layer]
+    return output
 
 
 class Replay:

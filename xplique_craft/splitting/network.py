@@ -4,7 +4,7 @@ logits. One `Network` serves any number of banks, so nothing is traced twice.
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from threading import RLock
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from .._checks import warn
 from .._compiled import compile_function
+from .._once import cached_property
 from .graph import calls_of
 
 MOST_SHARED = 64  # operators and sizes of crops whose compiled functions are kept
@@ -46,6 +47,7 @@ class Network:
         self.dtype = input_to_latent.inputs[0].dtype
         self.channels: int = input_to_latent.output_shape[-1]
         self._shared: dict[Any, Any] = {}
+        self._sharing = RLock()
         self._warn_softmax()
 
     def _warn_softmax(self) -> None:
@@ -64,15 +66,17 @@ class Network:
 
         Only those that were used last are kept, for people may give many operators.
         """
-        value = self._shared.pop(key) if key in self._shared else make()
-        self._shared[key] = value  # the last used is the last to go
-        if len(self._shared) > MOST_SHARED:
-            del self._shared[next(iter(self._shared))]
+        with self._sharing:
+            value = self._shared.pop(key) if key in self._shared else make()
+            self._shared[key] = value  # the last used is the last to go
+            if len(self._shared) > MOST_SHARED:
+                del self._shared[next(iter(self._shared))]
         return value
 
     def share(self, key: Any, value: Any) -> None:
         """Put something else in the place of what was made for this key."""
-        self._shared[key] = value
+        with self._sharing:
+            self._shared[key] = value
 
     def activations(self, images: tf.Tensor) -> tf.Tensor:
         """g in float32, as other compiled functions call it: images (n, ...) -> (n, ..., c)."""

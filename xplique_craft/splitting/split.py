@@ -7,10 +7,10 @@ layers and weights.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import keras
 
+from .._once import BUILDING, cached_property
 from .flatten import flat_graph, graph_of_part
 from .graph import Graph, Replay
 from .layers import Candidate, candidates_of, find_cut
@@ -75,7 +75,8 @@ def split_model(model: keras.Model, layer: str | int | keras.layers.Layer) -> Sp
         ambiguous, is called more than once, has several outputs, is the input or the output, or
         is bypassed by other branches.
     """
-    graph = flat_graph(model, "model")
+    with BUILDING:
+        graph = flat_graph(model, "model")
     call = find_cut(graph, model, layer)
     flat, (latent,) = graph.model, call.outputs
     first = keras.Model(flat.inputs[0], latent, name=f"{flat.name}_to_{call.name}")
@@ -102,7 +103,9 @@ def candidate_layers(model: keras.Model) -> list[Candidate]:
     TypeError, ValueError
         If `split_model` would not take the model.
     """
-    return candidates_of(flat_graph(model, "model"))
+    with BUILDING:
+        graph = flat_graph(model, "model")
+    return candidates_of(graph)
 
 
 def join_models(input_to_latent: keras.Model, latent_to_logit: keras.Model) -> Split:
@@ -129,9 +132,10 @@ def join_models(input_to_latent: keras.Model, latent_to_logit: keras.Model) -> S
     ValueError
         If one is not built or has several inputs or outputs, or if h cannot take what g gives.
     """
-    first = graph_of_part(input_to_latent, "input_to_latent")
-    latent = first.model.outputs[0]
-    second = graph_of_part(latent_to_logit, "latent_to_logit", latent)
+    with BUILDING:
+        first = graph_of_part(input_to_latent, "input_to_latent")
+        latent = first.model.outputs[0]
+        second = graph_of_part(latent_to_logit, "latent_to_logit", latent)
     expected = second.model.inputs[0]
     pairs = zip(latent.shape[1:], expected.shape[1:], strict=False)
     if len(latent.shape) != len(expected.shape) or any(
@@ -142,7 +146,8 @@ def join_models(input_to_latent: keras.Model, latent_to_logit: keras.Model) -> S
             f"input_to_latent {input_to_latent.name!r} gives {tuple(latent.shape)}. Cut both at "
             "the same layer."
         )
-    graph, cut = _chain(first, second)
+    with BUILDING:
+        graph, cut = _chain(first, second)
     name = cut._keras_history.operation.name
     return Split(graph.model, first.model, second.model, name)
 
