@@ -4,9 +4,16 @@ Concepts as Keras models: images -> concept scores, and concept coefficients -> 
 Banks are constants in the configuration of a layer, not weights: models save and reload, and
 randomising their weights randomises the network, not the concepts. What is done to coefficients is
 done in float32 whatever Keras' policy: concepts of a network of mixed precision are float32 scores.
+
+A file holds the user's own layers too, as Keras writes them. The Keras that saved it reads it, and
+so do newer ones; an older Keras may not know what a newer one wrote. docs/versions.md says which
+were tried.
 """
 
 import base64
+import json
+import re
+import zipfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,9 +36,38 @@ def load_model(path: str | Path) -> keras.Model:
     Parameters
     ----------
     path
-        A file that `model.save(path)` wrote.
+        A file that `model.save(path)` wrote, with this Keras or an older one.
+
+    Raises
+    ------
+    ValueError
+        If a newer Keras wrote it, in a way that this one cannot read.
     """
-    return keras.models.load_model(path)
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:
+        written = _written_by(path)
+        if _number(written) <= _number(keras.__version__):
+            raise
+        raise ValueError(
+            f"{str(path)!r} was saved by Keras {written}, and this is Keras {keras.__version__}, "
+            "which cannot read it. A newer Keras reads what an older one saved, not always the "
+            f"reverse: install keras>={written}, or save the model again with the older one."
+        ) from error
+
+
+def _written_by(path: str | Path) -> str:
+    """The version of the Keras that wrote a file; nothing where that is not to be found."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile):
+        return ""
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """A version to compare, (3, 12) of "3.12.4"."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _pack(array: np.ndarray) -> dict[str, Any]:
