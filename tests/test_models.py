@@ -1,7 +1,9 @@
 """A fitted craft as Keras models: encoder, decoder, decoder bound to its images."""
 
+import json
 import subprocess
 import sys
+import zipfile
 from typing import Any
 
 import keras
@@ -270,6 +272,43 @@ def test_settings_of_an_own_factorizer_are_no_obstacle(model, images, tmp_path):
     craft.encoder.save(tmp_path / "model.keras")
     reloaded = xc.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(reloaded(images), craft.encoder(images), atol=1e-6)
+
+
+def written_by(path, version, **settings):
+    """Change a saved model as if that Keras had written it, which knows settings of a kernel's."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    metadata = json.loads(parts["metadata.json"])
+    parts["metadata.json"] = json.dumps({**metadata, "keras_version": version}).encode()
+    config = json.loads(parts["config.json"])
+    for layer in config["config"]["layers"]:
+        if "kernel_initializer" in layer["config"]:
+            layer["config"]["kernel_initializer"]["config"].update(settings)
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("which", ["encoder", "decoder"])
+def test_a_newer_keras_is_named_where_its_file_cannot_be_read(craft, images, tmp_path, which):
+    path = tmp_path / "model.keras"
+    getattr(craft, which).save(path)
+    written_by(path, "99.1.2")
+    given = images if which == "encoder" else craft.transform(images)
+    np.testing.assert_allclose(xc.load_model(path)(given), getattr(craft, which)(given), atol=1e-6)
+    written_by(path, "99.1.2", of_the_future=1)
+    with pytest.raises(ValueError, match=r"saved by Keras 99\.1\.2.*install keras>=99\.1\.2"):
+        xc.load_model(path)
+    written_by(path, "3.0.0")
+    with pytest.raises(Exception, match="of_the_future"):  # no newer one would help
+        xc.load_model(path)
+
+
+def test_a_file_that_is_no_model_is_not_said_to_be_newer(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"nothing")
+    with pytest.raises((ValueError, OSError), match=r"model\.keras|zip"):
+        xc.load_model(tmp_path / "model.keras")
 
 
 # ------------------------------------------------------------------------------ in another process

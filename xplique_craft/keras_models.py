@@ -4,12 +4,19 @@ Concepts as Keras models: images -> concept scores, and concept coefficients -> 
 Banks are constants in the configuration of a layer, not weights: models save and reload, and
 randomising their weights randomises the network, not the concepts. What is done to coefficients is
 done in float32 whatever Keras' policy: concepts of a network of mixed precision are float32 scores.
+
+A file holds the user's own layers too, as Keras writes them. The Keras that saved it reads it, and
+so do newer ones; an older Keras may not know what a newer one wrote. docs/versions.md says which
+were tried.
 """
 
 from . import _backend as _backend
 
 # isort: split
 import base64
+import json
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +42,15 @@ def load_model(path: str | Path) -> keras.Model:
     Parameters
     ----------
     path
-        A file that `model.save(path)` wrote.
+        A file that `model.save(path)` wrote, with this Keras or an older one.
 
     Raises
     ------
     TypeError
         If `path` is no path.
     ValueError
-        If there is no file at `path`, or one that Keras cannot load.
+        If there is no file at `path`, or one that Keras cannot load; where a newer Keras wrote it,
+        the error says so.
     """
     path = check_path("path", path)
     if not path.is_file():
@@ -50,7 +58,31 @@ def load_model(path: str | Path) -> keras.Model:
         raise ValueError(
             f"`path` must be a file that model.save(path) wrote, and there is {found} at {path}."
         )
-    return keras.models.load_model(path)
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:
+        written = _written_by(path)
+        if _number(written) <= _number(keras.__version__):
+            raise
+        raise ValueError(
+            f"{str(path)!r} was saved by Keras {written}, and this is Keras {keras.__version__}, "
+            "which cannot read it. A newer Keras reads what an older one saved, not always the "
+            f"reverse: install keras>={written}, or save the model again with the older one."
+        ) from error
+
+
+def _written_by(path: str | Path) -> str:
+    """The version of the Keras that wrote a file; nothing where that is not to be found."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile):
+        return ""
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """A version to compare, (3, 12) of "3.12.4"."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _pack(array: np.ndarray) -> dict[str, Any]:
