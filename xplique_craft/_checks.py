@@ -17,6 +17,7 @@ import numpy as np
 
 PACKAGE = __name__.partition(".")[0]
 
+BETWEEN = {"xplique", "functools", "contextlib"}  # what may stand between the user and us
 NEAREST = 3  # names that a suggestion holds at most
 SHOWN = 80  # characters of a value that an error shows
 LARGEST = 2**63 - 1  # of whole numbers: TensorFlow and NumPy count no further
@@ -344,11 +345,15 @@ def listing(names: Sequence[str], limit: int = 8) -> str:
 
 
 def warn(message: str) -> None:
-    """Warn, pointing at the user's line: the one that called the package, however deep this is."""
+    """
+    Warn, pointing at the user's line: the one that called the package, however deep this is, and
+    also where another library's code calls ours for the user, as Xplique's `explainer(...)` does.
+    """
     frame: FrameType | None = sys._getframe()
-    level = user = 1
+    level, user = 1, 2
     while frame is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
-            user = level
+        origin = frame.f_globals.get("__name__", "").partition(".")[0]
+        if origin == PACKAGE or (level == user and origin in BETWEEN):
+            user = level + 1
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=user + 1)
+    warnings.warn(message, UserWarning, stacklevel=user)

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ._checks import check_is
 from .concept_model import ConceptModel
 from .factorization import Factorized, Factorizer, get_factorizer, type_of_factorizer
 from .splitting import Split, join_models
@@ -30,8 +31,21 @@ def load_model(path: str | Path) -> keras.Model:
     ----------
     path
         A file that `model.save(path)` wrote.
+
+    Raises
+    ------
+    TypeError, FileNotFoundError, ValueError
+        If it is no path, there is no such file, or it holds no model that Keras can read.
     """
-    return keras.models.load_model(path)
+    check_is("path", path, (str, Path), "the path of a file")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"path must be a file that model.save wrote, received {path!r}.")
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:  # Keras has many
+        raise ValueError(
+            f"path must be a file that model.save wrote, and {str(path)!r} cannot be read: {error}"
+        ) from error
 
 
 def _pack(array: np.ndarray) -> dict[str, Any]:

@@ -8,12 +8,14 @@ explainer of a Keras model. None stands for the concepts' own maps, which need n
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from xplique.attributions import FEM
 from xplique.attributions.base import BlackBoxExplainer, WhiteBoxExplainer
 
+from .._checks import check_is
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 
@@ -25,6 +27,8 @@ def check_explainer(explainer: Any, arguments: dict[str, Any] | None) -> None:
     They are the `explainer` and the `explainer_args` of `ConceptAttribution`; the TypeError or
     ValueError says what to give instead.
     """
+    if arguments is not None:
+        check_is("explainer_args", arguments, Mapping, "a dictionary, or None")
     if explainer is None:
         if arguments:
             raise ValueError(

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .._intervals import proportion
 from .._checks import as_array, check_is, shown
+from .._intervals import proportion
 from ..concept_model import ConceptModel, check_craft
 from ..importance import IntegratedGradientsImportance
 from ..importance.base import ImportanceMethod

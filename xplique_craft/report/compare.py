@@ -55,6 +55,7 @@ def write_comparison(
             f"{type(comparison).__name__}."
         )
     check("max_size_of_image", max_size_of_image)
+    check("title", title)
     page = render(
         "compare.html.j2",
         title=title or f"Concept maps and heatmaps of {comparison.class_name}",

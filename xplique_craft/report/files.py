@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from .._checks import check_is
 from ..plots.style import RESIDUAL_COLOR
 from .numbers import interval, number, percent, scientific
 
@@ -40,7 +41,7 @@ def render(template: str, **values: Any) -> str:
 
 def write(page: str, path: str | Path) -> Path:
     """Write a page, and the folders above it; an OSError says why it cannot be written."""
-    path = Path(path)
+    path = Path(check_is("path", path, (str, Path), "the path of a file"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8", newline="\n")
