@@ -111,7 +111,7 @@ class World:
 
     @functools.cached_property
     def node(self) -> Any:
-        return self.craft.decompose(0, "first", 2, 50.0)
+        return self.craft.decompose(0, "half", 2, 50.0)
 
     @functools.cached_property
     def tree(self) -> Any:
@@ -219,6 +219,10 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         inputs=fixed(None),
         activations=lambda: w.split.network.latents(w.images).numpy(),
     )
+    add("Craft.variant", craft("variant"), batch_size=fixed(4))
+    add("Craft.head", craft("head"), operator=fixed(planted.by_sampling))
+    add("Craft.stream", craft("stream"), **asked)
+    add("Craft.batches", craft("batches"), targets=lambda: w.targets, **asked)
     add("Craft.inverse_transform", craft("inverse_transform"), u=lambda: w.u)
     add("Craft.bound_decoder", craft("bound_decoder"), **asked)
     for name in ("contributions", "ablation_effects", "quality"):
@@ -268,6 +272,16 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     add("ConceptNode.quality", node("quality"), score=fixed("class"), **asked)
     add("ConceptNode.maps", node("maps"), concepts=fixed([0]), **asked)
     add("Child.maps", lambda: w.node.children[0].maps, **asked)
+    for owner in ("ConceptNode", "Child"):
+        one = {"concept_id": fixed(0)} if owner == "ConceptNode" else {}
+        of = (lambda: w.node) if one else (lambda: w.node.children[0])
+        add(
+            f"{owner}.decompose",
+            lambda of=of: of().decompose,
+            **one,
+            layer=fixed("first"),
+            number_of_concepts=fixed(2),
+        )
     add(
         "ConceptTree.view",
         lambda: w.tree.view,
@@ -314,6 +328,7 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     def attribution(**arguments: Any) -> Any:
         return attributions.ConceptAttribution(**arguments).explain_concepts(w.images[:2])
 
+    attribution.__name__ = "ConceptAttribution"
     attribution.__signature__ = inspect.signature(attributions.ConceptAttribution)
     add(
         "ConceptAttribution",
@@ -415,6 +430,7 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
             activations=lambda: w.rows,
         )
     add("Factorized.decode", lambda: w.factorized.decode, u=fixed(np.ones((3, 2), np.float32)))
+    add("Factorized.explained", lambda: w.factorized.explained, u=fixed(np.ones((3, 2))))
     add("get_factorizer", fixed(factorization.get_factorizer), factorizer=fixed("nmf"))
     add(
         "XpliqueFactorizer",
@@ -906,6 +922,7 @@ class Caller:
             function, arguments = make(), {**valid(), argument: wrong}
             try:
                 result = function(**arguments)
+                result = list(result) if inspect.isgenerator(result) else result
             except Exception as error:
                 said = f"{type(error).__name__}: {error}"
                 if not _is_own(error):
@@ -919,9 +936,22 @@ class Caller:
         return Answer(name, argument, value, verdict, f"{type(result).__name__}")
 
 
-def run(number: int, seed: int) -> list[Answer]:
+def names_reached(caller: Caller) -> set[str]:
+    """What is called, as "function" or "Class.method"."""
+    found = set()
+    for make, _ in caller.entries.values():
+        function = make()
+        owner = getattr(function, "__self__", None)
+        name = function.__name__
+        if owner is not None and not inspect.ismodule(owner):
+            kinds = owner.__mro__ if isinstance(owner, type) else type(owner).__mro__
+            found |= {f"{kind.__name__}.{name}" for kind in kinds}
+        found.add(name)
+    return found
+
+
+def run(caller: Caller, number: int) -> list[Answer]:
     """So many calls; the process ends where one of them hangs."""
-    caller = Caller(seed)
     answers = []
     for _ in range(number):
         call = caller.next()
@@ -937,14 +967,16 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    answers = run(options.number, options.seed)
+    caller = Caller(options.seed)
+    answers = run(caller, options.number)
     bad = [
         dataclasses.asdict(one) | {"verdict": one.verdict.name}
         for one in answers
         if one.verdict in BAD
     ]
     counts = collections.Counter(one.verdict.name for one in answers)
-    print(json.dumps({"counts": counts, "bad": bad}, indent=1))
+    reached = sorted(names_reached(caller))
+    print(json.dumps({"counts": counts, "bad": bad, "reached": reached}, indent=1))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def check_concepts(name: str, value: Any, number: int) -> np.ndarray:
     return np.array(indices)
 
 
-def check_number(name: str, value: Any, *, finite: bool = False) -> float:
+def check_number(name: str, value: Any, *, finite: bool = False, maximum: float = np.inf) -> float:
     """
     `value` as a float; a TypeError if it is no number, a ValueError if it is below 0 or NaN.
 
@@ -113,6 +113,8 @@ def check_number(name: str, value: Any, *, finite: bool = False) -> float:
         raise ValueError(f"{name} must be at least 0, received {value!r}.")
     if finite and not np.isfinite(number):
         raise ValueError(f"{name} must be finite, received {value!r}.")
+    if number > maximum:
+        raise ValueError(f"{name} must be at most {maximum:g}, received {value!r}.")
     return number
 
 
@@ -307,7 +309,9 @@ RULES: Mapping[str, Callable[[str, Any], Any]] = {
     "max_size_of_image": _whole(32, 10_000),
     **dict.fromkeys(("tolerance", "completeness", "min_share", "min_mixedness"), check_number),
     **dict.fromkeys(("max_unexplained", "least_share"), check_number),
-    **dict.fromkeys(("smoothing", "detail", "noise"), _number("[0, 1e6]")),
+    **dict.fromkeys(
+        ("smoothing", "detail", "noise"), partial(check_number, finite=True, maximum=1e6)
+    ),
     "radius": _number("(0, 1e6]"),
     "percentile": _number("[0, 100)"),
     "held_out": _number("[0, 1)"),

@@ -64,16 +64,22 @@ class HeadFunctions:
 
     def check_operator(self, activations: tf.Tensor, targets: np.ndarray) -> None:
         """A ValueError if an operator of the user's fails for two images, or gives not (2,)."""
-        dtype, out = self.head.inputs[0].dtype, self.head.outputs[0].dtype
-        two = tf.cast(tf.repeat(activations[:1], 2, axis=0), dtype)
-        try:
-            found = self.operator(self.head, two, tf.cast(np.repeat(targets[:1], 2, axis=0), out))
-            shape = tuple(tf.convert_to_tensor(found).shape)
+        spec = tf.TensorSpec([2, *activations.shape[1:]], self.head.inputs[0].dtype)
+        weights = tf.TensorSpec([2, targets.shape[1]], self.head.outputs[0].dtype)
+
+        def score(activations: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+            return tf.convert_to_tensor(self.operator(self.head, activations, targets))
+
+        try:  # traced, never run
+            traced = tf.function(score).get_concrete_function(spec, weights)
         except Exception as error:  # of whoever wrote it
+            reason = str(error).strip().splitlines()[-1:] or [""]
             raise ValueError(
-                f"operator must be {_OPERATOR}, and it fails: {type(error).__name__}: {error}"
+                f"operator must be {_OPERATOR}, and it fails: {type(error).__name__}: "
+                f"{reason[0].strip()}"
             ) from error
-        if shape != (2,):
+        shape = traced.structured_outputs.shape
+        if not shape.is_compatible_with([2]):
             raise ValueError(
                 f"operator must be {_OPERATOR}: one score for each image, received shape {shape} "
                 "for 2 images."

@@ -84,7 +84,12 @@ class Crops:
         if isinstance(index, (slice, range)):
             index = np.arange(len(self))[index] if isinstance(index, slice) else list(index)
         chosen = check_array(name, index, "j", empty=True)
-        if chosen.dtype == bool and len(chosen) == len(self):
+        if chosen.dtype == bool:
+            if len(chosen) != len(self):
+                raise IndexError(
+                    f"{name} must say of each of the {len(self)} crops whether it is chosen, "
+                    f"received {len(chosen)} times True or False."
+                )
             return np.flatnonzero(chosen)
         if chosen.size and chosen.dtype.kind not in "iu":
             raise TypeError(f"{name} must be whole numbers or a slice, received {shown(index)}.")
