@@ -111,7 +111,7 @@ class World:
 
     @functools.cached_property
     def node(self) -> Any:
-        return self.craft.decompose(0, "first", 2, 50.0)
+        return self.craft.decompose(0, "half", 2, 50.0)
 
     @functools.cached_property
     def tree(self) -> Any:
@@ -219,6 +219,10 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         inputs=fixed(None),
         activations=lambda: w.split.network.latents(w.images).numpy(),
     )
+    add("Craft.variant", craft("variant"), batch_size=fixed(4))
+    add("Craft.head", craft("head"), operator=fixed(planted.by_sampling))
+    add("Craft.stream", craft("stream"), **asked)
+    add("Craft.batches", craft("batches"), targets=lambda: w.targets, **asked)
     add("Craft.inverse_transform", craft("inverse_transform"), u=lambda: w.u)
     add("Craft.bound_decoder", craft("bound_decoder"), **asked)
     for name in ("contributions", "ablation_effects", "quality"):
@@ -268,6 +272,16 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     add("ConceptNode.quality", node("quality"), score=fixed("class"), **asked)
     add("ConceptNode.maps", node("maps"), concepts=fixed([0]), **asked)
     add("Child.maps", lambda: w.node.children[0].maps, **asked)
+    for owner in ("ConceptNode", "Child"):
+        one = {"concept_id": fixed(0)} if owner == "ConceptNode" else {}
+        of = (lambda: w.node) if one else (lambda: w.node.children[0])
+        add(
+            f"{owner}.decompose",
+            lambda of=of: of().decompose,
+            **one,
+            layer=fixed("first"),
+            number_of_concepts=fixed(2),
+        )
     add(
         "ConceptTree.view",
         lambda: w.tree.view,
@@ -314,6 +328,7 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     def attribution(**arguments: Any) -> Any:
         return attributions.ConceptAttribution(**arguments).explain_concepts(w.images[:2])
 
+    attribution.__name__ = "ConceptAttribution"
     attribution.__signature__ = inspect.signature(attributions.ConceptAttribution)
     add(
         "ConceptAttribution",
@@ -415,6 +430,7 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
             activations=lambda: w.rows,
         )
     add("Factorized.decode", lambda: w.factorized.decode, u=fixed(np.ones((3, 2), np.float32)))
+    add("Factorized.explained", lambda: w.factorized.explained, u=fixed(np.ones((3, 2))))
     add("get_factorizer", fixed(factorization.get_factorizer), factorizer=fixed("nmf"))
     add(
         "XpliqueFactorizer",
@@ -640,6 +656,113 @@ def _pool(w: World) -> dict[str, Callable[[], Any]]:
     return values
 
 
+def _near(valid: Any) -> dict[str, Callable[[], Any]]:
+    """What a valid value becomes by a mistake: the nearest that an argument does not take."""
+    made: dict[str, Callable[[], Any]] = {
+        "in a list": lambda: [valid],
+        "in a tuple": lambda: (valid, valid),
+        "in an array": lambda: np.array([valid, None], object)[:1],
+        "as a string": lambda: str(valid)[:50],
+        "by its name": lambda: type(valid).__name__,
+        "as a function": lambda: lambda *_: valid,
+        "its type": lambda: type(valid),
+    }
+    if isinstance(valid, tf.Tensor):
+        valid = valid.numpy()
+    if isinstance(valid, np.ndarray):
+
+        def spoilt(value: float) -> np.ndarray:
+            copy = valid.astype(np.float32)
+            copy.reshape(-1)[copy.size // 2] = value
+            return copy
+
+        made |= {
+            "with NaN": lambda: spoilt(np.nan),
+            "with infinity": lambda: spoilt(np.inf),
+            "with -1e38": lambda: spoilt(-1e38),
+            "with -1": lambda: spoilt(-1.0),
+            "of objects": lambda: valid.astype(object),
+            "complex": lambda: valid.astype(np.complex128),
+            "of strings": lambda: valid.astype(str),
+            "of bools": lambda: valid.astype(bool),
+            "of halves": lambda: valid.astype(np.float16),
+            "of bytes": lambda: valid.astype(np.int8),
+            "of dates": lambda: valid.astype(np.int64).astype("datetime64[D]"),
+            "with one axis more": lambda: valid[None],
+            "with one axis less": lambda: valid[0],
+            "with a last axis": lambda: valid[..., None],
+            "flat": lambda: valid.reshape(-1),
+            "reversed axes": lambda: valid.T,
+            "one row less": lambda: valid[:-1],
+            "twice": lambda: np.concatenate([valid, valid]),
+            "no row": lambda: valid[:0],
+            "one channel less": lambda: valid[..., :-1],
+            "every other": lambda: valid[..., ::2],
+            "zeros": lambda: np.zeros_like(valid),
+            "negative": lambda: -valid.astype(np.float32),
+            "as lists": lambda: valid.tolist(),
+            "as ragged lists": lambda: [valid[0], valid[:1]],
+            "as a tensor": lambda: tf.constant(valid),
+            "as a dataset": lambda: tf.data.Dataset.from_tensor_slices(valid),
+            "as an iterator": lambda: iter(valid),
+            "masked": lambda: np.ma.masked_array(valid, np.arange(valid.size) % 2),
+            "read-only": lambda: np.broadcast_to(valid, valid.shape),
+        }
+    elif isinstance(valid, (bool, int, float)):
+        made |= {
+            "negative": lambda: -valid - 1,
+            "far too large": lambda: valid + 10**7,
+            "as a float": lambda: float(valid) + 0.25,
+            "as an int": lambda: int(valid),
+            "as a bool": lambda: bool(valid),
+            "as a 0-d array": lambda: np.array(valid),
+            "as a tensor": lambda: tf.constant(valid),
+            "as int8": lambda: np.int8(valid),
+            "complex": lambda: complex(valid),
+            "NaN": lambda: np.float64("nan"),
+            "infinite": lambda: float("inf"),
+            "small": lambda: 1e-308,
+        }
+    elif isinstance(valid, str):
+        made |= {
+            "in capitals": lambda: valid.upper(),
+            "with a letter more": lambda: valid + "x",
+            "with NUL": lambda: valid + "\x00",
+            "not UTF-8": lambda: valid + "\udcff",
+            "as bytes": lambda: valid.encode(),
+            "very long": lambda: valid * 1000,
+        }
+    elif isinstance(valid, (list, tuple)):
+        made |= {
+            "empty": lambda: type(valid)(),
+            "twice": lambda: [*valid, *valid],
+            "with None": lambda: [*valid, None],
+            "one less": lambda: list(valid)[:-1],
+            "as a set of ids": lambda: set(map(id, valid)),
+            "as a dict": lambda: dict(enumerate(valid)),
+            "as an iterator": lambda: iter(valid),
+            "nested": lambda: [list(valid)],
+        }
+    elif isinstance(valid, Mapping):
+        made |= {
+            "empty": dict,
+            "of numbers": lambda: dict.fromkeys(valid, 1),
+            "of None": lambda: dict.fromkeys(valid),
+            "with a key more": lambda: {**valid, "other": 1},
+            "as a list": lambda: list(valid),
+        }
+    elif inspect.isfunction(valid):
+        made |= {
+            "that gives None": lambda: lambda *_: None,
+            "that gives NaN": lambda: lambda x, *_: np.full(np.shape(x), np.nan),
+            "that gives one less": lambda: lambda x, *_: x[1:],
+            "that gives a scalar": lambda: lambda x, *_: 1.0,
+            "that gives strings": lambda: lambda x, *_: ["a"] * len(x),
+            "that fails": lambda: lambda *_: {}["missing"],
+        }
+    return made
+
+
 # ------------------------------------------------------------------------ what came of it
 PASSED_ON = (NotFittedError, FileNotFoundError, OSError)  # as documented, besides the two of all
 
@@ -654,9 +777,10 @@ class Verdict(enum.Enum):
     NAN = "a result with NaN"
 
 
+NEAR = "the valid one, "
 BAD = (Verdict.UNNAMED, Verdict.RAW, Verdict.NAN)
 WORDS = {  # an argument may be called by what it holds
-    "inputs": ("inputs", "images", "activations"),
+    "inputs": ("inputs", "images", "activations", "targets must be"),  # as many as there are
     "image": ("image",),
     "layers": ("layer",),
     "concepts": ("concept",),
@@ -702,9 +826,11 @@ def _judge_error(error: BaseException, argument: str) -> Verdict:
     return Verdict.ERROR if named else Verdict.UNNAMED
 
 
-_MAY_BE_NAN = {  # documented: not measured, not known, or of one image
-    *("low", "high", "estimation_interval", "image_interval", "estimation", "mixedness"),
-    *("unexplained", "gap_share", "kkt", "kkt_residual", "seconds", "agreement"),
+_MAY_BE_NAN = {  # documented: not measured, not defined, or of one image
+    *("low", "high", "estimation_interval", "image_interval", "estimation", "kkt_residual"),
+    *("TreeBranch.mixedness", "TreeBranch.unexplained", "TreeBranch.gap"),
+    *("Prevalence.reliability", "Quality.reconstruction_share", "Quality.explained_share"),
+    *("Quality.relative_error", "NodeShares.unexplained", "MethodScores.seconds"),
 }
 
 
@@ -722,7 +848,8 @@ def numbers_of(value: Any, seen: set[int] | None = None) -> Iterator[np.ndarray]
             yield array
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
-            if field.name not in _MAY_BE_NAN:
+            full = f"{type(value).__name__}.{field.name}"
+            if _MAY_BE_NAN.isdisjoint((field.name, full)):
                 yield from numbers_of(getattr(value, field.name, None), seen)
     elif isinstance(value, Mapping):
         for one in value.values():
@@ -765,16 +892,37 @@ class Caller:
             for p in inspect.signature(function).parameters.values()
             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         ]
-        return name, self.draw.choice(arguments), self.draw.choice(list(self.pool))
+        argument = self.draw.choice(arguments)
+        if self.draw.random() < 0.5:
+            return name, argument, self.draw.choice(list(self.pool))
+        near = _near(self._valid(name, argument))
+        return name, argument, NEAR + self.draw.choice(list(near))
+
+    def _valid(self, name: str, argument: str) -> Any:
+        """A value that is valid there: what the entry gives, or the default."""
+        make, valid = self.entries[name]
+        default = inspect.signature(make()).parameters[argument].default
+        return valid().get(argument, default)
+
+    def value(self, name: str, argument: str, label: str) -> Any:
+        """What stands in the place of an argument, made anew."""
+        if label.startswith(NEAR):
+            return _near(self._valid(name, argument))[label.removeprefix(NEAR)]()
+        return self.pool[label]()
 
     def call(self, name: str, argument: str, value: str) -> Answer:
         """Make one call."""
         make, valid = self.entries[name]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            function, arguments = make(), {**valid(), argument: self.pool[value]()}
+            try:
+                wrong = self.value(name, argument, value)
+            except Exception:  # some values cannot be what the mistake would make of them
+                wrong = None
+            function, arguments = make(), {**valid(), argument: wrong}
             try:
                 result = function(**arguments)
+                result = list(result) if inspect.isgenerator(result) else result
             except Exception as error:
                 said = f"{type(error).__name__}: {error}"
                 if not _is_own(error):
@@ -788,9 +936,22 @@ class Caller:
         return Answer(name, argument, value, verdict, f"{type(result).__name__}")
 
 
-def run(number: int, seed: int) -> list[Answer]:
+def names_reached(caller: Caller) -> set[str]:
+    """What is called, as "function" or "Class.method"."""
+    found = set()
+    for make, _ in caller.entries.values():
+        function = make()
+        owner = getattr(function, "__self__", None)
+        name = function.__name__
+        if owner is not None and not inspect.ismodule(owner):
+            kinds = owner.__mro__ if isinstance(owner, type) else type(owner).__mro__
+            found |= {f"{kind.__name__}.{name}" for kind in kinds}
+        found.add(name)
+    return found
+
+
+def run(caller: Caller, number: int) -> list[Answer]:
     """So many calls; the process ends where one of them hangs."""
-    caller = Caller(seed)
     answers = []
     for _ in range(number):
         call = caller.next()
@@ -806,14 +967,16 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    answers = run(options.number, options.seed)
+    caller = Caller(options.seed)
+    answers = run(caller, options.number)
     bad = [
         dataclasses.asdict(one) | {"verdict": one.verdict.name}
         for one in answers
         if one.verdict in BAD
     ]
     counts = collections.Counter(one.verdict.name for one in answers)
-    print(json.dumps({"counts": counts, "bad": bad}, indent=1))
+    reached = sorted(names_reached(caller))
+    print(json.dumps({"counts": counts, "bad": bad, "reached": reached}, indent=1))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import numpy as np
 
 PACKAGE = __name__.partition(".")[0]
 
+BETWEEN = {"xplique", "functools", "contextlib"}  # what may stand between the user and us
 NEAREST = 3  # names that a suggestion holds at most
 SHOWN = 80  # characters of a value that an error shows
 LARGEST = 2**63 - 1  # of whole numbers: TensorFlow and NumPy count no further
@@ -104,7 +105,7 @@ def check_concepts(name: str, value: Any, number: int) -> np.ndarray:
     return np.array(indices)
 
 
-def check_number(name: str, value: Any, *, finite: bool = False) -> float:
+def check_number(name: str, value: Any, *, finite: bool = False, maximum: float = np.inf) -> float:
     """
     `value` as a float; a TypeError if it is no number, a ValueError if it is below 0 or NaN.
 
@@ -115,6 +116,8 @@ def check_number(name: str, value: Any, *, finite: bool = False) -> float:
         raise ValueError(f"{name} must be at least 0, received {value!r}.")
     if finite and not np.isfinite(number):
         raise ValueError(f"{name} must be finite, received {value!r}.")
+    if number > maximum:
+        raise ValueError(f"{name} must be at most {maximum:g}, received {value!r}.")
     return number
 
 
@@ -309,7 +312,9 @@ RULES: Mapping[str, Callable[[str, Any], Any]] = {
     "max_size_of_image": _whole(32, 10_000),
     **dict.fromkeys(("tolerance", "min_share", "min_mixedness"), check_number),
     **dict.fromkeys(("max_unexplained", "least_share"), check_number),
-    **dict.fromkeys(("smoothing", "detail", "noise"), _number("[0, 1e6]")),
+    **dict.fromkeys(
+        ("smoothing", "detail", "noise"), partial(check_number, finite=True, maximum=1e6)
+    ),
     "radius": _number("(0, 1e6]"),
     "percentile": _number("[0, 100)"),
     "held_out": _number("[0, 1)"),
@@ -347,18 +352,22 @@ def listing(names: Sequence[str], limit: int = 8) -> str:
 
 
 def warn(message: str) -> None:
-    """Warn, pointing at the user's line: the one that called the package, however deep this is."""
+    """
+    Warn, pointing at the user's line: the one that called the package, however deep this is, and
+    also where another library's code calls ours for the user, as Xplique's `explainer(...)` does.
+    """
     for about, messages in reversed(_caught.get()):
         if re.match(about, message):
             messages.append(message)
             return
     frame: FrameType | None = sys._getframe()
-    level = user = 1
+    level, user = 1, 2
     while frame is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
-            user = level
+        origin = frame.f_globals.get("__name__", "").partition(".")[0]
+        if origin == PACKAGE or (level == user and origin in BETWEEN):
+            user = level + 1
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=user + 1)
+    warnings.warn(message, UserWarning, stacklevel=user)
 
 
 _caught: ContextVar[tuple[tuple[str, list[str]], ...]] = ContextVar("_caught", default=())

@@ -163,6 +163,10 @@ class ConceptModel:
     ) -> ConceptModel:
         """The same concepts on another model, with another bank or settings; None keeps each."""
         concepts = self.concepts
+        if split is not None:
+            check_is("split", split, Split, "what split_model returns, or None")
+        if factorized is not None:
+            check_is("factorized", factorized, Factorized, "what a factorizer fits, or None")
         return ConceptModel(
             self.split if split is None else split,
             concepts if factorized is None else replace(concepts, factorized=factorized),
@@ -327,7 +331,7 @@ class ConceptModel:
         """
         factorized = self.factorized
         if activations is not None:
-            activations = self._as_activations(activations)
+            activations = check_array("activations", activations, "n, ..., c", empty=True)
             number: int | None = len(activations)
             starts = range(0, max(1, len(activations)), self.batch_size)
             batches = (activations[i : i + self.batch_size] for i in starts)
@@ -352,18 +356,7 @@ class ConceptModel:
         ValueError
             If the last axis is not the concepts'.
         """
-        return self.factorized.decode(check_array("u", u, empty=True)).numpy()
-
-    def _as_activations(self, activations: Any) -> Any:
-        """Activations of any number of images, or why they are none that h takes."""
-        found = check_array("activations", activations, "n, ..., c", empty=True)
-        shape = self.latent_to_logit_model.input_shape
-        if found.ndim != len(shape):
-            raise ValueError(
-                f"activations must have {len(shape)} axes, as those of {self.layer!r}, "
-                f"received shape {found.shape}."
-            )
-        return found
+        return self.factorized.decode(check_array("u", u, "n, ..., k", empty=True)).numpy()
 
 
 def check_craft(craft: Any, name: str = "craft") -> ConceptModel:

@@ -63,7 +63,10 @@ def load_model(path: str | Path) -> keras.Model:
     except Exception as error:
         written = _written_by(path)
         if _number(written) <= _number(keras.__version__):
-            raise
+            raise ValueError(
+                "`path` must be a file that model.save(path) wrote, and "
+                f"{str(path)!r} cannot be read: {error}"
+            ) from error
         raise ValueError(
             f"{str(path)!r} was saved by Keras {written}, and this is Keras {keras.__version__}, "
             "which cannot read it. A newer Keras reads what an older one saved, not always the "

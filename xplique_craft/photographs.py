@@ -14,6 +14,8 @@ import numpy as np
 from ._checks import as_array, check_list
 from ._files import readable
 
+FAR_BEYOND = 128.0  # what is less far beyond [0, 255] is clipped to it, what is farther refused
+
 
 def are_pixels(images: np.ndarray) -> bool:
     """
@@ -114,6 +116,10 @@ def _check_values(pixels: np.ndarray, name: str, whole: bool) -> None:
             f"{name} must hold pixels in [0, 255], received values that are not finite."
         )
     low, high = float(pixels.min()), float(pixels.max())
+    if low < -FAR_BEYOND or high > 255.0 + FAR_BEYOND:
+        raise ValueError(
+            f"{name} must hold pixels in [0, 255], received values from {low:.3g} to {high:.3g}."
+        )
     if whole and high <= 1.0 and (low, high) != (0.0, 0.0):
         raise ValueError(
             f"{name} must hold pixels in [0, 255], received values from {low:.3g} to {high:.3g}: "

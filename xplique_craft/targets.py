@@ -131,6 +131,8 @@ def one_hot(
 
 
 def _as_array(targets: Any, name: str) -> np.ndarray:
+    if np.ma.is_masked(targets):
+        raise ValueError(f"{name} must be numbers, received some that are masked.")
     try:
         return np.asarray(targets)
     except Exception as error:  # each library has its own for what is no array

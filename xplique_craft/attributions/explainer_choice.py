@@ -8,6 +8,7 @@ explainer of a Keras model. None stands for the concepts' own maps, which need n
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ import keras
 from xplique.attributions import FEM
 from xplique.attributions.base import BlackBoxExplainer, WhiteBoxExplainer
 
+from .._checks import check_is
 from .._xplique_memory import make_unnoticed
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
@@ -27,6 +29,8 @@ def check_explainer(explainer: Any, arguments: dict[str, Any] | None) -> None:
     They are the `explainer` and the `explainer_args` of `ConceptAttribution`; the TypeError or
     ValueError says what to give instead.
     """
+    if arguments is not None:
+        check_is("explainer_args", arguments, Mapping, "a dictionary, or None")
     if explainer is None:
         if arguments:
             raise ValueError(

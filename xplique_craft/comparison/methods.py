@@ -16,6 +16,7 @@ import keras
 import xplique.attributions
 from xplique.attributions.base import BlackBoxExplainer
 
+from .._checks import check_names as check_names_of
 from .._checks import nearest, warn
 from ..attributions import ConceptAttribution
 from ..concept_model import ConceptModel
@@ -87,7 +88,7 @@ def check_names(names: Sequence[str], factorizer: Factorizer | None = None) -> N
     Refuse names that no method has, and no names at all, before anything is computed for the
     others; with the factorizer that will find the concepts, also what these will not do for.
     """
-    for name in names:
+    for name in check_names_of("methods", names):
         if name not in KNOWN:
             raise ValueError(
                 f"methods has {name!r}, which is none of {', '.join(KNOWN)}. "
@@ -161,7 +162,7 @@ def methods_of(
             except ValueError as error:
                 warn(f"methods leaves {name!r} out: {error}")
     elif not isinstance(wanted, Mapping) or not wanted:
-        check_names(list(wanted))
+        check_names(list(wanted) if isinstance(wanted, Mapping) else wanted)
         wanted = {name: known(name) for name in wanted}
     return [_method(name, what, batch_size) for name, what in wanted.items()]
 

@@ -91,17 +91,17 @@ class Factorized:
 
     def explained(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
         """U W, (..., c), of coefficients (..., k)."""
+        if not isinstance(u, tf.Tensor):
+            u = check_array("u", u, empty=True)
+        shape, k = tuple(u.shape), len(self.bank)
+        if not shape or shape[-1] != k:
+            raise ValueError(f"u must have the {k} concepts in its last axis, received {shape}.")
         u = tf.convert_to_tensor(u)
         u = u if u.dtype.is_floating else tf.cast(u, tf.float32)
         return tf.tensordot(u, tf.cast(self.bank, u.dtype), 1)
 
     def decode(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Activations U W + offset, (..., c), of coefficients (..., k)."""
-        if not isinstance(u, tf.Tensor):
-            u = check_array("u", u, empty=True)
-        shape, k = tuple(u.shape), len(self.bank)
-        if len(shape) < 2 or shape[-1] != k:
-            raise ValueError(f"u must have the {k} concepts in its last axis, received {shape}.")
         explained = self.explained(u)
         return explained + tf.cast(self.offset, explained.dtype)
 

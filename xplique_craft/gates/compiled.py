@@ -14,10 +14,13 @@ from xplique.commons import get_inference_function
 from xplique.commons.operators import predictions_operator
 from xplique.commons.operators_operations import get_operator
 
+from .._checks import check_callable, shown
 from .._compiled import compile_function, one_after_the_other
 from .._once import cached_property
 from ..splitting.network import Network
 from .folding import Plan, Run
+
+_OPERATOR = "a function (model, inputs, targets) -> (n,), or the name of one of Xplique's tasks"
 
 
 class HeadFunctions:
@@ -43,7 +46,7 @@ class HeadFunctions:
         self.head = network.latent_to_logit
         self.operator = get_inference_function(self.head, operator)[0]
         self.plan = Plan(self.head, taken_apart and operator is None)
-        self.verified = not self.plan.taken_apart
+        self.verified = operator is None and not self.plan.taken_apart
         places = [None, *self.head.input_shape[1:-1]]
         self.latent = tf.TensorSpec([*places, self.head.input_shape[-1]], tf.float32)
         self.coefficients = tf.TensorSpec([*places, None], tf.float32)
@@ -58,6 +61,29 @@ class HeadFunctions:
         channels = np.flatnonzero(targets.any(axis=0))
         channels = channels if len(channels) else np.arange(1)
         return targets[:, channels], channels
+
+    def check_operator(self, activations: tf.Tensor, targets: np.ndarray) -> None:
+        """A ValueError if an operator of the user's fails for two images, or gives not (2,)."""
+        spec = tf.TensorSpec([2, *activations.shape[1:]], self.head.inputs[0].dtype)
+        weights = tf.TensorSpec([2, targets.shape[1]], self.head.outputs[0].dtype)
+
+        def score(activations: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+            return tf.convert_to_tensor(self.operator(self.head, activations, targets))
+
+        try:  # traced, never run
+            traced = tf.function(score).get_concrete_function(spec, weights)
+        except Exception as error:  # of whoever wrote it
+            reason = str(error).strip().splitlines()[-1:] or [""]
+            raise ValueError(
+                f"operator must be {_OPERATOR}, and it fails: {type(error).__name__}: "
+                f"{reason[0].strip()}"
+            ) from error
+        shape = traced.structured_outputs.shape
+        if not shape.is_compatible_with([2]):
+            raise ValueError(
+                f"operator must be {_OPERATOR}: one score for each image, received shape {shape} "
+                "for 2 images."
+            )
 
     # ------------------------------------------------------------- parts, inside functions
     def _tail(self, run: Run, frontier: list[tf.Tensor], targets: tf.Tensor) -> tf.Tensor:
@@ -244,8 +270,13 @@ def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., A
         try:
             operator = get_operator(operator)
         except AssertionError as error:
+            raise ValueError(f"operator must be {_OPERATOR}, received {operator!r}.") from error
+    elif operator is not None:
+        check_callable("operator", operator, _OPERATOR)
+        try:
+            get_operator(operator)  # Xplique counts its arguments
+        except Exception as error:
             raise ValueError(
-                f"operator must be a callable (model, inputs, targets) -> (n,), or the name of one "
-                f"of Xplique's tasks, received {operator!r}."
+                f"operator must be {_OPERATOR}, received {shown(operator)}."
             ) from error
     return None if operator is predictions_operator else operator

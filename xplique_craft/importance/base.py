@@ -106,6 +106,7 @@ class ImportanceMethod(ConceptExplainer):
     # No fields: they belong to a method, not to one use of it.
     method = ""
     signed = False
+    least = -np.inf  # what it measures is never below: there its intervals end
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -245,11 +246,12 @@ class _Gathered:
             interval = np.stack([overall, overall], axis=1)
         else:
             interval = np.full((len(overall), 2), np.nan)
+        least = np.minimum(explainer.least, overall)[:, None]
         return Importance(
             per_image=found.values,
             overall=overall,
-            estimation_interval=interval,
-            image_interval=bootstrap_mean(found.values, explainer.seed),
+            estimation_interval=np.maximum(interval, least),
+            image_interval=np.maximum(bootstrap_mean(found.values, explainer.seed), least),
             method=explainer.method,
             evaluations=0 if self.head.affine and found.exact else self.head.evaluations,
             exact=found.exact,

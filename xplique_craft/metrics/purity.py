@@ -230,9 +230,7 @@ def binary_choice(
     """
     trials, shown = check("trials", trials), check("shown", shown)
     seed = check("seed", seed)
-    families = [_clusters("pairs", pair) for pair in check_list("pairs", pairs, "(child, parent)")]
-    if any(len(pair) != 2 for pair in families):
-        raise ValueError("pairs must be pairs of clusters, (child, parent).")
+    families = [_pair(pair) for pair in check_list("pairs", pairs, "(child, parent)")]
     if len(families) == 0:
         raise ValueError("pairs must hold at least one sub-concept with its parent, received none.")
     won, photographs = [], []
@@ -260,6 +258,13 @@ def _clusters(name: str, value: Any) -> tuple[CropCluster, ...]:
     if not found:
         raise ValueError(f"{name} must hold at least one cluster, received none.")
     return tuple(found)
+
+
+def _pair(value: Any) -> tuple[CropCluster, CropCluster]:
+    found = _clusters("pairs", value)
+    if len(found) != 2:
+        raise ValueError(f"pairs must be of two clusters, (child, parent), received {len(found)}.")
+    return found[0], found[1]
 
 
 def _draw(

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from .._checks import check, check_is
 from ..results import ConceptCard, Contributions, ImageView, Importance
 from .steps import decimals_for, displayed_steps, waterfall_steps_of
 from .style import (
@@ -15,6 +16,7 @@ from .style import (
     MUTED,
     RESIDUAL_STYLE,
     axes_or_new,
+    check_ranks,
     concept_label,
     histogram_bins,
     style_of,
@@ -58,6 +60,7 @@ def waterfall(
     ValueError
         If the numbers are not finite or do not add up.
     """
+    ranks = check_ranks(ranks)
     steps = waterfall_steps_of(result, max_concepts=max_concepts)
     decimals = decimals_for(steps)
     steps = displayed_steps(steps, decimals)
@@ -116,6 +119,8 @@ def importance_bars(
     ax
         The axes, one horizontal bar a concept, from top to bottom.
     """
+    check_is("importance", importance, Importance, "what an importance method's summary returns")
+    max_concepts, ranks = check("max_concepts", max_concepts), check_ranks(ranks)
     overall = np.asarray(importance.overall, dtype=np.float64)
     order = np.argsort(-np.nan_to_num(np.abs(overall), nan=-np.inf), kind="stable")[:max_concepts]
     ax = axes_or_new(ax, 5.0, 1.2 + 0.32 * len(order))
@@ -179,6 +184,7 @@ def activation_histogram(
     ax
         The axes.
     """
+    check_is("card", card, ConceptCard, "a card of an explanation")
     style = style_of(card.concept if rank is None else rank, None)
     counts, edges = histogram_bins(card.coefficients, bins)
     ax = axes_or_new(ax, 4.0, 2.2)

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .._checks import check, check_choice, check_is, shown
 from ..results.comparison import Comparison, MethodScores
 from .pictures import blend, full_strength, shrunk
 from .style import INK, MUTED, as_written, axes_or_new, concept_style, tidy
@@ -82,12 +83,13 @@ def fidelity_curves(
     ValueError
         If the measure has no curves.
     """
+    check_is("comparison", comparison, Comparison, "what xplique_craft.compare returns")
     drawn = {key for method in comparison.measured for key in method.curves}
     curved = [one.key for one in comparison.measures if one.curve is not None and one.key in drawn]
-    if measure not in curved:
+    if not isinstance(measure, str) or measure not in curved:
         names = " or ".join(map(repr, curved))
-        raise ValueError(f"`measure` must be one with curves, {names}, received {measure!r}.")
-    shown = comparison.measure(measure)
+        raise ValueError(f"`measure` must be one with curves, {names}, received {shown(measure)}.")
+    column = comparison.measure(measure)
     ax = axes_or_new(ax, 5.6, 3.8)
     colors = _colors(comparison, measure)
     others = False
@@ -109,14 +111,14 @@ def fidelity_curves(
             zorder=1 if quiet else 2,
             label=label,
         )
-    ax.set_xlabel(f"{shown.curve} (%)", color=INK)
+    ax.set_xlabel(f"{column.curve} (%)", color=INK)
     kind = "score" if comparison.activation is None else "probability"
     ax.set_ylabel(f"mean {kind} of {as_written(comparison.class_name)}", color=INK)
     ax.set_xlim(0.0, 100.0)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     tidy(ax, kept=["bottom"])
-    ax.set_title(f"{shown.name} ({shown.direction})", loc="left", color=INK, fontsize=10)
+    ax.set_title(f"{column.name} ({column.direction})", loc="left", color=INK, fontsize=10)
     return ax
 
 
@@ -145,6 +147,8 @@ def method_scores(
     ValueError
         If there is no such measure, or no method has it.
     """
+    check_is("comparison", comparison, Comparison, "what xplique_craft.compare returns")
+    check_choice("measure", measure, [one.key for one in comparison.measures])
     found = comparison.measure(measure)
     measured = [m for m in comparison.measured if m.has(measure)]
     if not measured:
@@ -199,6 +203,8 @@ def maps_side_by_side(comparison: Comparison, *, columns: int = 7) -> Figure:
     ValueError
         If no photographs were given to `compare`.
     """
+    check_is("comparison", comparison, Comparison, "what xplique_craft.compare returns")
+    columns = check("columns", columns)
     if not len(comparison.photographs):
         raise ValueError("`comparison` must have photographs: give them to `compare`.")
     methods = comparison.measured

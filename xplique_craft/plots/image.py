@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .._checks import check, check_int, check_is
 from ..results import ImageExplanation
 from .bars import waterfall
 from .pictures import blend, concept_overlay, draw_crops, full_strength, shrunk
@@ -33,6 +34,7 @@ def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
     ValueError
         If there is no photograph, or the activations have no places.
     """
+    check_is("explanation", explanation, ImageExplanation, "what Craft.explain_image returns")
     photograph = explanation.view().photograph
     if explanation.class_map is None:
         raise ValueError(
@@ -77,6 +79,8 @@ def image_explanation(
     ValueError
         If there is no photograph.
     """
+    check_is("explanation", explanation, ImageExplanation, "what Craft.explain_image returns")
+    number, max_concepts = check_int("number", number), check("max_concepts", max_concepts)
     view = explanation.view()
     order = explanation.order
     ranks = [order.index(concept) for concept in range(len(order))]

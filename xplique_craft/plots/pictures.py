@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
+from .._checks import check_array, check_choice, check_indices, check_int, check_is
 from ..results import ConceptCard
-from .style import AGAINST, FOR, INK, axes_or_new, concept_label, style_of
+from .style import AGAINST, FOR, INK, axes_or_new, check_ranks, concept_label, style_of
 
 CONTOUR_LEVEL = 0.5  # of the map's maximum in the picture
 FAINT = 0.08  # maps that stay below are not drawn on the page, nor outlined
@@ -60,7 +61,11 @@ def concept_overlay(
     ValueError
         If `maps` is not (H, W, k) for the photograph's H and W, or lacks one of the concepts.
     """
-    maps = np.asarray(maps)
+    photograph = check_array("photograph", photograph, "H, W, 3")
+    maps = check_array("maps", maps)
+    ranks = check_ranks(ranks)
+    concepts = check_indices("concepts", concepts).tolist()
+    check_choice("shows", shows, ("activation", "relevance", None))
     if maps.ndim != 3 or maps.shape[:2] != photograph.shape[:2]:
         raise ValueError(
             f"`maps` must be (H, W, k) with the photograph's H and W, {photograph.shape[:2]}, "
@@ -140,8 +145,9 @@ def concept_crops(
     ax
         The axes; every crop is one unit high and keeps its proportions.
     """
+    check_is("card", card, ConceptCard, "a card of an explanation")
     style = style_of(card.concept if rank is None else rank, None)
-    crops = card.crops[:number]
+    crops = card.crops[: check_int("number", number, minimum=0)]
     widths = [crop.shape[1] / crop.shape[0] for crop in crops]
     total = max(sum(widths) + CROP_GAP * max(0, len(crops) - 1), 1.0)
     ax = axes_or_new(ax, 1.4 * total, 1.9)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from .._checks import check, check_is
 from ..results import Contributions, ImageView
 from .style import concept_label
 
@@ -95,8 +96,7 @@ def waterfall_steps(
     phi = np.asarray(phi, dtype=np.float64)
     numbers = [float(number) for number in (base, residual, score, gap)]
     base, residual, score, gap = numbers
-    if max_concepts < 1:
-        raise ValueError(f"`max_concepts` must be at least 1, received {max_concepts}.")
+    max_concepts = check("max_concepts", max_concepts)
     if not (np.isfinite(phi).all() and np.isfinite(numbers).all()):
         raise ValueError(
             "A waterfall needs finite numbers, received NaN or infinity in `phi`, `base`, "
@@ -145,6 +145,7 @@ def waterfall_steps_of(result: ImageView | Contributions, *, max_concepts: int =
     steps
         In the order they are drawn; the first is the base and the last the score.
     """
+    check_is("result", result, (ImageView, Contributions), "an ImageView or Contributions")
     return waterfall_steps(
         result.phi if isinstance(result, ImageView) else np.mean(result.phi, axis=0),
         *(

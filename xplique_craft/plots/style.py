@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb, to_rgba
 from matplotlib.figure import Figure
 
+from .._checks import check, check_array, check_indices, check_int, check_is
 from .._files import readable
 from ..results import ClassExplanation
 
@@ -107,11 +108,10 @@ def concept_style(rank: int) -> ConceptStyle:
 
     Raises
     ------
-    ValueError
-        If `rank` is negative.
+    TypeError, ValueError
+        If `rank` is no integer, or negative.
     """
-    if rank < 0:
-        raise ValueError(f"`rank` must be at least 0, received {rank}: ranks count from the top.")
+    rank = check_int("rank", rank, minimum=0)
     pattern, hatch, marker, dashes = PATTERNS[rank % len(PATTERNS)]
     return ConceptStyle(COLORS[rank % len(COLORS)], pattern, hatch, marker, dashes)
 
@@ -135,7 +135,7 @@ def concept_label(concept: int) -> str:
     label
         "C" and the index, as "C3".
     """
-    return f"C{concept}"
+    return f"C{check_int('concept', concept, minimum=0)}"
 
 
 def concept_ranks(explanation: ClassExplanation) -> list[int]:
@@ -152,6 +152,7 @@ def concept_ranks(explanation: ClassExplanation) -> list[int]:
     ranks
         (k,): rank of concept j at place j; concepts without a card come last, by index.
     """
+    check_is("explanation", explanation, ClassExplanation, "what explain_class returns")
     number = explanation.contributions.phi.shape[1]
     order = [card.concept for card in explanation.cards]
     order += [concept for concept in range(number) if concept not in order]
@@ -160,7 +161,17 @@ def concept_ranks(explanation: ClassExplanation) -> list[int]:
 
 def style_of(concept: int, ranks: Sequence[int] | None) -> ConceptStyle:
     """Style of a concept of the bank; without `ranks` its index is its rank."""
-    return concept_style(concept if ranks is None else ranks[concept])
+    if ranks is not None and concept >= len(ranks):
+        raise ValueError(
+            f"ranks must have one for each concept, and of concept {concept} there is none, "
+            f"received {len(ranks)} ranks."
+        )
+    return concept_style(concept if ranks is None else int(ranks[concept]))
+
+
+def check_ranks(ranks: Any) -> list[int] | None:
+    """Ranks of the concepts as a list; None stays."""
+    return None if ranks is None else check_indices("ranks", ranks).tolist()
 
 
 def histogram_bins(coefficients: np.ndarray, bins: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +192,9 @@ def histogram_bins(coefficients: np.ndarray, bins: int = 20) -> tuple[np.ndarray
     edges
         (bins + 1,): ends of the bins.
     """
-    values = np.asarray(coefficients, dtype=np.float64).ravel()
+    bins = check("bins", bins)
+    values = check_array("coefficients", coefficients, finite=False, empty=True)
+    values = values.astype(np.float64).ravel()
     values = values[np.isfinite(values)]
     low = min(0.0, float(values.min(initial=0.0)))
     high = float(values.max()) if low < 0.0 else float(values.max(initial=0.0))
@@ -191,7 +204,7 @@ def histogram_bins(coefficients: np.ndarray, bins: int = 20) -> tuple[np.ndarray
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
     """The given axes, or those of a new figure (inches) that pyplot does not know."""
     if ax is not None:
-        return ax
+        return check_is("ax", ax, Axes, "matplotlib axes, or None")
     return Figure(figsize=(width, height), layout="constrained").add_subplot()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from .._checks import check, check_is
 from ..results import Estimate, TreeBranch, TreeView
 from .style import INK, MUTED, RESIDUAL_STYLE, as_written, axes_or_new, concept_style
 
@@ -58,6 +59,8 @@ def tree_rows(view: TreeView, least_share: float = 0.01) -> list[TreeRow]:
     rows
         Each concept is followed by its children, the small ones' sum, and what is not explained.
     """
+    check_is("view", view, TreeView, "what ConceptTree.view returns")
+    least_share = check("least_share", least_share)
     ranks = {branch.path[0]: rank for rank, branch in enumerate(view.branches)}
 
     def rows_of(
@@ -119,7 +122,7 @@ def concept_tree(
     ax
         The axes; a row with crops is one unit high. A concept and all below it have one colour.
     """
-    rows = tree_rows(view, least_share)
+    rows, number_of_crops = tree_rows(view, least_share), check("number_of_crops", number_of_crops)
     heights = [1.0 if row.branch is not None and row.branch.crops else SMALL_ROW for row in rows]
     ends = np.cumsum(heights)
     deepest = max(row.depth for row in rows)

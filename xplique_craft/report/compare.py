@@ -57,6 +57,7 @@ def write_comparison(
             f"{type(comparison).__name__}."
         )
     check("max_size_of_image", max_size_of_image)
+    check("title", title)
     check_can_write("path", path)
     page = render(
         "compare.html.j2",

@@ -2,13 +2,14 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from .._checks import check
+from .._checks import check, shown
 from .._files import check_can_write, readable, write_file
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
@@ -16,10 +17,26 @@ from .files import render, stylesheet, text
 from .sections import section_of
 
 
-def _checked(
-    explanations: Sequence[ClassExplanation] | ClassExplanation,
-) -> list[ClassExplanation]:
-    found = list(explanations) if isinstance(explanations, Iterable) else [explanations]
+def _listed(explanations: Any) -> list[Any]:
+    """What is given, one after the other, up to the first that is no explanation."""
+    if isinstance(explanations, ClassExplanation):
+        return [explanations]
+    found: list[Any] = []
+    try:
+        for one in explanations:
+            found.append(one)
+            if not isinstance(one, ClassExplanation):
+                break
+    except Exception as error:  # of whoever made what is iterated over
+        raise TypeError(
+            "`explanations` must be what `explain_class` returned, or a list of such, received "
+            f"{shown(explanations)}."
+        ) from error
+    return found
+
+
+def _checked(explanations: Any) -> list[ClassExplanation]:
+    found = _listed(explanations)
     if not found:
         raise ValueError(
             "`explanations` must hold at least one class, received none: "
@@ -97,6 +114,7 @@ def write_report(
     """
     found = _checked(explanations)
     check("max_size_of_image", max_size_of_image)
+    check("title", title)
     check_can_write("path", path)
     if title is None:
         seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"

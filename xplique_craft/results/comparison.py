@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._checks import check_choice
+from .._checks import check_choice, check_is, check_list
 from .estimate import Estimate
 
 RANDOM = "random"
@@ -167,14 +167,18 @@ class Comparison:
     def measure(self, key: str) -> Measure:
         """What was measured under that key; ValueError where nothing was."""
         known = {measure.key: measure for measure in self.measures}
-        return known[check_choice("`measure`", key, known)]
+        return known[check_choice("key", key, known)]
 
     def best(self, key: str, among: list[MethodScores] | None = None) -> MethodScores | None:
         """
         The best of some methods by a measure, of all but the floor by default; None where none of
         them has a number of it.
         """
-        among = [m for m in self.measured if not m.is_floor] if among is None else among
+        self.measure(key)
+        if among is None:
+            among = [m for m in self.measured if not m.is_floor]
+        for method in check_list("among", among, "methods of this comparison"):
+            check_is("among", method, MethodScores, "a list of methods of this comparison")
         able = [method for method in among if method.has(key)]
         return max(
             able, key=lambda m: self.measure(key).better * m.measures[key].value, default=None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._checks import check_indices, check_int
 from .contributions import Contributions
 
 
@@ -126,13 +127,12 @@ class Importance:
             If one is not there.
         """
         place = {int(number): i for i, number in enumerate(self.numbers)}
-        missing = [int(c) for c in concepts if int(c) not in place]
-        if missing or len(concepts) == 0:
+        wanted = check_indices("concepts", concepts).tolist()
+        if not wanted or any(c not in place for c in wanted):
             raise ValueError(
-                f"concepts must be among {sorted(place)}, at least one, received "
-                f"{[int(c) for c in concepts]}."
+                f"concepts must be among {sorted(place)}, at least one, received {wanted}."
             )
-        rows = np.array([place[int(c)] for c in concepts])
+        rows = np.array([place[c] for c in wanted])
         return replace(
             self,
             per_image=self.per_image[:, rows],
@@ -148,9 +148,7 @@ class Importance:
 
     def top(self, number: int) -> "Importance":
         """The `number` most important concepts, or all if there are fewer."""
-        if number < 1:
-            raise ValueError(f"number must be at least 1, received {number}.")
-        return self.select(self.numbers[self.order[:number]])
+        return self.select(self.numbers[self.order[: check_int("number", number)]])
 
     def records(self) -> list[dict[str, float]]:
         """

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._checks import check_is
 from .contributions import Contributions
 
 
@@ -114,6 +115,7 @@ class ImageExplanation:
 
     def view(self, title: str = "the image") -> ImageView:
         """The image as the plots take it, with what is explained as contributions."""
+        check_is("title", title, str, "a string")
         if self.photograph is None:
             raise ValueError(
                 "The photograph is not known: give it to explain_image(..., photograph=...), uint8 "

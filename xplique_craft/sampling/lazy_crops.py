@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import check_array, shown
 from .crops import IMAGE_WINDOWS, Windows
 
 BLOCK = 1000  # crops that are cut at a time when all are iterated over
@@ -57,7 +58,7 @@ class Crops:
 
     def cut(self, indices: Any) -> list[np.ndarray]:
         """Pixels of some crops, each at its own size."""
-        boxes = self.boxes[np.asarray(indices)]
+        boxes = self.boxes[self._numbers("indices", indices)]
         unique, inverse = np.unique(boxes[:, 0], return_inverse=True)
         images = self._images(unique)
         return [
@@ -70,13 +71,33 @@ class Crops:
             yield from self.cut(np.arange(start, min(start + BLOCK, len(self))))
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        if isinstance(index, (int, np.integer)):
-            return self.cut([range(len(self))[index]])[0]
-        chosen = np.arange(len(self))[index]
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            return self.cut(self._numbers("index", [index]))[0]
+        chosen = self._numbers("index", index)
         if len(chosen) == 0:
-            raise ValueError("No crop was chosen: the slice or array of indices is empty.")
+            raise ValueError("No crop was chosen: index is an empty slice or array.")
         size = self._largest(self.boxes[chosen])
         return np.stack([self._windows.resize(crop, size) for crop in self.cut(chosen)])
+
+    def _numbers(self, name: str, index: Any) -> np.ndarray:
+        """Numbers (j,) of the crops that a slice or an array of indices chooses."""
+        if isinstance(index, (slice, range)):
+            index = np.arange(len(self))[index] if isinstance(index, slice) else list(index)
+        chosen = check_array(name, index, "j", empty=True)
+        if chosen.dtype == bool:
+            if len(chosen) != len(self):
+                raise IndexError(
+                    f"{name} must say of each of the {len(self)} crops whether it is chosen, "
+                    f"received {len(chosen)} times True or False."
+                )
+            return np.flatnonzero(chosen)
+        if chosen.size and chosen.dtype.kind not in "iu":
+            raise TypeError(f"{name} must be whole numbers or a slice, received {shown(index)}.")
+        if chosen.size and (chosen.max() >= len(self) or chosen.min() < -len(self)):
+            raise IndexError(
+                f"{name} must be below the number of crops, {len(self)}, received {shown(index)}."
+            )
+        return chosen.astype(int) % max(1, len(self))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

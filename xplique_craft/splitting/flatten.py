@@ -9,6 +9,12 @@ from .graph import Graph, Replay, has_graph, is_flat
 
 def flat_graph(model: keras.Model, argument: str) -> Graph:
     """Flat view of a model that has a graph with one input and one output, or an error."""
+    if _is_legacy(model):
+        raise TypeError(
+            f"{argument} must be a model of Keras 3, received one of Keras 2 "
+            f"({type(model).__module__}), whose layers Keras 3 cannot call. Build the same network "
+            "with `import keras` and give it the weights: new.set_weights(model.get_weights())."
+        )
     if not isinstance(model, keras.Model):
         module = type(model).__module__
         if module.startswith(("tf_keras.", "tensorflow.python.keras.")):
@@ -46,6 +52,12 @@ def flat_graph(model: keras.Model, argument: str) -> Graph:
     ):  # a dict or a list of one tensor becomes that tensor
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return Replay().finish(model)
+
+
+def _is_legacy(model: object) -> bool:
+    """Whether a model is of Keras 2: of tf_keras, or of what TensorFlow carried before Keras 3."""
+    modules = [kind.__module__ for kind in type(model).__mro__]
+    return any(name.startswith(("tf_keras.", "tensorflow.python.keras.")) for name in modules)
 
 
 def graph_of_part(
