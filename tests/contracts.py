@@ -185,7 +185,7 @@ def _contributions(craft: xc.Craft, images: Any, targets: Any, size: int, _: int
 IMPORTANCES = [_by_method(name) for name in sorted(importance.METHODS)]
 ATTRIBUTIONS = [
     *(_by_maps(name, "activation", "concepts") for name in MAPS),
-    *(_by_maps(name, "relevance", "the class") for name in MAPS),
+    *(_by_maps(name, "relevance", "the class") for name in (None, "Saliency", *explainers.SHARED)),
 ]
 OTHERS = [
     *map(_by_measure, MEASURES),

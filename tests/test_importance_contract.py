@@ -1,4 +1,8 @@
-"""What every importance method promises, whatever it computes: the registry is walked."""
+"""
+What every importance method promises besides what `test_contract_questions` asks of all questions.
+
+The registry is walked.
+"""
 
 from typing import Any
 
@@ -6,10 +10,10 @@ import numpy as np
 import planted
 import pytest
 import tensorflow as tf
+from contracts import DRAWN
 from importances import Case
 from keras import ops
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.exceptions import NotFittedError
 from xplique.attributions.base import BlackBoxExplainer
 from xplique.commons import Tasks
 
@@ -31,14 +35,6 @@ CLASSES = {
     "tcav": xi.TcavImportance,
 }
 SIGNED = {"gradient input", "integrated gradients", "occlusion", "shapley", "smooth grad"}
-# So few draws that methods draw though there are three concepts only.
-DRAWN: dict[str, dict[str, Any]] = {
-    "hsic": {"nb_design": 7},
-    "rise": {"nb_samples": 7},
-    "shapley": {"nb_permutations": 3},
-    "smooth grad": {"nb_samples": 5},
-    "sobol total": {"nb_design": 16},
-}
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +160,6 @@ class TestDraws:
         assert_array_equal(first, again)
         assert (first != other).any(axis=1).all()
 
-    @pytest.mark.parametrize("batch_size", [1, 3, 500])
-    def test_the_batch_size(self, case: Case, method: str, batch_size: int) -> None:
-        found = case.explain(method, 1, batch_size=batch_size, **DRAWN[method])
-        assert_allclose(found, case.explain(method, 1, **DRAWN[method]), rtol=1e-3, atol=1e-4)
-
     def test_other_images(self, case: Case, method: str) -> None:
         explainer = xi.METHODS[method](case.craft, **DRAWN[method])
         some, all_of_them = explainer.explain(case.images[:2], 1), explainer.explain(case.images, 1)
@@ -218,12 +209,6 @@ def test_constant_scores(constant: tuple[xc.Craft, np.ndarray], method: str, wei
 
 
 # ------------------------------------------------------------------------------ wrong arguments
-@pytest.mark.parametrize("method", METHODS)
-def test_before_fit(case: Case, method: str) -> None:
-    with pytest.raises(NotFittedError):
-        xi.METHODS[method](xc.Craft.from_model(case.model, planted.LAYER, 3))
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_shared_arguments(case: Case, method: str) -> None:
     with pytest.raises(ValueError, match="batch_size must be at least 1, received 0"):
