@@ -69,7 +69,9 @@ def results() -> dict[str, Any]:
     phi = np.asfortranarray(eighths(5, 4).astype(np.float64))
     base, residual = eighths(2, 5) + 8.0
     score = base + residual + phi.sum(axis=1)
-    contributions = Contributions(phi, base, residual, score, np.zeros(5), 8, False)
+    contributions = Contributions(
+        phi, base, residual, score, np.zeros(5), np.abs(phi) / 64, 8, False
+    )
     importance = Importance(
         phi**2,
         (phi**2).mean(axis=0),

@@ -324,7 +324,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 def test_one_bit_anywhere_is_told(tmp_path: Path) -> None:
     """Every byte of a small file, one bit of it: refused, or of no account to what is loaded."""
-    result = Contributions(*np.arange(10.0).reshape(5, 2), 0, True)
+    result = Contributions(*np.arange(12.0).reshape(6, 2), 0, True)
     content = xc.save(result, tmp_path / "file").read_bytes()
     read = 0
     for place in range(len(content)):

@@ -64,7 +64,7 @@ def unchanged(craft: xc.Craft) -> dict[str, Any]:
                 "max_crops",
                 "seed",
                 "verbose",
-                "completeness",
+                "tolerance",
                 "class_id",
                 "layer",
             )
@@ -151,7 +151,7 @@ def test_every_factorizer(name: str, craft: xc.Craft, tmp_path: Path) -> None:
         seed=7,
     )
     other.fit(IMAGES, craft.class_id)
-    other.completeness = 0.5
+    other.tolerance = 0.5
     other.number_of_concepts = 3  # for the next fit
     again = xc.Craft.load(other.save(tmp_path / "file"), craft.split)
     assert same(unchanged(again), unchanged(other))
