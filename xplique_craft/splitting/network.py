@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from .._checks import warn
-from .._compiled import compile_function
+from .._compiled import Room, compile_function
 from .graph import calls_of
 
 MOST_SHARED = 64  # operators and sizes of crops whose compiled functions are kept
@@ -25,6 +25,11 @@ class Network:
     ----------
     input_to_latent, latent_to_logit
         g and h, Keras models with one input and one output each.
+
+    Attributes
+    ----------
+    room_of_g, room_of_h
+        How many images each of them takes at a time where memory runs out.
 
     Raises
     ------
@@ -45,6 +50,8 @@ class Network:
         self.number_of_classes: int = output_shape[1]
         self.dtype = input_to_latent.inputs[0].dtype
         self.channels: int = input_to_latent.output_shape[-1]
+        self.room_of_g = Room("g, the layers up to the cut")
+        self.room_of_h = Room("h, the layers after the cut")
         self._shared: dict[Any, Any] = {}
         self._warn_softmax()
 
@@ -83,7 +90,7 @@ class Network:
     def latents(self) -> Any:
         """g: images (n, ...) -> activations (n, ..., c), compiled for any n."""
         signature = [tf.TensorSpec([None, *self.input_shape], tf.float32)]
-        return compile_function(self.activations, signature)
+        return compile_function(self.activations, signature, rows=[0], room=self.room_of_g)
 
     @cached_property
     def logits(self) -> Any:
@@ -95,4 +102,5 @@ class Network:
             return tf.cast(model(activations, training=False), tf.float32)
 
         shape = [None, *model.input_shape[1:]]
-        return compile_function(logits, [tf.TensorSpec(shape, tf.float32)])
+        signature = [tf.TensorSpec(shape, tf.float32)]
+        return compile_function(logits, signature, rows=[0], room=self.room_of_h)
