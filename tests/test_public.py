@@ -22,12 +22,14 @@ NAMES = [
     "factorization",
     "importance",
     "join_models",
+    "load",
     "load_model",
     "measure_prevalence",
     "metrics",
     "plots",
     "report",
     "sanity_check",
+    "save",
     "split_model",
 ]
 MODULES = {

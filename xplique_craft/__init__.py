@@ -14,6 +14,7 @@ In the order of use:
     plots                             figures of results
     factorization                     how activations become concepts
     load_model                        reads a saved encoder or decoder
+    save, load                        a result in a file, and back; a Craft has its own
 
 Importing the package is quick; TensorFlow is loaded with the first name that needs it. Which names
 there are, and where each is defined, stands in `__init__.pyi`, which type checkers read too.

@@ -10,6 +10,8 @@ from .explanation.of_class import explain_class as explain_class
 from .keras_models import load_model as load_model
 from .metrics.prevalence import measure_prevalence as measure_prevalence
 from .metrics.sanity import sanity_check as sanity_check
+from .saving import load as load
+from .saving import save as save
 from .splitting.split import Candidate as Candidate
 from .splitting.split import Split as Split
 from .splitting.split import candidate_layers as candidate_layers
