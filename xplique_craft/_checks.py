@@ -5,7 +5,9 @@ Checks of arguments. Every message names the argument, the rule, what was receiv
 import difflib
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
@@ -137,8 +139,24 @@ def listing(names: Sequence[str], limit: int = 8) -> str:
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
+_hearing: ContextVar[tuple[list[str], ...]] = ContextVar("_hearing", default=())
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """The messages of warnings that are given in a `with` block; they are given all the same."""
+    told: list[str] = []
+    before = _hearing.set((*_hearing.get(), told))
+    try:
+        yield told
+    finally:
+        _hearing.reset(before)
+
+
 def warn(message: str) -> None:
     """Warn, pointing at the user's line: the one that called the package, however deep this is."""
+    for told in _hearing.get():
+        told.append(message)
     frame: FrameType | None = sys._getframe()
     level = user = 1
     while frame is not None:

@@ -92,6 +92,14 @@ class Concepts:
             self._made[key] = make()
         return self._made[key]
 
+    def keep(self, key: Any, value: Any) -> None:
+        """Keep what was found of these concepts; it is gone with a new fit."""
+        self._made[key] = value
+
+    def known(self, key: Any) -> Any:
+        """What is kept under this key; None where nothing is."""
+        return self._made.get(key)
+
 
 class ConceptModel:
     """

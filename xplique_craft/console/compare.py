@@ -51,6 +51,7 @@ def compare(
     ] = 0.3,
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
+    checkpoint: options.CheckpointOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """
@@ -114,7 +115,7 @@ def compare(
     logits = task.model.predict(inputs, batch_size=batch_size, verbose=0)
     rows = np.flatnonzero(logits.argmax(axis=1) == task.class_id)
     fitted, measured = _divided(rows, held_out, images, seed, len(inputs))
-    craft.fit(inputs[fitted], task.class_id)
+    craft.fit(inputs[fitted], task.class_id, checkpoint=checkpoint)
     comparison = compare_methods(
         craft,
         inputs[measured],
@@ -126,6 +127,7 @@ def compare(
         batch_size=batch_size,
         seed=seed,
         verbose=not quiet,
+        checkpoint=checkpoint,
     )
     page = write_comparison(comparison, output / "compare.html")
     typer.echo(

@@ -70,6 +70,7 @@ def explain(
     ] = 0,
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
+    checkpoint: options.CheckpointOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """
@@ -151,6 +152,7 @@ def explain(
         tree_depth=tree_depth,
         held_out=held_out or None,
         model_name=model.stem,
+        checkpoint=checkpoint,
     )
     page = write_report([explanation], output / "report.html")
     _print_summary(explanation)

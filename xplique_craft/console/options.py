@@ -64,4 +64,11 @@ LabelsOption = Annotated[
 ]
 BatchSizeOption = Annotated[int, typer.Option(help="Pictures run at a time.", min=1)]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to keep finished stages in: the same command goes on from there.",
+        metavar="FOLDER",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

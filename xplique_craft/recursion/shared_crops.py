@@ -83,12 +83,24 @@ class SharedCrops:
         Those of the craft's own concepts; kept for the last inputs that were asked for, under each
         of the settings that they depend on.
         """
-        craft = self.craft
-        settings = (craft.keep_residual, craft.baseline, craft.batch_size)
-        kept = craft.concepts.once("contributions", dict)
-        if settings not in kept or kept[settings][0] is not inputs:
-            kept[settings] = (inputs, contributions_of(craft, inputs))
-        return kept[settings][1]
+        known = self._contributions.get(self._settings)
+        if known is None or known[0] is not inputs:
+            self.keep_contributions(inputs, contributions_of(self.craft, inputs))
+        return self._contributions[self._settings][1]
+
+    def keep_contributions(self, inputs: Any, found: Contributions) -> None:
+        """Keep those that were computed before."""
+        self._contributions[self._settings] = (inputs, found)
+
+    @property
+    def _contributions(self) -> dict[Any, tuple[Any, Contributions]]:
+        """Settings -> inputs and their contributions."""
+        return self.craft.concepts.once("contributions", dict)
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        """What contributions depend on besides the concepts."""
+        return self.craft.keep_residual, self.craft.baseline, self.craft.batch_size
 
     def rows(self, layer: str, chosen: np.ndarray, factorizer: Factorizer) -> np.ndarray:
         """
@@ -98,13 +110,7 @@ class SharedCrops:
         size. The factorizer refuses those that it cannot take.
         """
         network, number = self.split(layer).network, len(self.boxes)
-
-        def unknown() -> tuple[np.ndarray, np.ndarray]:
-            """Rows to be filled; the lowest activation of a crop is NaN until it is known."""
-            values = np.zeros((number, network.channels), np.float32)
-            return values, np.full(number, np.nan, np.float32)
-
-        values, lowest = self.craft.concepts.once(("rows", layer), unknown)
+        values, lowest = self._rows(layer)
         wanted = np.isin(np.arange(number), chosen) & np.isnan(lowest)
         if wanted.any():
             for batch in self.stream().progress(f"crops at {layer}", self.craft.verbose):
@@ -121,6 +127,25 @@ class SharedCrops:
                     lowest[some] = minima.numpy().min(axis=1)
         factorizer.check(np.minimum(lowest[chosen], values[chosen].mean(axis=1)))
         return values[chosen]
+
+    def _rows(self, layer: str) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (m, c) to be filled, and the lowest activations of crops, NaN until known, (m,)."""
+
+        def unknown() -> tuple[np.ndarray, np.ndarray]:
+            number, channels = len(self.boxes), self.split(layer).network.channels
+            values = np.zeros((number, channels), np.float32)
+            return values, np.full(number, np.nan, np.float32)
+
+        return self.craft.concepts.once(("rows", layer), unknown)
+
+    def every_row(self, layer: str, factorizer: Factorizer) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of all crops at a layer, (m, c), and their lowest activations, (m,)."""
+        self.rows(layer, np.arange(len(self.boxes)), factorizer)
+        return self._rows(layer)
+
+    def keep_rows(self, layer: str, found: tuple[np.ndarray, np.ndarray]) -> None:
+        """Keep what `every_row` gave before."""
+        self.craft.concepts.keep(("rows", layer), found)
 
     def mixedness(self, layer: str, chosen: np.ndarray, factorizer: Factorizer, k: int) -> float:
         """Whether chosen crops show one thing or up to k, as a layer sees them: see `mixedness`."""
