@@ -108,7 +108,7 @@ def test_version() -> None:
     assert run("--version").output == f"xplique-craft {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "layers", "explain", "compare", "demo"])
+@pytest.mark.parametrize("command", ["", "layers", "explain", "compare", "report", "demo"])
 def test_help_does_not_import_tensorflow(command: str) -> None:
     code = (
         f"import sys; sys.argv = 'xplique-craft {command} --help'.split()\n"

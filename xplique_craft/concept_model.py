@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -101,6 +101,14 @@ class Concepts:
         return self._made.get(key)
 
 
+def no_images(_: Any = None) -> NoReturn:
+    """Raise that images of `fit` are needed, of a craft that was loaded without them."""
+    raise ValueError(
+        "The images of `fit` are needed for this (crops are parts of them), and they were not "
+        "saved with this Craft: give them when it is loaded, Craft.load(path, model, inputs=...)."
+    )
+
+
 class ConceptModel:
     """
     A split model whose concepts are, or will be, known.
@@ -171,6 +179,20 @@ class ConceptModel:
             verbose=self.verbose,
         )
 
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Pickle and copy.deepcopy come here: a model's compiled functions cannot be pickled."""
+        raise TypeError(
+            f"A {type(self).__name__} cannot be pickled or copied deeply, for it holds a compiled "
+            "model. Save a Craft with craft.save(path), and load it with "
+            "xplique_craft.Craft.load(path, model); copy.copy(craft) shares its model."
+        )
+
+    def __copy__(self) -> ConceptModel:
+        """The same model and concepts, with settings of its own."""
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        return copy
+
     # --------------------------------------------------------------- the model
     @property
     def model(self) -> keras.Model:
@@ -208,6 +230,11 @@ class ConceptModel:
     def class_id(self) -> int:
         """The class that was given to `fit`."""
         return self.concepts.class_id
+
+    @property
+    def inputs_of_fit(self) -> Any:
+        """The images of `fit`; a ValueError where a craft was loaded without them."""
+        return no_images() if self.concepts.inputs is None else self.concepts.inputs
 
     @property
     def factorized(self) -> Factorized:

@@ -20,6 +20,7 @@ from .concept_model import ExtractionSettings
 from .extraction import find_concepts
 from .factorization import get_factorizer
 from .factorization.base import Factorizer
+from .persistence import load_craft, save_craft
 from .questions import AnsweringModel
 from .recursion import Growable
 from .sampling import Crops
@@ -221,6 +222,104 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         self._concepts = find_concepts(self, self.extraction_settings, inputs, class_id, checkpoint)
         found = Factorization.of(self._concepts)
         return found.crops, found.crops_u, found.concept_bank_w
+
+    # ---------------------------------------------------------- save and load
+    def save(self, path: str | Path, *, with_inputs: bool | None = None) -> Path:
+        """
+        Save what `fit` found, in one file without pickle; `Craft.load` makes this craft again.
+
+        The model is not saved: keep its own file. What was asked of the concepts is saved by
+        `xplique_craft.save`.
+
+        Parameters
+        ----------
+        path
+            The file to write, best with the suffix ".safetensors"; folders above it are made. A
+            file that is there is replaced when the new one is whole.
+        with_inputs
+            Whether the images of `fit` are saved too: crops are parts of them, and concepts are
+            taken apart in them. None saves them if they are in memory, as an array or a tensor;
+            True saves those of a dataset as well. With False the file holds no picture, and the
+            loaded craft answers what is asked of other images.
+
+        Returns
+        -------
+        path
+            The file that was written.
+
+        Raises
+        ------
+        NotFittedError
+            If there are no concepts yet.
+        TypeError, ValueError
+            If `path` is no path, or something else than True, False or None is given.
+        OSError
+            If the file cannot be written.
+        """
+        looked_for = ExtractionSettings(
+            self.factorizer, self.number_of_concepts, self.patch_size, self.max_crops
+        )
+        return save_craft(self, looked_for, path, with_inputs)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        model: keras.Model | Split,
+        *,
+        inputs: Any = None,
+        factorizer: Factorizer | None = None,
+    ) -> Craft:
+        """
+        Load a saved craft: its answers are those that it gave before, to the bit.
+
+        Parameters
+        ----------
+        path
+            The file that `save` wrote.
+        model
+            The model whose concepts they are, with the same weights: a Keras model, or what
+            `split_model` or `join_models` returned. It is recognised by its layers, its weights
+            and what it makes of one image of noise; the names of layers do not matter.
+        inputs
+            The images of `fit`, where they were not saved; None otherwise.
+        factorizer
+            What the concepts were found with, where that is not of xplique_craft; None otherwise.
+
+        Returns
+        -------
+        craft
+            As it was saved.
+
+        Raises
+        ------
+        ValueError
+            If the file is none of a craft, not whole, or of a newer version; or if the model or the
+            images are others, and in what they differ first.
+        TypeError
+            If `model` is no model that can be cut.
+        OSError
+            If the file cannot be read.
+        """
+        found = load_craft(path, model, inputs, factorizer)
+        saved = found.saved
+        craft = cls.from_model(
+            found.split,
+            None,
+            saved.number_of_concepts,
+            saved.batch_size,
+            saved.patch_size,
+            factorizer=found.factorizer,
+            keep_residual=saved.keep_residual,
+            baseline=saved.baseline,
+            max_crops=saved.max_crops,
+            seed=saved.seed,
+            verbose=saved.verbose,
+        )
+        craft._concepts, craft.sensitivity = found.concepts, saved.sensitivity
+        if saved.completeness != cls.completeness:
+            craft.completeness = saved.completeness
+        return craft
 
     @property
     def factorization(self) -> Factorization | None:

@@ -91,7 +91,7 @@ class AnsweringModel(ConceptModel):
         importances
             (k,).
         """
-        given = self.concepts.inputs if inputs is None else inputs
+        given = self.inputs_of_fit if inputs is None else inputs
         explainer = SobolImportance(
             self, nb_design=nb_design, batch_size=self.batch_size, seed=self.seed
         )

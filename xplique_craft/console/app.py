@@ -1,5 +1,5 @@
 """
-The console: `xplique-craft layers | explain | compare | demo`.
+The console: `xplique-craft layers | explain | compare | report | demo`.
 
 Commands read their arguments, call the package and print what it answers; TensorFlow is imported
 inside them, so that `--help` answers at once.
@@ -15,6 +15,7 @@ from .demo import demo
 from .explain import explain
 from .layers import layers
 from .messages import plain_messages
+from .report import report
 
 app = typer.Typer(
     add_completion=False,
@@ -55,7 +56,7 @@ def _app(
     """
 
 
-for _command in (layers, explain, compare, demo):
+for _command in (layers, explain, compare, report, demo):
     app.command()(plain_messages()(_command))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from .._checks import check_range
+from .._files import check_can_write
 from . import options
 from .model import chosen_layer
 from .task import read_task
@@ -52,6 +53,7 @@ def compare(
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
     checkpoint: options.CheckpointOption = None,
+    save: options.SaveOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """
@@ -93,11 +95,14 @@ def compare(
     )
     inputs = task.inputs
     output.mkdir(parents=True, exist_ok=True)
+    if save is not None:
+        check_can_write("--save", save)
 
     from ..comparison import compare as compare_methods
     from ..comparison.methods import check_names
     from ..craft import Craft
     from ..report import write_comparison
+    from ..saving import save as save_result
 
     craft = Craft.from_model(
         task.model,
@@ -129,6 +134,8 @@ def compare(
         verbose=not quiet,
         checkpoint=checkpoint,
     )
+    if save is not None:
+        save_result(comparison, save)
     page = write_comparison(comparison, output / "compare.html")
     typer.echo(
         f"{len(rows)} of {len(inputs)} pictures are predicted as the class; concepts were found in "

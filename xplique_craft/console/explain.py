@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._files import check_can_write
 from ..factorization import FACTORIZERS
 from . import options
 from .model import chosen_layer
@@ -71,6 +72,7 @@ def explain(
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
     checkpoint: options.CheckpointOption = None,
+    save: options.SaveOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """
@@ -124,10 +126,13 @@ def explain(
         verbose=not quiet,
     )
     output.mkdir(parents=True, exist_ok=True)
+    if save is not None:
+        check_can_write("--save", save)
 
     from ..craft import Craft
     from ..explanation.of_class import explain_class
     from ..report import write_report
+    from ..saving import save as save_result
 
     craft = Craft.from_model(
         task.model,
@@ -154,6 +159,8 @@ def explain(
         model_name=model.stem,
         checkpoint=checkpoint,
     )
+    if save is not None:
+        save_result(explanation, save)
     page = write_report([explanation], output / "report.html")
     _print_summary(explanation)
     typer.echo(f"Report: {page.resolve()}")

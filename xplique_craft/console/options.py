@@ -71,4 +71,8 @@ CheckpointOption = Annotated[
         metavar="FOLDER",
     ),
 ]
+SaveOption = Annotated[
+    Path | None,
+    typer.Option(help="A file to save the result in, too, for `report` and for Python."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

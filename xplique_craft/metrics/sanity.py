@@ -94,7 +94,7 @@ def sanity_check(
     with warnings.catch_warnings():  # that the shuffled network predicts something else, and such
         warnings.simplefilter("ignore", UserWarning)
         other = find_concepts(
-            craft.variant(split=shuffled), concepts.settings, concepts.inputs, concepts.class_id
+            craft.variant(split=shuffled), concepts.settings, craft.inputs_of_fit, concepts.class_id
         )
         floors = [
             measure_quality(craft.variant(factorized=factorized), inputs, targets)

@@ -47,13 +47,13 @@ class SharedCrops:
 
     def __init__(self, craft: ConceptModel) -> None:
         fitted = craft.concepts
-        if fitted.crops is None or fitted.crops_u is None or fitted.inputs is None:
+        if fitted.crops is None or fitted.crops_u is None:
             raise ValueError(
                 "The images and crops of `fit` are needed to take a concept apart, and this Craft "
                 "has none: call fit(inputs, class_id) again."
             )
         self.craft = craft
-        self.inputs = fitted.inputs
+        self.inputs = craft.inputs_of_fit
         self.boxes: np.ndarray = fitted.crops.boxes
         self.crops_u: np.ndarray = fitted.crops_u
         self._channels: int = fitted.crops.shape[-1]

@@ -151,10 +151,7 @@ def read_container(path: Any) -> tuple[Any, dict[str, np.ndarray]]:
 
 def refuse(path: Path, why: str, cause: Exception | None = None) -> NoReturn:
     """Raise that a file cannot be read, and why."""
-    raise UnreadableFile(
-        f"{os.fspath(path)!r} cannot be loaded: {why}. It must be a whole file that "
-        "xplique_craft saved."
-    ) from cause
+    raise UnreadableFile(f"{os.fspath(path)!r} cannot be loaded: {why}.") from cause
 
 
 class _Fault(Exception):

@@ -1,0 +1,68 @@
+"""
+What a model makes of one image of noise: two models may have the same layers and weights and yet
+compute something else, where a setting is another, or the version of Keras.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from .._random import keyed_bits
+from .network import Network
+
+SAME = 1e-2  # relative: what another machine or version of TensorFlow changes is far below it
+
+
+@dataclass(frozen=True)
+class Probe:
+    """
+    What the model makes of one image of noise.
+
+    Parameters
+    ----------
+    shape, low, high
+        Of the image.
+    activations
+        (c,): the activations at the cut, averaged over positions.
+    logits
+        (classes,).
+    """
+
+    shape: tuple[int, ...]
+    low: float
+    high: float
+    activations: np.ndarray
+    logits: np.ndarray
+
+    @classmethod
+    def of(cls, network: Network, shape: tuple[int, ...], low: float, high: float) -> Probe:
+        """The same image for every version of NumPy."""
+        size = int(np.prod(shape))
+        noise = (keyed_bits(0, np.arange(size)) >> np.uint64(40)).astype(np.float64) / 2**24
+        image = (low + (high - low) * noise).reshape(1, *shape).astype(np.float32)
+        latents = network.latents(tf.convert_to_tensor(image))
+        activations = latents.numpy().reshape(-1, latents.shape[-1]).mean(axis=0)
+        return cls(shape, low, high, activations, network.logits(latents).numpy()[0])
+
+    def difference(self, other: Probe) -> str | None:
+        """Where another model parts from this one, in words; None where it does not."""
+        for name, before, now in (
+            ("activations", self.activations, other.activations),
+            ("outputs", self.logits, other.logits),
+        ):
+            if before.shape != now.shape:
+                return f"it has {now.shape} {name}, not {before.shape}"
+            size = float(np.linalg.norm(before))
+            if not np.isfinite(size):
+                continue
+            apart = float(np.linalg.norm(now - before))
+            if not apart <= SAME * size:
+                return (
+                    f"its layers and weights are the same, but its {name} are not (they differ by "
+                    f"{apart / size if size else apart:.2g} of their size): a layer is set "
+                    "otherwise, or what it computes has changed with the version of Keras"
+                )
+        return None
