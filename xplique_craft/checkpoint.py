@@ -24,14 +24,15 @@ import numpy as np
 
 from . import __version__
 from ._checks import heard, warn
-from ._files import check_can_write
+from ._files import check_can_write, check_path
 from .concept_model import ConceptModel, ExtractionSettings
 from .factorization import Factorized, Factorizer
 from .sampling import Stream
 from .saving import RESULTS, Kinds, UnreadableFile, read_saved, write_saved
 from .splitting.fingerprint import LayerPrint, WeightPrint, fingerprint_of, first_difference
+from .splitting.probe import Probe
 
-FINGERPRINTS: Kinds = {"LayerPrint": LayerPrint, "WeightPrint": WeightPrint}
+FINGERPRINTS: Kinds = {"Layer": LayerPrint, "Probe": Probe, "Weight": WeightPrint}
 SHORT = (bool, int, float, str, type(None))  # what messages show, rather than that it is another
 LONGEST_SHOWN = 40
 LONGEST_NAME = 100  # of a file
@@ -70,7 +71,7 @@ class Checkpoint:
         self.folder: Path | None = None
         if folder is None:
             return
-        self.folder = check_can_write("checkpoint", folder) / call
+        self.folder = check_path("checkpoint", folder) / call
         path = check_can_write("checkpoint", self.folder / "asked.safetensors")
         now = {"version": __version__, **asked()}
         if path.exists():
@@ -79,12 +80,12 @@ class Checkpoint:
             write_saved(f"{call}: asked", now, path, FINGERPRINTS)
 
     def _check_same(self, before: dict[str, Any], now: dict[str, Any]) -> None:
-        different = []
+        different: list[str] = []
         for name in sorted(before.keys() | now.keys()):
             old, new = before.get(name), now.get(name)
-            if name == "model":
-                where = first_difference(old or (), new or ())
-                if where is not None:
+            if name in ("model", "probe"):
+                where = _other_model(old, new)
+                if where is not None and not any("another model" in one for one in different):
                     different.append(f"another model ({where})")
             elif type(old) is not type(new) or old != new:
                 shown = [repr(one) for one in (old, new) if isinstance(one, SHORT)]
@@ -179,6 +180,13 @@ class Checkpoint:
             error.args = (f"{sentence} {troubles}".strip(),)
 
 
+def _other_model(before: Any, now: Any) -> str | None:
+    """In what a model is not the one of before, by its fingerprints or what it makes of noise."""
+    if isinstance(before, Probe) and isinstance(now, Probe):
+        return before.difference(now)
+    return first_difference(before or (), now or ()) if before or now else None
+
+
 def _file_name(stage: str) -> str:
     """A name for any file system: names of layers and methods are among those of stages."""
     name = quote(stage, safe=" ")
@@ -199,9 +207,12 @@ def parts_of_bank(found: Factorized) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------- what a call was asked
-def of_model(concept_model: ConceptModel) -> dict[str, Any]:
-    """The model, where it is cut, and the settings that all stages share."""
+def of_model(concept_model: ConceptModel, images: np.ndarray) -> dict[str, Any]:
+    """The model, where it is cut, and the settings that all stages share; some images do."""
+    shape, low, high = images.shape[1:], float(images.min()), float(images.max())
+    probe, again = (Probe.of(concept_model.network, shape, low, high) for _ in range(2))
     return {
+        "probe": None if probe.difference(again) else probe,
         "model": fingerprint_of(concept_model.model),
         "layer": concept_model.layer,
         "batch_size": concept_model.batch_size,  # sums are rounded by it
@@ -219,12 +230,12 @@ def of_extraction(settings: ExtractionSettings) -> dict[str, Any]:
     }
 
 
-def of_concepts(concept_model: ConceptModel) -> dict[str, Any]:
+def of_concepts(concept_model: ConceptModel, images: np.ndarray) -> dict[str, Any]:
     """The concepts that a craft has, and what is done with them."""
     concepts = concept_model.concepts
     found = concepts.factorized
     return {
-        **of_model(concept_model),
+        **of_model(concept_model, images),
         "class_id": concepts.class_id,
         "concepts": digest(found.bank, found.offset, concepts.extent.largest, concepts.extent.mean),
         "factorizer": of_factorizer(found.factorizer),

@@ -316,7 +316,8 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             seed=saved.seed,
             verbose=saved.verbose,
         )
-        craft._concepts, craft.sensitivity = found.concepts, saved.sensitivity
+        craft._concepts = found.concepts
+        craft._concepts.keep("sensitivity", saved.sensitivity)
         if saved.completeness != cls.completeness:
             craft.completeness = saved.completeness
         return craft

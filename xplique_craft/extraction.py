@@ -50,8 +50,13 @@ def find_concepts(
     stream = concept_model.stream(inputs)
 
     def asked() -> dict[str, Any]:
-        images = {"class_id": class_id, "images": of_images(stream)}
-        return {**of_model(concept_model), **of_extraction(settings), **images}
+        some = next(iter(stream)).images
+        return {
+            **of_model(concept_model, some),
+            **of_extraction(settings),
+            "class_id": class_id,
+            "images": of_images(stream),
+        }
 
     with Checkpoint(checkpoint, "fit", asked) as kept:
         found = kept.once(

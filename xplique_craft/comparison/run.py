@@ -142,7 +142,7 @@ def compare(
 
     def settings() -> dict[str, Any]:
         return {
-            **of_concepts(craft),
+            **of_concepts(craft, images[:1]),
             "images": digest(images),
             "targets": digest(weights),
             "measures": repr(asked),

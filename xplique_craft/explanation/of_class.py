@@ -120,7 +120,7 @@ def explain_class(
 
     def settings() -> dict[str, Any]:
         return {
-            **of_model(craft),
+            **of_model(craft, images[:1]),
             **of_extraction(craft.extraction_settings),
             "keep_residual": craft.keep_residual,
             "baseline": craft.baseline,

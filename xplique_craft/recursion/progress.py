@@ -27,7 +27,9 @@ def asked_of(shared: SharedCrops, settings: GrowthSettings, inputs: Any) -> dict
     given = {field.name: getattr(settings, field.name) for field in fields(settings)}
     return {
         **given,
-        **of_concepts(shared.craft),  # with the factorizer, as text
+        **of_concepts(
+            shared.craft, next(iter(shared.stream())).images
+        ),  # with the factorizer, as text
         "layers": str(named),
         "crops": digest(shared.boxes, shared.crops_u),
         "images": of_images(shared.stream()),
