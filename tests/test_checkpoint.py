@@ -20,7 +20,7 @@ from numpy.testing import assert_array_equal
 from warned import ours
 
 import xplique_craft as xc
-from xplique_craft._checks import heard, warn
+from xplique_craft._checks import caught_warnings, warn
 from xplique_craft.checkpoint import Checkpoint
 from xplique_craft.factorization import NMF
 
@@ -299,17 +299,30 @@ def test_warnings_are_given_again(tmp_path: Path) -> None:
     """The notes of a page come from them: it is the same page after an interruption."""
 
     def stage() -> int:
+        with caught_warnings("nothing"):
+            warn("nothing to know")  # as of a bank of small rank, where that is what is measured
         warn("something to know")
         return 7
 
     for _ in range(2):
-        with (
-            pytest.warns(UserWarning, match="something to know"),
-            heard() as told,
-            Checkpoint(tmp_path, "test", dict) as kept,
-        ):
+        with caught_warnings() as told, Checkpoint(tmp_path, "test", dict) as kept:
             assert kept.once("a stage", stage) == 7
         assert told == ["something to know"]
+
+
+def test_a_stage_that_fails_has_warned(tmp_path: Path) -> None:
+    def stage() -> int:
+        warn("something to know")
+        raise ValueError("no stage")
+
+    with Checkpoint(tmp_path, "test", dict) as kept:
+        for _ in range(2):
+            with (
+                pytest.warns(UserWarning, match="something to know"),
+                pytest.raises(ValueError, match="no stage"),
+            ):
+                kept.once("a stage", stage)
+    assert [path.name for path in (tmp_path / "test").iterdir()] == ["asked.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["a/b\\c:d", "..", "é" * 80, "x" * 300])

@@ -3,6 +3,7 @@ Checks of arguments. Every message names the argument, the rule, what was receiv
 """
 
 import difflib
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -139,24 +140,12 @@ def listing(names: Sequence[str], limit: int = 8) -> str:
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-_hearing: ContextVar[tuple[list[str], ...]] = ContextVar("_hearing", default=())
-
-
-@contextmanager
-def heard() -> Iterator[list[str]]:
-    """The messages of warnings that are given in a `with` block; they are given all the same."""
-    told: list[str] = []
-    before = _hearing.set((*_hearing.get(), told))
-    try:
-        yield told
-    finally:
-        _hearing.reset(before)
-
-
 def warn(message: str) -> None:
     """Warn, pointing at the user's line: the one that called the package, however deep this is."""
-    for told in _hearing.get():
-        told.append(message)
+    for about, messages in reversed(_caught.get()):
+        if re.match(about, message):
+            messages.append(message)
+            return
     frame: FrameType | None = sys._getframe()
     level = user = 1
     while frame is not None:
@@ -164,3 +153,32 @@ def warn(message: str) -> None:
             user = level
         frame, level = frame.f_back, level + 1
     warnings.warn(message, UserWarning, stacklevel=user + 1)
+
+
+_caught: ContextVar[tuple[tuple[str, list[str]], ...]] = ContextVar("_caught", default=())
+
+
+@contextmanager
+def caught_warnings(about: str = "") -> Iterator[list[str]]:
+    """
+    Collect what the package warns of inside a `with` block, instead of warning.
+
+    It is what this thread warns of; `warnings.catch_warnings` would change it for all threads, and
+    for good where two of them overlap.
+
+    Parameters
+    ----------
+    about
+        A regular expression: only messages that begin with it are collected.
+
+    Returns
+    -------
+    messages
+        Those that have come so far.
+    """
+    messages: list[str] = []
+    before = _caught.set((*_caught.get(), (about, messages)))
+    try:
+        yield messages
+    finally:
+        _caught.reset(before)

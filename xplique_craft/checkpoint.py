@@ -23,7 +23,7 @@ from urllib.parse import quote
 import numpy as np
 
 from . import __version__
-from ._checks import heard, warn
+from ._checks import caught_warnings, warn
 from ._files import check_can_write, check_path
 from .concept_model import ConceptModel, ExtractionSettings
 from .factorization import Factorized, Factorizer
@@ -144,8 +144,12 @@ class Checkpoint:
                 for message in known["warnings"]:
                     warn(message)
                 return unpack(known["value"])
-        with heard() as told:
-            value = make()
+        try:
+            with caught_warnings() as told:
+                value = make()
+        finally:
+            for message in told:
+                warn(message)
         try:
             write_saved(kind, {"value": pack(value), "warnings": told}, path, kinds)
         except (OSError, TypeError, ValueError) as error:  # what was computed is not lost for that

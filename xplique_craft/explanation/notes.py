@@ -1,6 +1,5 @@
 """What a reader must know of how the numbers came about, in sentences."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,9 +12,8 @@ STABLE_IMAGES = 20  # images from which on the concepts of a class hardly change
 PREDICTIONS_NAMED = 3  # of the images left out
 
 
-def note_warnings(caught: Sequence[warnings.WarningMessage]) -> list[str]:
-    """What the package warned of, each once; what other packages deprecate is not for readers."""
-    told = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
+def note_warnings(told: Sequence[str]) -> list[str]:
+    """What the package warned of, each once."""
     return list(dict.fromkeys(told))
 
 

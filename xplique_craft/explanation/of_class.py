@@ -3,7 +3,6 @@ From a model and photographs to everything that a page says of one class.
 """
 
 import platform
-import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._checks import check_int, check_range
+from .._checks import caught_warnings, check_int, check_range
 from ..attributions.maps import drawn_maps
 from ..checkpoint import Checkpoint, digest, of_extraction, of_model
 from ..craft import Craft
@@ -134,9 +133,8 @@ def explain_class(
 
     with (
         Checkpoint(checkpoint, "explain_class", settings) as kept,
-        warnings.catch_warnings(record=True) as caught,
+        caught_warnings() as caught,
     ):
-        warnings.simplefilter("always")
         fitted, held, others = kept.once(
             "selection", lambda: select(craft, stream, class_id, share)
         )

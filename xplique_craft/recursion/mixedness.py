@@ -27,10 +27,9 @@ have in common.
 It needs no contributions, only two small factorisations for each half of the photographs.
 """
 
-import warnings
-
 import numpy as np
 
+from .._checks import caught_warnings
 from .._random import keyed_bits
 from ..factorization import Factorizer
 
@@ -73,9 +72,8 @@ def measure_mixedness(
         if half.sum() < k or not norms[half].any():
             return float("nan")
         for i, number in enumerate((1, k)):
-            with warnings.catch_warnings():
-                # Of a concept of one piece the bank has a small rank: that is what is measured.
-                warnings.filterwarnings("ignore", message="The bank of .* concepts has rank")
+            # Of a concept of one piece the bank has a small rank: that is what is measured.
+            with caught_warnings("The bank of .* concepts has rank"):
                 bank = factorizer.fit(rows[half], number, seed)
             described = bank.decode(bank.encode(rows[~half])[0]).numpy()
             missed[i] += np.square(rows[~half] - described, dtype=np.float64).sum()
