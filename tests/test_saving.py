@@ -122,7 +122,9 @@ def test_an_array_that_stands_in_two_places_is_saved_once(tmp_path: Path) -> Non
 def test_any_reader_of_safetensors_reads_the_arrays(tmp_path: Path) -> None:
     contributions = RESULTS_BY_NAME["contributions"]
     found = safetensors.numpy.load_file(xc.save(contributions, tmp_path / "file"))
-    assert sorted(found) == [f"value.{n}" for n in ("base", "gap", "phi", "residual", "score")]
+    assert sorted(found) == [
+        f"value.{n}" for n in ("base", "errors", "gap", "phi", "residual", "score")
+    ]
     assert (found["value.base"] == contributions.base).all()
     assert (found["value.phi"] == contributions.phi.T).all()  # in the order that it had in memory
 

@@ -94,6 +94,14 @@ class Concepts:
         """What was made of these concepts under this key, or is made now; gone with a new fit."""
         return once(self._made, key, make)
 
+    def keep(self, key: Any, value: Any) -> None:
+        """Keep what was found of these concepts; it is gone with a new fit."""
+        self._made[key] = value
+
+    def known(self, key: Any) -> Any:
+        """What is kept under this key; None where nothing is."""
+        return self._made.get(key)
+
 
 def no_images(_: Any = None) -> NoReturn:
     """Raise that images of `fit` are needed, of a craft that was loaded without them."""

@@ -179,8 +179,17 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         self.patch_size = check_patch_size(patch_size)
         self.max_crops = check("max_crops", max_crops)
 
+    @property
+    def extraction_settings(self) -> ExtractionSettings:
+        """How the next `fit` looks for concepts."""
+        return ExtractionSettings(
+            self.factorizer, self.number_of_concepts, self.patch_size, self.max_crops
+        )
+
     # --------------------------------------------------------------------- fit
-    def fit(self, inputs: Any, class_id: int = 0) -> tuple[Crops, np.ndarray, np.ndarray]:
+    def fit(
+        self, inputs: Any, class_id: int = 0, *, checkpoint: str | Path | None = None
+    ) -> tuple[Crops, np.ndarray, np.ndarray]:
         """
         Find the concepts of a class.
 
@@ -191,6 +200,11 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             tensor or tf.data.Dataset (labels are ignored).
         class_id
             Which class the concepts are of, by its index among the model's outputs.
+        checkpoint
+            A folder in which every finished stage is kept (crops through g, bank, coefficients):
+            after Ctrl-C or a crash the same call goes on from there, to the same numbers. It must
+            be a new folder, or one of the same call; images are read once more to tell. None keeps
+            nothing.
 
         Returns
         -------
@@ -205,14 +219,10 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         ------
         TypeError, ValueError
             If the images do not fit the model, are too few, or give activations that the factorizer
-            cannot take.
+            cannot take; if the checkpoint is of another call.
         """
         # Nothing of an earlier fit is lost before all of this one is there.
-        settings = ExtractionSettings(
-            self.factorizer, self.number_of_concepts, self.patch_size, self.max_crops
-        )
-        self._concepts = find_concepts(self, settings, inputs, class_id)
-        self.sensitivity = None
+        self._concepts = find_concepts(self, self.extraction_settings, inputs, class_id, checkpoint)
         found = Factorization.of(self._concepts)
         return found.crops, found.crops_u, found.concept_bank_w
 
@@ -309,7 +319,8 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             seed=saved.seed,
             verbose=saved.verbose,
         )
-        craft._concepts, craft.sensitivity = found.concepts, saved.sensitivity
+        craft._concepts = found.concepts
+        craft._concepts.keep("sensitivity", saved.sensitivity)
         if saved.tolerance != cls.tolerance:
             craft.tolerance = saved.tolerance
         return craft

@@ -5,16 +5,21 @@ From images to concepts: images -> crops -> rows -> bank, and what a fit leaves 
 from typing import Any
 
 from ._checks import warn
+from .checkpoint import Checkpoint, of_extraction, of_images, of_model
 from .concept_model import ConceptModel, Concepts, ExtractionSettings
 from .sampling import Crops
-from .sampling.extent import measure_extent
+from .sampling.extent import Extent, measure_extent
 from .sampling.rows import CropRows, extract_rows
 from .splitting.structure import begins_with_normalisation
 from .targets import check_class_id
 
 
 def find_concepts(
-    concept_model: ConceptModel, settings: ExtractionSettings, inputs: Any, class_id: int
+    concept_model: ConceptModel,
+    settings: ExtractionSettings,
+    inputs: Any,
+    class_id: int,
+    checkpoint: Any = None,
 ) -> Concepts:
     """
     Find the concepts of a class.
@@ -25,8 +30,9 @@ def find_concepts(
         The split model, with or without concepts: of it only the model and the settings are read.
     settings
         How concepts are looked for.
-    inputs, class_id
-        The images of a class, and which class it is, see `Craft.fit`.
+    inputs, class_id, checkpoint
+        The images of a class, which class it is, and where finished stages are kept, see
+        `Craft.fit`.
 
     Returns
     -------
@@ -42,27 +48,54 @@ def find_concepts(
     network = concept_model.network
     class_id = check_class_id(class_id, network.number_of_classes)
     stream = concept_model.stream(inputs)
-    found = extract_rows(
-        stream,
-        network,
-        settings.factorizer,
-        class_id=class_id,
-        patch_size=settings.patch_size,
-        max_crops=settings.max_crops,
-        seed=concept_model.seed,
-        verbose=concept_model.verbose,
-    )
-    _warn(concept_model, found, class_id)
-    factorized = settings.factorizer.fit(
-        found.rows, settings.number_of_concepts, concept_model.seed
-    )
+
+    def asked() -> dict[str, Any]:
+        some = next(iter(stream)).images
+        return {
+            **of_model(concept_model, some),
+            **of_extraction(settings),
+            "class_id": class_id,
+            "images": of_images(stream),
+        }
+
+    with Checkpoint(checkpoint, "fit", asked) as kept:
+        found = kept.once(
+            "crops",
+            lambda: extract_rows(
+                stream,
+                network,
+                settings.factorizer,
+                class_id=class_id,
+                patch_size=settings.patch_size,
+                max_crops=settings.max_crops,
+                seed=concept_model.seed,
+                verbose=concept_model.verbose,
+            ),
+            {"CropRows": CropRows},
+        )
+        _warn(concept_model, found, class_id)
+        factorized = kept.bank(
+            "bank",
+            lambda: settings.factorizer.fit(
+                found.rows, settings.number_of_concepts, concept_model.seed
+            ),
+            settings.factorizer,
+        )
+        crops_u, extent = kept.once(
+            "coefficients",
+            lambda: (
+                factorized.transform(found.rows),
+                measure_extent(stream, network, factorized, concept_model.verbose),
+            ),
+            {"Extent": Extent},
+        )
     return Concepts(
         factorized=factorized,
         class_id=class_id,
         inputs=inputs,
         crops=Crops(found.boxes, stream.images, found.channels),
-        crops_u=factorized.transform(found.rows),
-        extent=measure_extent(stream, network, factorized, concept_model.verbose),
+        crops_u=crops_u,
+        extent=extent,
         settings=settings,
     )
 

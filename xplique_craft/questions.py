@@ -29,8 +29,12 @@ class AnsweringModel(ConceptModel):
     tolerance = TOLERANCE
     """An image's contributions get more points until none is off by more, of the largest."""
 
-    sensitivity: Sensitivity | None = None
-    """What `estimate_importance` found in the images of `fit`, under CraftTf's names."""
+    @property
+    def sensitivity(self) -> Sensitivity | None:
+        """
+        What `estimate_importance` found in the images of `fit`, under CraftTf's names; None before.
+        """
+        return None if self._concepts is None else self._concepts.known("sensitivity")
 
     @property
     def encoder(self) -> keras.Model:
@@ -97,7 +101,8 @@ class AnsweringModel(ConceptModel):
         per_image = explainer.explain(given, self.class_id if targets is None else targets)
         overall = per_image.mean(axis=0)
         if inputs is None and targets is None:
-            self.sensitivity = Sensitivity(overall, np.argsort(-overall, kind="stable"))
+            order = np.argsort(-overall, kind="stable")
+            self.concepts.keep("sensitivity", Sensitivity(overall, order))
         return overall
 
     def contributions(self, inputs: Any, targets: Any = None) -> Contributions:

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import rankdata
 
-from .._compiled import compile_function
+from .._compiled import Room, compile_function
 from .._random import Draw, generator
 
 ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
@@ -74,6 +74,8 @@ class ModelScore:
                 tf.TensorSpec([None, *shape[:2]], tf.bool),
                 tf.TensorSpec([None, None], tf.float32),
             ],
+            rows=[0, 1, 2],
+            room=Room("the model"),
         )
 
     def __call__(

@@ -8,8 +8,9 @@ model with other weights, and of one that counts its images.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -44,11 +45,15 @@ class Method:
         Keras model -> explainer; None for maps at random, the floor of a comparison.
     output
         What concept maps show, "activation" or "relevance"; None for heatmaps.
+    told_by
+        What it can be told from any other method by, in another process; None where nothing says
+        what it does, as of a function.
     """
 
     name: str
     make: Callable[[keras.Model], Any] | None
     output: str | None = None
+    told_by: str | None = None
 
     @property
     def is_floor(self) -> bool:
@@ -164,7 +169,10 @@ def methods_of(
     elif not isinstance(wanted, Mapping) or not wanted:
         check_names(list(wanted) if isinstance(wanted, Mapping) else wanted)
         wanted = {name: known(name) for name in wanted}
-    return [_method(name, what, batch_size) for name, what in wanted.items()]
+    return [
+        replace(_method(name, what, batch_size), told_by=_told_by(what, craft))
+        for name, what in wanted.items()
+    ]
 
 
 def _method(name: str, what: Any, batch_size: int) -> Method:
@@ -184,6 +192,42 @@ def _method(name: str, what: Any, batch_size: int) -> Method:
             f"function model -> explainer or a ConceptAttribution, received {what!r}."
         )
     return Method(name, what)
+
+
+def _told_by(what: Any, craft: ConceptModel) -> str | None:
+    """See `Method.told_by`: classes of Xplique and concept maps can be told, by plain settings."""
+    settings: Mapping[str, Any] = {}
+    if what is None:
+        return RANDOM
+    if isinstance(what, ConceptAttribution):
+        name: str | None = "ConceptAttribution"
+        explainer = _name_of(what.explainer)
+        if what.craft is not craft or (explainer is None and what.explainer is not None):
+            return None
+        settings = {
+            "explainer": explainer,
+            "explainer_args": what.explainer_args,
+            "batch_size": what.batch_size,
+            "operator": what.operator,
+            "output": what.output,
+            "smoothing": what.smoothing,
+            "detail": what.detail,
+            "keep_residual": what.keep_residual,
+        }
+    else:
+        what, settings = what if isinstance(what, tuple) else (what, settings)
+        name = _name_of(what)
+    try:
+        return None if name is None else f"{name} {json.dumps(dict(settings), sort_keys=True)}"
+    except TypeError:  # a setting that no text says in full
+        return None
+
+
+def _name_of(explainer: Any) -> str | None:
+    """The name of a class of Xplique; None of anything else."""
+    if not isinstance(explainer, type) or not explainer.__module__.startswith("xplique."):
+        return None
+    return f"{explainer.__module__}.{explainer.__qualname__}"
 
 
 def _of_model(attribution: ConceptAttribution, model: keras.Model) -> ConceptAttribution:

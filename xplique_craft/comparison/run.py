@@ -7,14 +7,16 @@ that fails for a method takes none of the method's other numbers with it.
 
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import check, check_choice, check_list, check_range, warn
+from .._checks import PACKAGE, check, check_choice, check_list, check_range, warn
 from .._files import readable
 from .._intervals import UNKNOWN, bootstrap_mean
+from ..checkpoint import Checkpoint, digest, of_concepts
 from ..concept_model import ConceptModel, check_craft
 from ..photographs import as_pictures, as_titles
 from ..results import Estimate
@@ -46,6 +48,7 @@ def compare(
     batch_size: int = 64,
     seed: int = 0,
     verbose: bool = False,
+    checkpoint: str | Path | None = None,
 ) -> Comparison:
     """
     Measure heatmap methods and concept maps on the same images.
@@ -89,6 +92,12 @@ def compare(
         Everything random follows from it: the same seed gives the same draws.
     verbose
         True shows a progress bar.
+    checkpoint
+        A folder in which every method that was measured is kept: after Ctrl-C or a crash the same
+        call goes on from there, and so does one with more methods. It must be a new folder, or one
+        of a comparison of the same craft, images and settings. Methods that are functions, and all
+        if a measure is of your own, are measured again: nothing says whether they are the same.
+        None keeps nothing.
 
     Returns
     -------
@@ -101,7 +110,7 @@ def compare(
         If the craft is not fitted.
     TypeError, ValueError
         If a method is not known, or arguments do not fit each other; if a measure cannot be
-        prepared; or if all methods fail.
+        prepared; if all methods fail; or if the checkpoint is of another comparison.
 
     Warns
     -----
@@ -135,17 +144,37 @@ def compare(
         baseline=baseline,
     )
     task = Task(craft.model, images, weights, score, seed)
-    chosen = methods_of(craft, methods, images.shape[1:3], batch_size)
-    explainers, unmade = _each(chosen, lambda one: make_explainer(one, craft.model, seed))
-    _tell_failures(chosen, unmade)
-    prepared = [_prepared(measure, task) for measure in asked]
-    scores, unmeasured = _each(
-        [one for one in chosen if one.name in explainers],
-        lambda one: _measure(explainers[one.name], task, prepared, len(pictures)),
-        verbose=verbose,
-    )
-    failed = unmade | unmeasured
-    _tell_failures(chosen, failed, told=unmade)
+
+    def settings() -> dict[str, Any]:
+        return {
+            **of_concepts(craft, images[:1]),
+            "images": digest(images),
+            "targets": digest(weights),
+            "measures": repr(asked),
+            "activation": activation,
+            "baseline of pixels": float(baseline),
+            "number of views": len(pictures),
+            "batch_size": f"{batch_size}, {craft.batch_size} of the craft",
+            "seed": f"{seed}, {craft.seed} of the craft",
+        }
+
+    known = all(type(one).__module__.partition(".")[0] == PACKAGE for one in asked)
+    with Checkpoint(checkpoint, "compare", settings) as kept:
+        chosen = methods_of(craft, methods, images.shape[1:3], batch_size)
+        explainers, unmade = _each(chosen, lambda one: make_explainer(one, craft.model, seed))
+        _tell_failures(chosen, unmade)
+        prepared = [_prepared(measure, task) for measure in asked]
+        scores, unmeasured = _each(
+            [one for one in chosen if one.name in explainers],
+            lambda one: kept.once(
+                f"{one.name} as {one.told_by}",
+                lambda: _measure(explainers[one.name], task, prepared, len(pictures)),
+                keep=known and one.told_by is not None,
+            ),
+            verbose=verbose,
+        )
+        failed = unmade | unmeasured
+        _tell_failures(chosen, failed, told=unmade)
     comparison = Comparison(
         model_name=readable(model_name or craft.model.name),
         layer=craft.layer,

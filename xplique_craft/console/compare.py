@@ -53,6 +53,7 @@ def compare(
     max_pixels: options.MaxPixelsOption = options.MAX_PIXELS,
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
+    checkpoint: options.CheckpointOption = None,
     save: options.SaveOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -124,7 +125,7 @@ def compare(
     logits = task.model.predict(inputs, batch_size=batch_size, verbose=0)
     rows = np.flatnonzero(logits.argmax(axis=1) == task.class_id)
     fitted, measured = _divided(rows, held_out, images, seed, len(inputs))
-    craft.fit(inputs[fitted], task.class_id)
+    craft.fit(inputs[fitted], task.class_id, checkpoint=checkpoint)
     finished("concepts found")
     comparison = compare_methods(
         craft,
@@ -137,6 +138,7 @@ def compare(
         batch_size=batch_size,
         seed=seed,
         verbose=not quiet,
+        checkpoint=checkpoint,
     )
     finished("methods compared")
     if save is not None:

@@ -73,6 +73,7 @@ def explain(
     max_pixels: options.MaxPixelsOption = options.MAX_PIXELS,
     batch_size: options.BatchSizeOption = 64,
     seed: options.SeedOption = 0,
+    checkpoint: options.CheckpointOption = None,
     save: options.SaveOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -164,6 +165,7 @@ def explain(
         tree_depth=tree_depth,
         held_out=held_out or None,
         model_name=model.stem,
+        checkpoint=checkpoint,
     )
     finished("the class explained")
     if save is not None:

@@ -71,6 +71,13 @@ MaxPixelsOption = Annotated[
 ]
 BatchSizeOption = Annotated[int, typer.Option(help="Pictures run at a time.", min=1, max=2**31 - 1)]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to keep finished stages in: the same command goes on from there.",
+        metavar="FOLDER",
+    ),
+]
 SaveOption = Annotated[
     Path | None,
     typer.Option(help="A file to save the result in, too, for `report` and for Python."),

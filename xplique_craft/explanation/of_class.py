@@ -5,6 +5,7 @@ From a model and photographs to everything that a page says of one class.
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from .. import __version__
 from .._checks import caught_warnings, check, check_is
 from .._files import readable
 from ..attributions.maps import drawn_maps
+from ..checkpoint import Checkpoint, digest, of_extraction, of_model
 from ..craft import Craft
 from ..importance import SobolImportance
 from ..photographs import as_pictures, as_titles
@@ -40,6 +42,7 @@ def explain_class(
     number_of_views: int = 6,
     nb_design: int = 128,
     tree_depth: int = 0,
+    checkpoint: str | Path | None = None,
 ) -> ClassExplanation:
     """
     Explain a class from its photographs: select, hold out, fit, measure, collect.
@@ -84,6 +87,10 @@ def explain_class(
     tree_depth
         How many times in a row concepts are taken apart at earlier layers, see `Craft.grow`, which
         takes minutes; 0 makes no tree.
+    checkpoint
+        A folder in which every finished stage is kept, those of `Craft.fit` and `Craft.grow` among
+        them: after Ctrl-C or a crash the same call goes on from there, to the same numbers. It must
+        be a new folder, or one of the same call. None keeps nothing.
 
     Returns
     -------
@@ -95,7 +102,8 @@ def explain_class(
     TypeError
         If `images` is a tf.data.Dataset or a generator, out of which no images can be picked.
     ValueError
-        If under two images are predicted as the class, or arguments do not fit each other.
+        If under two images are predicted as the class, arguments do not fit each other, or the
+        checkpoint is of another call.
     """
     check_is("craft", craft, Craft, "a Craft, which is fitted here")
     classes = craft.network.number_of_classes
@@ -112,24 +120,51 @@ def explain_class(
         check(name, value)
     check_class_names(class_names, classes)
     share = 0.0 if held_out is None else check("held_out", held_out)
-    fitted, held, others = select(craft, stream, class_id, share)
-    class_name = readable(class_name or class_name_of(class_id, class_names))
-    asked = held if len(held) else fitted  # what contributions and importance are of
-    shown, size = asked[:number_of_views], images.shape[1:3]
 
-    with caught_warnings() as caught:
-        crops, crops_u, _ = craft.fit(images[fitted], class_id)
-        quality = craft.quality(images[fitted])
-        quality_held_out = craft.quality(images[asked]) if len(held) else None
-        contributions = craft.contributions(images[asked])
-        importance = SobolImportance(
-            craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
-        ).summary(images[asked], class_id)
-        mean_coefficients, coefficients = encode_for_page(craft, images[asked], len(shown))
+    def settings() -> dict[str, Any]:
+        return {
+            **of_model(craft, images[:1]),
+            **of_extraction(craft.extraction_settings),
+            "keep_residual": craft.keep_residual,
+            "baseline": craft.baseline,
+            "tolerance": craft.tolerance,
+            "images": digest(images),
+            "class_id": class_id,
+            "held_out": share,
+            "nb_design": nb_design,
+            "number_of_views": number_of_views,
+        }
+
+    with (
+        Checkpoint(checkpoint, "explain_class", settings) as kept,
+        caught_warnings() as caught,
+    ):
+        fitted, held, others = kept.once(
+            "selection", lambda: select(craft, stream, class_id, share)
+        )
+        asked = held if len(held) else fitted  # what contributions and importance are of
+        shown, size = asked[:number_of_views], images.shape[1:3]
+        crops, crops_u, _ = craft.fit(images[fitted], class_id, checkpoint=checkpoint)
+        quality = kept.once("quality", lambda: craft.quality(images[fitted]))
+        quality_held_out = None
+        if len(held):
+            quality_held_out = kept.once("quality held out", lambda: craft.quality(images[asked]))
+        contributions = kept.once("contributions", lambda: craft.contributions(images[asked]))
+        importance = kept.once(
+            "importance",
+            lambda: SobolImportance(
+                craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
+            ).summary(images[asked], class_id),
+        )
+        mean_coefficients, coefficients = kept.once(
+            "coefficients", lambda: encode_for_page(craft, images[asked], len(shown))
+        )
         tree = None
         if tree_depth:
-            tree = craft.grow(depth=tree_depth).view(pictures[fitted], number_of_crops)
+            grown = craft.grow(depth=tree_depth, checkpoint=checkpoint)
+            tree = grown.view(pictures[fitted], number_of_crops)
         maps = drawn_maps(coefficients, craft.coefficient_scale, size)
+    class_name = readable(class_name or class_name_of(class_id, class_names))
     return ClassExplanation(
         model_name=readable(model_name or craft.model.name),
         layer=craft.layer,

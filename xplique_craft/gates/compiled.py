@@ -53,6 +53,7 @@ class HeadFunctions:
         self.bank = tf.TensorSpec([None, self.head.input_shape[-1]], tf.float32)
         self.targets = tf.TensorSpec([None, None], tf.float32)
         self.channels = tf.TensorSpec([None], tf.int32)
+        self.room = network.room_of_h
 
     def sliced(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weights (n, s) of the logits that the targets (n, classes) need, and which, (s,)."""
@@ -133,10 +134,15 @@ class HeadFunctions:
         return laid, [output[n * k : -1] for output in outputs]
 
     # -------------------------------------------------------------------------- functions
+    def _of_activations(self, function: Callable[..., tf.Tensor]) -> Any:
+        """Compile a function of (activations, targets, channels)."""
+        signature = [self.latent, self.targets, self.channels]
+        return compile_function(function, signature, rows=[0, 1], room=self.room)
+
     @cached_property
     def scores(self) -> Any:
         """(activations, targets, channels) -> (n,)."""
-        return compile_function(self._score, [self.latent, self.targets, self.channels])
+        return self._of_activations(self._score)
 
     @cached_property
     def slope(self) -> Any:
@@ -150,7 +156,27 @@ class HeadFunctions:
                 score, activations, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
 
-        return compile_function(slope, [self.latent, self.targets, self.channels])
+        return self._of_activations(slope)
+
+    def values(
+        self, batch_size: float, blocks: Callable[[float], tuple[int, int]], *tensors: Any
+    ) -> np.ndarray:
+        """
+        f_x(m), (n, q), of the tensors that `evaluate` takes.
+
+        How many images, and masks of each, are evaluated at once is what `blocks` makes of a batch
+        size, of this one or of the largest one that there is room for.
+        """
+        while True:
+            batch = self.room.bounded(batch_size)
+            images, masks = blocks(batch)
+            try:
+                found = self.evaluate(*tensors, images, masks).numpy()
+            except tf.errors.ResourceExhaustedError as error:
+                self.room.halve(batch, error, alone=images * masks == 1)
+                continue
+            self.room.went_through()
+            return found
 
     @cached_property
     def evaluate(self) -> Any:
@@ -250,7 +276,8 @@ class HeadFunctions:
         nodes = tf.TensorSpec([None, None], tf.float32)
         weights = tf.TensorSpec([None], tf.float32)
         tensors = [self.coefficients, self.latent, self.bank, self.targets, self.channels]
-        return compile_function(gradients, [*tensors, nodes, weights])
+        signature = [*tensors, nodes, weights]
+        return compile_function(gradients, signature, rows=[0, 1, 3, 5], room=self.room)
 
 
 def _like(numbers: tf.Tensor, value: tf.Tensor) -> tf.Tensor:

@@ -142,12 +142,18 @@ class GatedHead:
             slopes, constant = self.affine_form(coded)
             return np.einsum("nqk,nk->nq", gates, slopes) + constant[:, None]
         targets, channels = self._compiled.sliced(coded.targets)
-        images, masks = self._blocks(n, q, k, len(channels))
         self.evaluations += n * q
-        values = self._compiled.evaluate(
-            coded.gated, coded.constant, coded.bank, gates, targets, channels, images, masks
+        values = self._compiled.values(
+            self.batch_size,
+            lambda batch: self._blocks(batch, n, q, k, len(channels)),
+            coded.gated,
+            coded.constant,
+            coded.bank,
+            gates,
+            targets,
+            channels,
         )
-        return _finite(values.numpy())
+        return _finite(values)
 
     def gradients(self, coded: Coded, nodes: np.ndarray, weights: np.ndarray) -> tf.Tensor:
         """
@@ -236,15 +242,15 @@ class GatedHead:
             coded.gated, coded.constant, coded.bank, targets, channels, nodes, weights
         )
 
-    def _blocks(self, n: int, q: int, k: int, channels: int) -> tuple[int, int]:
+    def _blocks(self, batch: float, n: int, q: int, k: int, channels: int) -> tuple[int, int]:
         """Images, and masks of each, that are evaluated at once."""
         plan = self._compiled.plan
-        room = self.batch_size * plan.largest(plan.whole, self.network.number_of_classes)
+        room = batch * plan.largest(plan.whole, self.network.number_of_classes)
         pairs = room / plan.largest(plan.tail, channels)
         ahead = max(plan.largest(plan.front, channels), plan.entries(plan.front, channels))
         alone = room / ((k + 2) * ahead)
         if math.isnan(pairs) or math.isnan(alone):
-            pairs, alone = self.batch_size, 1
+            pairs, alone = batch, 1
         pairs = max(int(pairs), 1)
         images = int(np.clip(min(pairs // q, alone), 1, n))
         return images, max(1, min(q, pairs // images))
@@ -289,7 +295,8 @@ class GatedHead:
             slopes = _over_positions(gated * tf.tensordot(slope, bank, [[-1], [-1]]))
             values = compiled.scores(some, picked, channels).numpy() + gates[0] @ slopes[0]
         else:
-            values = compiled.evaluate(gated, some, bank, gates, picked, channels, 1, 4).numpy()
+            tensors = (gated, some, bank, gates, picked, channels)
+            values = compiled.values(4, lambda batch: (1, max(1, int(batch))), *tensors)
             values = values.reshape(-1)
         difference = np.inf
         if values.shape == expected.shape:

@@ -117,7 +117,7 @@ class ChildConcepts:
         craft = self.shared.craft
         children = AnsweringModel(
             split,
-            Concepts(self.factorized, class_id, self.shared.inputs, self._extent),
+            Concepts(self.factorized, class_id, self.shared.inputs, self.extent),
             batch_size=craft.batch_size,
             keep_residual=True,
             baseline=craft.baseline,
@@ -128,7 +128,8 @@ class ChildConcepts:
         return children
 
     @cached_property
-    def _extent(self) -> Extent:
+    def extent(self) -> Extent:
+        """How large the children's coefficients get in the images of `fit`."""
         shared = self.shared
         network = shared.split(self.layer).network
         return measure_extent(shared.stream(), network, self.factorized, shared.craft.verbose)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..concept_model import ConceptModel
@@ -36,6 +37,7 @@ class Growable(ConceptModel, Decomposable):
         max_images: int = GrowthSettings.max_images,
         max_unexplained: float = GrowthSettings.max_unexplained,
         tolerance: float = GrowthSettings.tolerance,
+        checkpoint: str | Path | None = None,
     ) -> ConceptTree:
         """
         Take apart what is important and mixed, then what is so among its children, and so on.
@@ -47,6 +49,10 @@ class Growable(ConceptModel, Decomposable):
             How far and what: see `recursion.GrowthSettings`.
         inputs
             The images that shares are measured on, better held-out ones; None for those of `fit`.
+        checkpoint
+            A folder in which every concept that was taken apart and measured is kept: after Ctrl-C
+            or a crash the same call of the same craft goes on from there, see `Craft.fit`. None
+            keeps nothing.
 
         Returns
         -------
@@ -70,4 +76,4 @@ class Growable(ConceptModel, Decomposable):
             max_unexplained=max_unexplained,
             tolerance=tolerance,
         )
-        return grow(self, settings, inputs)
+        return grow(self, settings, inputs, checkpoint)

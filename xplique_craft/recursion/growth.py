@@ -20,12 +20,14 @@ from tqdm import tqdm
 from .._checks import as_array, check
 from .._intervals import bootstrap_ratio
 from .._random import keyed_bits
+from ..checkpoint import Checkpoint
 from ..photographs import as_uint8, call_restore
 from ..results import BranchState, Estimate, TreeBranch, TreeView
 from ..sampling.crops import IMAGE_WINDOWS
 from ..sampling.representatives import best_crops
 from .earlier_layers import CannotDecompose, earlier_layer
 from .node import ConceptNode, Decomposable
+from .progress import Progress, asked_of
 from .settings import GrowthSettings
 from .shared_crops import SharedCrops
 
@@ -122,7 +124,9 @@ class ConceptTree:
         return dict(zip(used.tolist(), as_uint8(found, used.shape), strict=True))
 
 
-def grow(craft: Decomposable, settings: GrowthSettings, inputs: Any) -> ConceptTree:
+def grow(
+    craft: Decomposable, settings: GrowthSettings, inputs: Any, checkpoint: Any = None
+) -> ConceptTree:
     """The tree of a craft's concepts, see `Growable.grow`."""
     shared = craft.siblings_below.shared
     model = shared.craft
@@ -130,10 +134,14 @@ def grow(craft: Decomposable, settings: GrowthSettings, inputs: Any) -> ConceptT
         if layer is not None:
             earlier_layer(model.split, layer)
     inputs = _sample(shared, inputs, settings.max_images)
-    found = shared.contributions(inputs)
-    total = found.score - found.base
-    with tqdm(desc="grow", unit="concept", disable=not model.verbose, leave=False) as bar:
-        growth = _Growth(settings, inputs, bar)
+    with (
+        Checkpoint(checkpoint, "grow", lambda: asked_of(shared, settings, inputs)) as kept,
+        tqdm(desc="grow", unit="concept", disable=not model.verbose, leave=False) as bar,
+    ):
+        progress = Progress(kept, shared, inputs)
+        found = progress.contributions()
+        total = found.score - found.base
+        growth = _Growth(settings, progress, bar)
         shares = [bootstrap_ratio(phi, total, model.seed) for phi in found.phi.T]
         branches = growth.branches(craft, shares, None, shares)
     view = TreeView(
@@ -166,7 +174,7 @@ class _Growth:
     """One tree while it grows."""
 
     settings: GrowthSettings
-    inputs: Any
+    progress: Progress
     bar: Any
     nodes: dict[tuple[int, ...], ConceptNode] = field(default_factory=dict)
 
@@ -209,10 +217,10 @@ class _Growth:
             node = ConceptNode(parent, concept, settings.at(len(branch.path) - 1))
         except CannotDecompose as reason:
             return _whole(branch, reason.state)
-        branch = replace(branch, mixedness=node.mixedness)
-        if not node.mixedness >= settings.min_mixedness:
+        branch = replace(branch, mixedness=self.progress.mixedness(node))
+        if not branch.mixedness >= settings.min_mixedness:
             return _whole(branch, BranchState.OF_ONE_PIECE)
-        shares = node.measure(self.inputs)
+        shares = self.progress.shares(node)
         if not shares.unexplained <= settings.max_unexplained:
             return _whole(branch, BranchState.PARTS_EXPLAIN_LITTLE, shares.unexplained)
         self.nodes[branch.path] = node

@@ -9,6 +9,7 @@ three ways: to their parent, to the class through their parent, and to the class
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from .child_concepts import ChildConcepts
 from .settings import DecompositionSettings, LayerLike
 from .shares import NodeShares, measure_shares, split_contribution
 from .siblings import Siblings
+
+SCORES = ("parent", "through", "class")
+"""What contributions of children are to, see `ConceptNode.contributions`."""
 
 
 class Decomposable(ABC):
@@ -155,12 +159,16 @@ class ConceptNode(ChildConcepts, Decomposable):
         ValueError
             If there is no such score.
         """
-        check_choice("score", score, ("parent", "through", "class"))
+        check_choice("score", score, SCORES)
         inputs = self.shared.inputs if inputs is None else inputs
         known = self._known.get(score)
         if known is None or known[0] is not inputs:
             known = self._known[score] = (inputs, self._contributions(inputs, score))
         return known[1]
+
+    def keep_contributions(self, inputs: Any, found: Mapping[str, Contributions]) -> None:
+        """Keep contributions to each of `SCORES` that were computed of these inputs before."""
+        self._known = {score: (inputs, found[score]) for score in SCORES}
 
     def _contributions(self, inputs: Any, score: str) -> Contributions:
         if score != "through":

@@ -84,13 +84,25 @@ class SharedCrops:
         Those of the craft's own concepts; kept for the last inputs that were asked for, under each
         of the settings that they depend on.
         """
-        craft = self.craft
-        settings = (craft.keep_residual, craft.baseline, craft.batch_size)
-        kept = craft.concepts.once("contributions", dict)
-        known = kept.get(settings)
+        known = self._contributions.get(self._settings)
         if known is None or known[0] is not inputs:
-            known = kept[settings] = (inputs, contributions_of(craft, inputs))
+            known = inputs, contributions_of(self.craft, inputs)
+            self.keep_contributions(*known)
         return known[1]
+
+    def keep_contributions(self, inputs: Any, found: Contributions) -> None:
+        """Keep those that were computed before."""
+        self._contributions[self._settings] = (inputs, found)
+
+    @property
+    def _contributions(self) -> dict[Any, tuple[Any, Contributions]]:
+        """Settings -> inputs and their contributions."""
+        return self.craft.concepts.once("contributions", dict)
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        """What contributions depend on besides the concepts."""
+        return self.craft.keep_residual, self.craft.baseline, self.craft.batch_size
 
     def rows(self, layer: str, chosen: np.ndarray, factorizer: Factorizer) -> np.ndarray:
         """
@@ -99,16 +111,10 @@ class SharedCrops:
         They are (j, c) float32, means over positions of g of each crop, resized to the image's
         size. The factorizer refuses those that it cannot take.
         """
-        network, number = self.split(layer).network, len(self.boxes)
-
-        def unknown() -> tuple[np.ndarray, np.ndarray]:
-            """Rows to be filled; the lowest activation of a crop is NaN until it is known."""
-            values = np.zeros((number, network.channels), np.float32)
-            return values, np.full(number, np.nan, np.float32)
-
-        values, lowest = self.craft.concepts.once(("rows", layer), unknown)
+        values, lowest = self._rows(layer)
         with alone(id(values)):
-            self._fill(layer, np.isin(np.arange(number), chosen) & np.isnan(lowest), values, lowest)
+            wanted = np.isin(np.arange(len(values)), chosen) & np.isnan(lowest)
+            self._fill(layer, wanted, values, lowest)
         factorizer.check(np.minimum(lowest[chosen], values[chosen].mean(axis=1)))
         return values[chosen]
 
@@ -128,6 +134,25 @@ class SharedCrops:
                     pooled, minima = crop_latents(network, tf.convert_to_tensor(images), place)
                     values[some] = pooled.numpy()
                     lowest[some] = minima.numpy().min(axis=1)
+
+    def _rows(self, layer: str) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (m, c) to be filled, and the lowest activations of crops, NaN until known, (m,)."""
+
+        def unknown() -> tuple[np.ndarray, np.ndarray]:
+            number, channels = len(self.boxes), self.split(layer).network.channels
+            values = np.zeros((number, channels), np.float32)
+            return values, np.full(number, np.nan, np.float32)
+
+        return self.craft.concepts.once(("rows", layer), unknown)
+
+    def every_row(self, layer: str, factorizer: Factorizer) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of all crops at a layer, (m, c), and their lowest activations, (m,)."""
+        self.rows(layer, np.arange(len(self.boxes)), factorizer)
+        return self._rows(layer)
+
+    def keep_rows(self, layer: str, found: tuple[np.ndarray, np.ndarray]) -> None:
+        """Keep what `every_row` gave before."""
+        self.craft.concepts.keep(("rows", layer), found)
 
     def mixedness(self, layer: str, chosen: np.ndarray, factorizer: Factorizer, k: int) -> float:
         """Whether chosen crops show one thing or up to k, as a layer sees them: see `mixedness`."""

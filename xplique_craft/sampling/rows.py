@@ -8,6 +8,7 @@ seed, image and crop, and the smallest keys stay. The sample does not depend on 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -75,7 +76,11 @@ def crop_latents(
     signature = [tf.TensorSpec([None, *shape], tf.float32)]
     signature += [tf.TensorSpec([], tf.int32)] * len(starts)
     key = (windows, *shape, *lengths)
-    return network.shared(key, lambda: compile_function(pooled, signature))(images, *starts)
+
+    def make() -> Any:
+        return compile_function(pooled, signature, rows=[0], room=network.room_of_g)
+
+    return network.shared(key, make)(images, *starts)
 
 
 def extract_rows(

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from .._checks import warn
-from .._compiled import compile_function
+from .._compiled import Room, compile_function
 from .._once import cached_property
 from .graph import calls_of
 
@@ -26,6 +26,11 @@ class Network:
     ----------
     input_to_latent, latent_to_logit
         g and h, Keras models with one input and one output each.
+
+    Attributes
+    ----------
+    room_of_g, room_of_h
+        How many images each of them takes at a time where memory runs out.
 
     Raises
     ------
@@ -46,6 +51,8 @@ class Network:
         self.number_of_classes: int = output_shape[1]
         self.dtype = input_to_latent.inputs[0].dtype
         self.channels: int = input_to_latent.output_shape[-1]
+        self.room_of_g = Room("g, the layers up to the cut")
+        self.room_of_h = Room("h, the layers after the cut")
         self._shared: dict[Any, Any] = {}
         self._sharing = RLock()
         self._warn_softmax()
@@ -87,7 +94,7 @@ class Network:
     def latents(self) -> Any:
         """g: images (n, ...) -> activations (n, ..., c), compiled for any n."""
         signature = [tf.TensorSpec([None, *self.input_shape], tf.float32)]
-        return compile_function(self.activations, signature)
+        return compile_function(self.activations, signature, rows=[0], room=self.room_of_g)
 
     @cached_property
     def logits(self) -> Any:
@@ -99,4 +106,5 @@ class Network:
             return tf.cast(model(activations, training=False), tf.float32)
 
         shape = [None, *model.input_shape[1:]]
-        return compile_function(logits, [tf.TensorSpec(shape, tf.float32)])
+        signature = [tf.TensorSpec(shape, tf.float32)]
+        return compile_function(logits, signature, rows=[0], room=self.room_of_h)
