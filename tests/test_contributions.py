@@ -16,7 +16,6 @@ from xplique_craft.importance.contributions import (
     concatenate_contributions,
     contributions,
 )
-from xplique_craft.importance.quadrature import NODES, RULES
 from xplique_craft.results import Contributions
 
 CASES = [(head, latent) for head in planted.HEADS for latent in planted.LATENTS]
@@ -369,11 +368,3 @@ def test_what_is_explained_is_the_craft_as_it_is_now(relu: Case) -> None:
     after = craft.contributions(images)
     assert np.abs(after.phi - before.phi).max() > 1e-2
     assert_allclose(after.score, other(images).numpy()[:, 0], atol=1e-4)
-
-
-def test_the_two_rules_are_exact_for_polynomials() -> None:
-    for rule, degree in zip(RULES, (22, 13), strict=True):
-        for power in range(degree + 1):
-            assert (rule * NODES**power).sum() == pytest.approx(1.0 / (power + 1), abs=1e-14)
-    assert np.count_nonzero(RULES[1]) == 7
-    assert abs((RULES[1] * NODES**14).sum() - 1.0 / 15) > 1e-9
