@@ -33,6 +33,8 @@ from xplique_craft._checks import (
 )
 from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.factorization import NMF, SemiNMF, XpliqueFactorizer
+from xplique_craft.recursion.shares import measure_shares
+from xplique_craft.results import Contributions
 from xplique_craft.targets import ClassDifference, Targets, one_hot
 
 BANK = planted.bank()
@@ -90,7 +92,7 @@ def test_every_rule_refuses_by_name(name: str, value: Any) -> None:
 def test_rules_give_what_they_took_or_an_error_that_names_it(value: Any) -> None:
     for name in RULES:
         said = _said(lambda name=name: check(name, value))
-        assert said == "" or said.startswith(f"{name} must be ")
+        assert said.startswith(f"{name} must be ") or (said == "" and check(name, value) == value)
 
 
 def test_seeds_that_scikit_learn_does_not_take() -> None:
@@ -482,6 +484,15 @@ def test_figures_of_other_things() -> None:
     ):
         with pytest.raises(TypeError, match=f"^{argument} must be .*, received 'no'"):
             function("no")  # type: ignore[operator]
+
+
+def test_shares_of_nothing_are_told() -> None:
+    """They were NaN without a word."""
+    zero = np.zeros(3)
+    nothing = Contributions(np.zeros((3, 2)), zero, zero, zero, zero, 1, True)
+    with pytest.warns(UserWarning, match=r"the parent and the class score .* are NaN"):
+        shares = measure_shares(nothing, nothing, nothing, zero, 0)
+    assert np.isnan(shares.of_parent[0].value)
 
 
 def test_files_that_hold_no_model(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ._checks import check_is
+from ._checks import check_is, shown
 from .concept_model import ConceptModel
 from .factorization import Factorized, Factorizer, get_factorizer, type_of_factorizer
 from .splitting import Split, join_models
@@ -38,8 +38,14 @@ def load_model(path: str | Path) -> keras.Model:
         If it is no path, there is no such file, or it holds no model that Keras can read.
     """
     check_is("path", path, (str, Path), "the path of a file")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"path must be a file that model.save wrote, received {path!r}.")
+    try:
+        there = Path(path).is_file()
+    except (OSError, ValueError):  # too long, or with NUL
+        there = False
+    if not there:
+        raise FileNotFoundError(
+            f"path must be a file that model.save wrote, received {shown(path)}."
+        )
     try:
         return keras.models.load_model(path)
     except Exception as error:  # Keras has many
