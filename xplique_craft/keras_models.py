@@ -15,6 +15,7 @@ from . import _backend as _backend
 # isort: split
 import base64
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -53,8 +54,12 @@ def load_model(path: str | Path) -> keras.Model:
         the error says so.
     """
     path = check_path("path", path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no file"
+    try:
+        there = path.is_file()
+    except OSError:  # too long a name
+        there = False
+    if not there:
+        found = "a folder" if os.path.isdir(path) else "no file"
         raise ValueError(
             f"`path` must be a file that model.save(path) wrote, and there is {found} at {path}."
         )

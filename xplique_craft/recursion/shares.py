@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._checks import warn
 from .._intervals import bootstrap_ratio
 from ..results import Contributions, Estimate
 
@@ -90,9 +91,16 @@ def measure_shares(
     Shares of the children from their contributions (n, k') to the three scores of the same images.
 
     `class_total` is score - h(0) of the class at the layer of the craft, (n,). A share of something
-    whose sum over images is 0 is NaN.
+    whose sum over images is 0 is NaN, with a warning.
     """
     total, large = of_parent.score, at_large.score - at_large.base
+    parts = {"the parent": total, "the class score": class_total, "the score at large": large}
+    nothing = [name for name, part in parts.items() if part.sum() == 0.0]
+    if nothing:
+        warn(
+            f"Over these images {' and '.join(nothing)} amount to 0: the children's shares of it "
+            "are not defined and are NaN. Give images that hold the concept."
+        )
     size = float(np.abs(total).sum()) or float("nan")
     closed = of_parent.base + of_parent.residual  # F(0), as it was evaluated
     return NodeShares(

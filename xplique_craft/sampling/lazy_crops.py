@@ -59,6 +59,8 @@ class Crops:
     def cut(self, indices: Any) -> list[np.ndarray]:
         """Pixels of some crops, each at its own size."""
         boxes = self.boxes[self._numbers("indices", indices)]
+        if len(boxes) == 0:
+            return []
         unique, inverse = np.unique(boxes[:, 0], return_inverse=True)
         images = self._images(unique)
         return [
