@@ -1,6 +1,7 @@
 """Slow float64 oracles, straight from the mathematics: one row and one plain formula at a time."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -48,6 +49,46 @@ def kkt_residual(u, activations, bank):
     violation = np.abs(np.minimum(u, u @ (directions @ directions.T) - b)).max(axis=1)
     scale = np.abs(b).max(axis=1)
     return np.divide(violation, scale, out=violation.copy(), where=scale > 0.0)
+
+
+def projected_gradient(gram, b, steps):
+    """u (n, k) after steps of FISTA from u = 0, of length 1 / max_i sum_j |G_ij|."""
+    step = 1.0 / np.abs(gram).sum(axis=1).max()
+    u = ahead = np.maximum(step * b, 0.0)  # the first of them
+    for i in range(steps):
+        following = np.maximum(ahead - step * (ahead @ gram - b), 0.0)
+        ahead = following + (i + 1) / (i + 4) * (following - u)
+        u = following
+    return u
+
+
+class Pivoted(NamedTuple):
+    """u (k,) >= 0, whether it solves the row, and in how many rounds only one swap was made."""
+
+    u: np.ndarray
+    solved: bool
+    singles: int
+
+
+def block_pivoting(gram, b, support, rounds):
+    """One row: Kim & Park's algorithm, with three rounds of full swaps without progress."""
+    support, u, fewest, left, singles = support.copy(), np.zeros_like(b), len(b) + 1, 3, 0
+    for _ in range(rounds):
+        u = np.zeros_like(b)
+        u[support] = np.linalg.solve(gram[np.ix_(support, support)], b[support])
+        wrong = np.flatnonzero(np.where(support, u, u @ gram - b) < -1e-11)
+        u = np.maximum(u, 0.0)
+        if not wrong.size:
+            return Pivoted(u, True, singles)
+        if wrong.size < fewest:
+            fewest, left = wrong.size, 3
+        elif left > 0:
+            left -= 1
+        else:
+            wrong = wrong[-1:]
+            singles += 1
+        support[wrong] ^= True
+    return Pivoted(u, False, singles)
 
 
 def implicit_jacobian(activation, bank):

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from derivatives import gradients
 from models import random_bank
 from reference import nnls_rows, unit_rows
+
+from xplique_craft.factorization import implicit
 
 
 def pair(rng, angle, channels):
@@ -74,3 +77,28 @@ def test_a_small_coefficient_is_kept_where_its_neighbour_is_not(rng):
     ]
     nearest = min(np.abs(by_rows - one).max(axis=1).max() for one in either)
     assert nearest < 0.03 * np.abs(either).max()
+
+
+def test_nothing_above_a_hundredth_is_left_out(rng):
+    """Concepts so alike that rounding alone might explain a share of 8%."""
+    bank = pair(rng, 3e-3, 64).astype(np.float32)
+    activations = (bank[0] + rng.uniform(0.02, 0.07, (300, 1)) * bank[1]).astype(np.float32)
+    u, *_ = gradients(activations, bank, np.ones((300, 2)), np.float32)
+    shares = u.min(axis=1) / u.max(axis=1)
+    assert (shares > 0.011).sum() > 200
+    assert drawn(activations, bank, np.float32)[shares > 0.011].all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rounding_bounds_what_products_lose(rng, dtype):
+    """r by hand, and against products of both precisions."""
+    row = np.zeros((2, 16), dtype)
+    row[0, :2] = 3.0, 4.0
+    eps, wide = np.finfo(dtype).eps, np.finfo(np.float64).eps
+    found = implicit._rounding(tf.constant(row), 7)
+    np.testing.assert_allclose(found, [[5.0 * (4.0 * eps + 7.0 * wide)], [0.0]], rtol=1e-6)
+    if dtype == np.float32:
+        rows, directions = rng.random((200, 256)), unit_rows(rng.random((10, 256)))[0]
+        rows = rows.astype(np.float32)
+        lost = np.abs(rows.astype(np.float64) @ directions.T - rows @ directions.T.astype(dtype))
+        assert (lost <= implicit._rounding(tf.constant(rows), 10).numpy()).all()

@@ -318,6 +318,15 @@ def test_inexact_rows_are_warned_of(rng):
     encode(activations.astype(np.float64), bank.astype(np.float64))  # without a warning
 
 
+def test_inexact_rows_in_float64_are_warned_of(rng):
+    """A concept and almost its opposite: rows of 1 are made of coefficients of 100,000."""
+    first, other = rng.standard_normal((2, 64))
+    bank = np.stack([first, 1e-6 * other - first])
+    with pytest.warns(UserWarning, match="above 1e-08"):
+        _, residual = encode(rng.standard_normal((200, 64)), bank)
+    assert 1e-8 < residual.numpy().max() < 1e-5
+
+
 # ------------------------------------------------------------------ invariances
 @pytest.mark.parametrize(
     ("dtype", "scale", "tolerance"),
