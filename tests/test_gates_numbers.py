@@ -104,7 +104,7 @@ def test_slopes_are_zero_where_float32_sees_a_right_angle_and_only_there() -> No
 
 
 # ----------------------------------------------------------------------------- the check of itself
-@pytest.mark.parametrize(("lie", "found_out"), [(1e-2, True), (1e-6, False)])
+@pytest.mark.parametrize(("lie", "found_out"), [(1e-2, True), (-1e-2, True), (1e-6, False)])
 @pytest.mark.parametrize("head", ["bent", "affine"])
 def test_a_small_lie_is_found_out(head: str, lie: float, found_out: bool) -> None:
     """Of the logits' size 1e-4 is allowed."""
@@ -124,6 +124,35 @@ def test_a_small_lie_is_found_out(head: str, lie: float, found_out: bool) -> Non
         assert gate.path.kind != "plain"
     expected = by_the_model(model, coded, np.ones((2, 1, 3)))
     assert_allclose(values, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("asked", "lies"), [(17, 17), (17, 0), (0, 39), (39, 0)])
+def test_a_lie_of_one_class_is_found_out(asked: int, lies: int) -> None:
+    """Those that are asked for are checked, and some from the first to the last."""
+
+    def head(x: Tensor) -> Tensor:
+        return layers.Dense(40)(layers.GlobalAveragePooling2D()(layers.Conv2D(6, 1)(x)))
+
+    model = model_of(head)
+    own, more = model.layers[-1].call, np.eye(40, dtype=np.float32)[lies]
+    model.layers[-1].call = lambda x, training=None: own(x) * (1.0 + more)
+    coded = drawn(1)
+    coded = coded_of(coded.u.numpy(), coded.bank, np.eye(40)[[asked]], coded.constant.numpy())
+    with pytest.warns(UserWarning, match="taken apart differs from itself"):
+        values = gated(model).evaluate(coded, np.ones((1, 3)))
+    assert_allclose(values, by_the_model(model, coded, np.ones((1, 1, 3))), rtol=1e-4)
+
+
+@pytest.mark.parametrize("biases", [[-50.0] * 4, [1e4, 0.0, -1e4, 5.0]], ids=str)
+def test_what_is_rounded_in_large_logits_is_no_lie(biases: list[float]) -> None:
+    """Their size is that of the largest, whatever its sign; a warning would be an error."""
+    model, coded = model_of(bent), drawn()
+    kernel, _ = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([np.abs(kernel), np.array(biases)])
+    gate = gated(model)
+    values = gate.evaluate(coded, np.ones((1, 3)))
+    assert gate.path.kind == "folded and sliced"
+    assert_allclose(values, by_the_model(model, coded, np.ones((2, 1, 3))), rtol=1e-4)
 
 
 def test_the_check_is_made_once() -> None:
@@ -196,6 +225,23 @@ def test_a_causal_convolution_looks_back_only() -> None:
         gate.evaluate(coded, gates), by_the_model(model, coded, gates), rtol=1e-4, atol=1e-6
     )
     assert gate.path.kind == "folded and sliced"
+
+
+@pytest.mark.parametrize("where", ["hidden", "logits"])
+def test_one_layer_of_another_precision_is_enough_to_evaluate_all_plainly(where: str) -> None:
+    def head(x: Tensor) -> Tensor:
+        kinds = {"dtype": "float64"}
+        x = layers.Dense(6, activation="tanh", **(kinds if where == "hidden" else {}))(x)
+        x = layers.GlobalAveragePooling2D(dtype="float32")(x)
+        return layers.Dense(CLASSES, **(kinds if where == "logits" else {}))(x)
+
+    model, coded = model_of(head), drawn()
+    gate, gates = gated(model), np.random.default_rng(2).random((2, 3, 3))
+    assert_allclose(
+        gate.evaluate(coded, gates), by_the_model(model, coded, gates), rtol=1e-4, atol=1e-6
+    )
+    assert gate.path.kind == "plain"
+    assert "not float32 throughout" in gate.path.reason
 
 
 # --------------------------------------------------------------------------------- plans and sizes

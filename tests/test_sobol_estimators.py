@@ -154,14 +154,15 @@ def test_a_gate_that_never_moves_the_score_has_exactly_nothing() -> None:
         assert np.abs(found[1]).min() > 1e-4
 
 
-@pytest.mark.parametrize(("size", "exact"), [(1e-5, True), (1e-7, False)])
+@pytest.mark.parametrize(("size", "exact"), [(1e-5, True), (1e-6, False)])
 def test_what_moves_the_score_by_rounding_alone_gets_no_polynomial(
     size: float, exact: bool
 ) -> None:
     gates = star(np.random.default_rng(1).random((1, 16, 4)))
     values = 4.0 * (gates[..., 0].astype(np.float64) - 0.5) + size * gates[..., 1]
     found = variances(Sample(gates, values, np.zeros(16, int)), "total")[0][0, 1]
-    assert (abs(found / (size / 4.0) ** 2 - 1.0) < 1e-4) == exact
+    off = abs(found / (size / 4.0) ** 2 - 1.0)
+    assert off < 1e-4 if exact else off > 1e-2
 
 
 def test_images_do_not_depend_on_each_other() -> None:
