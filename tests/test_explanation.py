@@ -1,5 +1,6 @@
 """Explaining a class: which images are used, for what, and what of it is shown."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -201,6 +202,15 @@ def test_six_crops_at_most_by_default(craft: xc.Craft, images: np.ndarray) -> No
     assert max(len(card.crops) for card in explanation.cards) == 6
     more = explain_class(craft, images, 0, held_out=None, number_of_crops=9)
     assert max(len(card.crops) for card in more.cards) == 9
+
+
+def test_a_page_without_pictures(craft: xc.Craft, images: np.ndarray, tmp_path: Path) -> None:
+    """As `explain_image`, it takes 0 crops: a parameter has one rule everywhere."""
+    explanation = explain_class(craft, images, 0, number_of_crops=0, number_of_views=0)
+    assert [len(card.crops) for card in explanation.cards] == [0] * len(craft.bank)
+    assert explanation.images == []
+    page = xc.report.write_report(explanation, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg" not in page
 
 
 def test_signed_concepts_show_their_positive_end(craft: xc.Craft, images: np.ndarray) -> None:
@@ -424,7 +434,7 @@ def test_a_class_that_is_never_predicted(craft: xc.Craft, images: np.ndarray) ->
             r"received \(16, 16, 24, 4\)",
         ),
         ({"class_names": ["red"], "class_id": 1}, ValueError, "class_names"),
-        ({"number_of_crops": 0}, ValueError, "number_of_crops must be at least 1"),
+        ({"number_of_crops": -1}, ValueError, "number_of_crops must be at least 0"),
         ({"number_of_views": 1.5}, TypeError, "number_of_views must be an integer"),
         ({"nb_design": 1}, ValueError, "nb_design must be at least 2, received 1"),
         ({"images": np.zeros((16, 24, 3))}, ValueError, "received one image"),

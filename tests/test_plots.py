@@ -73,7 +73,7 @@ def test_neighbours_differ_in_colour_pattern_marker_and_dashes():
 
 
 def test_negative_rank_is_refused():
-    with pytest.raises(ValueError, match="`rank` must be at least 0, received -1"):
+    with pytest.raises(ValueError, match="rank must be at least 0, received -1"):
         plots.concept_style(-1)
 
 
@@ -150,7 +150,7 @@ def test_nan_is_refused_with_what_to_look_at():
 
 
 def test_no_concepts_to_show_is_refused():
-    with pytest.raises(ValueError, match="`max_concepts` must be at least 1, received 0"):
+    with pytest.raises(ValueError, match="max_concepts must be at least 1, received 0"):
         plots.waterfall_steps(PHI, -0.5, 1.0, 3.0, 0.0, max_concepts=0)
 
 

@@ -29,7 +29,7 @@ def encode_for_page(craft: Craft, images: np.ndarray, shown: int) -> tuple[np.nd
     for batch in stream.progress("encode", craft.verbose):
         u = craft.transform(None, craft.network.latents(batch.images))
         means.append(u.reshape(len(u), -1, u.shape[-1]).mean(axis=1))
-        if kept < shown:
+        if kept < shown or not first:  # of none their shape is needed
             first.append(u[: shown - kept].copy())
             kept += len(first[-1])
     return np.concatenate(means), np.concatenate(first)

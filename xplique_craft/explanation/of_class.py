@@ -78,9 +78,10 @@ def explain_class(
     model_name
         What the page calls the model; None for its Keras name.
     number_of_crops
-        How many crops show a concept at most, each of another image; a card has room for 12.
+        How many crops show a concept at most, each of another image; a card has room for 12, and 0
+        shows none.
     number_of_views
-        How many photographs are shown with their concepts at most.
+        How many photographs are shown with their concepts at most; 0 shows none.
     nb_design
         How many points the Sobol indices of each image are estimated from where the head is not
         affine; more of them give narrower intervals of the importances and take longer.

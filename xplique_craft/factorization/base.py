@@ -77,7 +77,7 @@ class Factorized:
         ValueError
             If the activations have other channels than the bank.
         """
-        if not tf.is_tensor(activations) or isinstance(activations, tf.SparseTensor):
+        if not _is_numbers(activations):
             activations = check_array("activations", activations, "..., c", empty=True)
         activations = tf.convert_to_tensor(activations)
         if not activations.dtype.is_floating:
@@ -91,7 +91,7 @@ class Factorized:
 
     def explained(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
         """U W, (..., c), of coefficients (..., k)."""
-        if not isinstance(u, tf.Tensor):
+        if not _is_numbers(u):
             u = check_array("u", u, empty=True)
         shape, k = tuple(u.shape), len(self.bank)
         if not shape or shape[-1] != k:
@@ -242,6 +242,12 @@ def _checked_rows(rows: np.ndarray, k: int) -> np.ndarray:
             "images. Check the preprocessing, or cut the model at another layer."
         )
     return rows
+
+
+def _is_numbers(value: Any) -> bool:
+    """Whether a value is a tensor of numbers already, known or to be known in a graph."""
+    numbers = isinstance(value, tf.Tensor) and value.dtype
+    return bool(numbers and (numbers.is_floating or numbers.is_integer))
 
 
 def _warn_small_rank(bank: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from .._checks import check, shown
+from .._checks import check
 from .._files import check_can_write, readable, write_file
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
@@ -29,8 +29,8 @@ def _listed(explanations: Any) -> list[Any]:
                 break
     except Exception as error:  # of whoever made what is iterated over
         raise TypeError(
-            "`explanations` must be what `explain_class` returned, or a list of such, received "
-            f"{shown(explanations)}."
+            "`explanations` must be a ClassExplanation or a list of such, received "
+            f"{type(explanations).__name__}: make one with `explain_class`."
         ) from error
     return found
 
