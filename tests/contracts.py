@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import explainers
@@ -25,6 +25,7 @@ from xplique_craft import comparison, importance
 from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.importance.contributions import contributions_of
 from xplique_craft.metrics.quality import measure_quality
+from xplique_craft.questions import AnsweringModel
 from xplique_craft.results import Quality
 
 SIZE = (8, 12)
@@ -272,6 +273,17 @@ def craft_of(images: np.ndarray) -> xc.Craft:
     return planted.convolutional_craft(images, 3)
 
 
-def in_order(craft: xc.Craft, images: np.ndarray, order: np.ndarray) -> xc.Craft:
+def in_order(craft: xc.Craft, order: np.ndarray) -> AnsweringModel:
     """As if a fit had found the concepts of a craft in that order."""
-    return planted.fitted(craft.split, craft.bank[order], images, craft.class_id)
+    concepts = craft.concepts
+    reordered = replace(
+        concepts,
+        factorized=replace(concepts.factorized, bank=craft.bank[order]),
+        extent=replace(
+            concepts.extent,
+            largest=concepts.extent.largest[order],
+            mean=concepts.extent.mean[order],
+        ),
+        crops_u=concepts.crops_u[:, order],
+    )
+    return AnsweringModel(craft.split, reordered)
