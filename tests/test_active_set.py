@@ -116,3 +116,29 @@ def test_rounds_one_after_the_other(rng):
     assert (np.diff(losses) <= 1e-12).all()
     assert kkt_residual(steps[2], activation, bank).max() > 1e-3
     assert kkt_residual(steps[-1], activation, bank).max() <= 1e-11
+
+
+@pytest.mark.parametrize("answer", [np.nan, -1.0, 0.0])
+def test_what_cannot_be_solved_is_refused(rng, monkeypatch, answer):
+    """Systems with concept 2 fail, as rounding may make them: rows do without it, and end."""
+    solve_on_support = active_set.solve_on_support
+
+    def failing(gram, b, support, ridge):
+        z = solve_on_support(gram, b, support, ridge)
+        wrong = tf.constant([j == 2 for j in range(10)])
+        wrong = support[:, 2:3] & (np.isnan(answer) | wrong)
+        return tf.where(wrong, tf.constant(answer, tf.float64), z)
+
+    monkeypatch.setattr(active_set, "solve_on_support", failing)
+    activations, bank = rng.standard_normal((60, 16)), rng.standard_normal((10, 16))
+    directions, norms = unit_rows(bank)
+    b = activations @ directions.T
+    b /= np.abs(b).max(axis=1, keepdims=True)
+    given = map(tf.constant, (directions @ directions.T, b))
+    u = tf.function(active_set.solve_by_active_set)(*given, 1000).numpy()
+    others = np.delete(np.arange(10), 2)
+    assert (nnls_rows(activations, bank)[:, 2] > 0.0).sum() > 20
+    assert (u[:, 2] == 0.0).all()
+    scale = np.abs(activations @ directions.T).max(axis=1, keepdims=True)
+    expected = nnls_rows(activations, bank[others]) * norms[others] / scale
+    np.testing.assert_allclose(u[:, others], expected, rtol=0.0, atol=1e-12)
