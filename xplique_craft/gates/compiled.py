@@ -8,9 +8,11 @@ the memory is bounded and nothing loops in Python.
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from xplique.commons import get_inference_function
+from xplique.commons.exceptions import InvalidOperatorException
 from xplique.commons.operators import predictions_operator
 from xplique.commons.operators_operations import get_operator
 
@@ -42,6 +44,8 @@ class HeadFunctions:
     ) -> None:
         self.head = network.latent_to_logit
         self.operator = get_inference_function(self.head, operator)[0]
+        if operator is not None:
+            check_scores(self.head, self.operator)
         self.plan = Plan(self.head, taken_apart and operator is None)
         self.verified = not self.plan.taken_apart
         places = [None, *self.head.input_shape[1:-1]]
@@ -229,14 +233,44 @@ def _shaped(value: tf.Tensor, like: Any) -> tf.Tensor:
     return tf.ensure_shape(value, [None, *like.shape[1:-1], *places])
 
 
-def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | str | None:
-    """None for the operator of classification under any of its names."""
-    if isinstance(operator, str):
-        try:
-            operator = get_operator(operator)
-        except AssertionError as error:
-            raise ValueError(
-                f"operator must be a callable (model, inputs, targets) -> (n,), or the name of one "
-                f"of Xplique's tasks, received {operator!r}."
-            ) from error
-    return None if operator is predictions_operator else operator
+def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | None:
+    """None for the operator of classification under any of its names; an error if it is none."""
+    try:
+        found = get_operator(operator)
+    except (AssertionError, TypeError, InvalidOperatorException) as error:
+        kind = ValueError if isinstance(operator, str) else TypeError
+        raise kind(
+            "operator must be a callable (model, inputs, targets) -> (n,), or the name of one of "
+            f"Xplique's tasks, received {operator!r}."
+        ) from error
+    return None if found is predictions_operator else found
+
+
+def check_scores(model: keras.Model, operator: Callable[..., Any], name: str = "operator") -> None:
+    """
+    Raise a ValueError unless an operator gives one score for each input of a model.
+
+    It is traced for that, by TensorFlow, and not run.
+    """
+    inputs, outputs = model.inputs[0], model.outputs[0]
+    signature = [
+        tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype),
+        tf.TensorSpec([None, *outputs.shape[1:]], outputs.dtype),
+    ]
+    traced = tf.function(lambda x, t: operator(model, x, t), input_signature=signature)
+    must = (
+        f"{name} must be a callable (model, inputs, targets) that returns one score for each "
+        "input, (n,), as tf.reduce_sum(model(inputs) * targets, axis=-1) does"
+    )
+    try:
+        found = traced.get_concrete_function().structured_outputs
+    except Exception as error:  # whatever an operator of the user's raises
+        said = str(error).strip().splitlines() or [""]
+        raise ValueError(f"{must}; it raised {type(error).__name__}: {said[-1].strip()}") from error
+    dtype: Any = getattr(found, "dtype", None)
+    if dtype is None or not (dtype.is_floating or dtype.is_integer):
+        raise ValueError(f"{must}; received {found!r}.")
+    shape = found.shape
+    if shape.rank is not None and (shape.rank != 1 or shape[0] is not None):
+        sizes = ", ".join("n" if size is None else str(size) for size in shape)
+        raise ValueError(f"{must}; received shape ({sizes}).")
