@@ -371,9 +371,9 @@ def test_ragged_labels(craft: xc.Craft, images: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("operator", "shape"),
     [
-        (lambda model, inputs, targets: model(inputs) * targets, r"\(2, 3\)"),
+        (lambda model, inputs, targets: model(inputs) * targets, r"\(n, 3\)"),
         (lambda model, inputs, targets: tf.reduce_sum(model(inputs) * targets), r"\(\)"),
-        (lambda model, inputs, targets: model(inputs)[:, :1], r"\(2, 1\)"),
+        (lambda model, inputs, targets: model(inputs)[:, :1], r"\(n, 1\)"),
     ],
 )
 def test_operators_of_wrong_shape(
@@ -381,9 +381,7 @@ def test_operators_of_wrong_shape(
 ) -> None:
     """One number for all images was broadcast, or failed deep inside."""
     method = importance.OcclusionImportance(craft, operator=operator)
-    with pytest.raises(
-        ValueError, match=rf"operator must be .*received shape {shape} for 2 images"
-    ):
+    with pytest.raises(ValueError, match=rf"operator must be .*received shape {shape}"):
         method.explain(images)
 
 
@@ -391,7 +389,7 @@ def test_operators_that_fail_or_are_none(craft: xc.Craft, images: np.ndarray) ->
     def fails(model: Any, inputs: Any, targets: Any) -> Any:
         raise KeyError("missing")
 
-    with pytest.raises(ValueError, match=r"operator must be .*, and it fails: .*missing"):
+    with pytest.raises(ValueError, match=r"operator must be .*; it raised KeyError: .*missing"):
         importance.OcclusionImportance(craft, operator=fails).explain(images)
     for wrong in (3, [], np.zeros(3), "detect", lambda x: x):
         with pytest.raises((TypeError, ValueError), match=r"^operator must be a function"):

@@ -12,7 +12,9 @@ from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.attributions.class_map import activation_shares, explained_shares, lay_out
 from xplique_craft.attributions.maps import (
     activation_maps,
+    drawn_maps,
     grid_of,
+    has_places,
     resize_maps,
     resize_sums,
     to_grid,
@@ -228,6 +230,32 @@ def test_maps_that_have_their_size_are_only_smoothed() -> None:
     assert_allclose(resize_sums(maps, (12, 9), 2.0), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(12, 9), (24, 27), (5, 4)])
+def test_a_little_smoothing_is_some_and_none_is_the_default(size: tuple[int, int]) -> None:
+    """Half a pixel, where the map has the size of the image, and more or fewer cells than it."""
+    maps = np.random.default_rng(0).standard_normal((2, 12, 9, 2))
+    plain = resize_sums(maps, size)
+    assert plain.dtype == np.float32
+    assert_array_equal(plain, resize_sums(maps, size, 0.0))
+    found = resize_sums(maps, size, 0.5)
+    expected = gaussian_filter(plain, (0, 0.5, 0.5, 0), mode="reflect")
+    assert_allclose(found, expected, atol=1e-2 * np.abs(plain).max())
+    assert np.abs(found - plain).max() > 0.1 * np.abs(plain).max()
+
+
+def test_smoothing_that_is_wider_than_any_image_leaves_the_mean() -> None:
+    """And asks for no more memory: a Gaussian that wide would have 10^13 values."""
+    maps = np.random.default_rng(0).random((2, 6, 4, 1)) + 1.0
+    found = resize_sums(maps, (24, 16), 1e12)
+    mean = maps.mean(axis=(1, 2, 3), keepdims=True)
+    assert_allclose(found, np.broadcast_to(mean, found.shape), rtol=1e-5)
+    # Up to ten times the map it is the Gaussian that was asked for.
+    column = np.array([0.0, 1.0]).reshape(1, 2, 1, 1)
+    found, plain = resize_sums(column, (2, 1), 1.5), resize_sums(column, (2, 1))
+    expected = gaussian_filter(plain[0, :, 0, 0], 1.5, mode="reflect")
+    assert_allclose(found[0, :, 0, 0], expected, rtol=1e-5)
+
+
 def test_shares_of_an_explainers_maps_by_hand() -> None:
     """Above the least, or above 0; evenly where there is nothing."""
     maps = np.array([[3.0, 1.0, 2.0, 1.0], [-3.0, 1.0, 0.0, 3.0], [5.0] * 4, [-1.0] * 4])
@@ -242,7 +270,62 @@ def test_activation_maps_by_hand() -> None:
     assert_allclose(maps[0, 0], [[0.5, 0.0, 0.5], [1.0, 0.0, 1.5]])
 
 
+def test_a_scale_below_one_is_a_scale() -> None:
+    """Coefficients may be of any size; those of whole numbers are divided as any others."""
+    maps = activation_maps(np.array([[[[1, 0.1]]]]), np.array([0.5, 0.2]), (1, 1))
+    assert_allclose(maps[0, 0, 0], [2.0, 0.5])
+    assert maps.dtype == np.float32
+    assert_allclose(activation_maps([[[[1, 3]]]], np.array([2.0, 6.0]), (1, 1))[0, 0, 0], 0.5)
+
+
+def test_drawn_maps_by_hand() -> None:
+    """Magnitudes, and 1 for all that is larger than the scale."""
+    u = np.array([[[[-1.0, 0.5], [3.0, 0.0]]]], np.float32)
+    maps = drawn_maps(u, np.array([2.0, 2.0]), (1, 2))
+    assert maps is not None
+    assert_allclose(maps[0, 0], [[0.5, 0.25], [1.0, 0.0]])
+
+
+def test_what_has_no_places_is_not_drawn() -> None:
+    tokens = np.ones((1, 8, 2), np.float32)
+    assert drawn_maps(tokens, np.ones(2), (8, 8)) is None
+    assert drawn_maps(tokens[:, 0], np.ones(2), (8, 8)) is None
+    drawn = drawn_maps(tokens, np.ones(2), (8, 16))
+    assert drawn is not None
+    assert drawn.shape == (1, 8, 16, 2)
+
+
 # ------------------------------------------------------------------------------ tokens and pooled
+@pytest.mark.parametrize(
+    ("shape", "size", "places"),
+    [
+        ((1, 3, 5, 2), (8, 8), True),  # a map has places whatever its proportions
+        ((1, 16, 2), (8, 8), True),
+        ((1, 17, 2), (8, 8), True),
+        ((1, 8, 2), (8, 16), True),
+        ((1, 8, 2), (8, 8), False),
+        ((1, 4), (8, 8), False),
+        ((1, 2, 2, 2, 2), (8, 8), False),
+    ],
+)
+def test_what_has_places(shape: tuple[int, ...], size: tuple[int, int], places: bool) -> None:
+    assert has_places(shape, size) is places
+
+
+def test_a_map_is_its_own_grid() -> None:
+    u = np.random.default_rng(0).random((2, 3, 5, 4))
+    assert to_grid(u, (7, 7)) is u
+
+
+@pytest.mark.parametrize(
+    ("shape", "what"),
+    [((2, 6, 5), "; 6 tokens are no grid for it. Cut"), ((2, 5), "; pooled ones have none. Cut")],
+)
+def test_what_has_no_places_and_why(shape: tuple[int, ...], what: str) -> None:
+    with pytest.raises(ValueError, match=rf"places in the image of 8 x 9: .*{what}"):
+        to_grid(np.ones(shape, np.float32), (8, 9))
+
+
 @pytest.mark.parametrize(
     ("tokens", "size", "grid"),
     [
@@ -254,6 +337,11 @@ def test_activation_maps_by_hand() -> None:
         (8, (32, 32), None),
         (12, (16, 32), None),
         (1, (32, 32), (1, 1)),
+        (2, (32, 32), (1, 1)),
+        (2, (16, 32), (1, 2)),
+        (6, (30, 20), (3, 2)),
+        (25, (16, 32), None),  # 5 rows would do for 25 tokens, and 3 for 24 of them
+        (1, (8, 64), None),  # its rows would come to less than half a row
     ],
 )
 def test_grids_of_tokens(tokens: int, size: tuple[int, int], grid: tuple[int, int] | None) -> None:

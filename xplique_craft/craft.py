@@ -37,7 +37,8 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
     """
     Concept extractor, Fel et al., CRAFT (CVPR 2023).
 
-    Its first five arguments and its methods are those of Xplique's CraftTf.
+    Its first five arguments and its methods are those of Xplique's CraftTf. Any number of threads
+    may ask a fitted one at the same time; while one of them calls `fit`, the others must wait.
 
     Parameters
     ----------

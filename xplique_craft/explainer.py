@@ -68,6 +68,8 @@ class ConceptExplainer(BlackBoxExplainer):
         self.operator = operator
         self.keep_residual: bool | None = check("keep_residual", keep_residual)
         self._replaced: tuple[Any, Split] | None = None
+        if known is not None:
+            self._head().check()
 
     @property
     def concept_model(self) -> ConceptModel:

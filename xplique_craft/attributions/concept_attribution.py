@@ -29,8 +29,9 @@ from .._checks import check, check_choice, check_concepts
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 from ..gates import Coded
-from ..importance.contributions import contributions
+from ..importance.contributions import concatenate_contributions, contributions, warn_of_gaps
 from ..keras_models import KerasModels
+from ..results import Contributions
 from ..sampling import Stream
 from ..sampling.stream import concatenate_known
 from . import class_map
@@ -155,7 +156,11 @@ class ConceptAttribution(ConceptExplainer):
         """
         stream = self._stream(inputs)
         batches = self._batches(stream, targets, self._description)
-        maps = concatenate_known((self._class_map(coded) for coded in batches), stream.length)
+        divided: list[Contributions] = []
+        each = (self._class_map(coded, divided) for coded in batches)
+        maps = concatenate_known(each, stream.length)
+        if divided:
+            warn_of_gaps(concatenate_contributions(divided))
         return tf.convert_to_tensor(maps)
 
     def explain_concepts(
@@ -199,10 +204,14 @@ class ConceptAttribution(ConceptExplainer):
         return self.concept_model.stream(inputs)
 
     # -------------------------------------------------------------------- class maps
-    def _class_map(self, coded: Coded) -> np.ndarray:
-        """(n, H, W, 1)."""
-        by = self._by_relevance if self.output == "relevance" else self._by_contribution
-        whole, parts = by(coded)
+    def _class_map(self, coded: Coded, divided: list[Contributions]) -> np.ndarray:
+        """(n, H, W, 1); the contributions that it lays out are added to `divided`."""
+        if self.output == "relevance":
+            whole, parts = self._by_relevance(coded)
+        else:
+            divided.append(contributions(coded, self._head()))
+            parts = divided[-1].phi
+            whole = self._by_contribution(coded, parts)
         smoothing = self.smoothing
         if smoothing is None and self.explainer is not None:
             smoothing = 0.0
@@ -213,16 +222,15 @@ class ConceptAttribution(ConceptExplainer):
         gradients = self._details.whole(coded.images, None, weights)
         return class_map.with_detail(whole, gradients, self.detail)
 
-    def _by_contribution(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
-        """Contributions laid out where concepts are, (n, ., ., 1); and phi, (n, k)."""
-        phi = contributions(coded, self._head()).phi
+    def _by_contribution(self, coded: Coded, phi: np.ndarray) -> np.ndarray:
+        """Contributions phi (n, k) laid out where concepts are, (n, ., ., 1)."""
         u = to_grid(coded.u.numpy(), coded.size)
         if self.explainer is None:
             shares = class_map.activation_shares(u)
         else:
             every = np.arange(coded.number_of_concepts)
             shares = class_map.explained_shares(self._explained.maps(coded.images, None, every))
-        return class_map.lay_out(shares, phi, cells=u[0, ..., 0].size), phi
+        return class_map.lay_out(shares, phi, cells=u[0, ..., 0].size)
 
     def _by_relevance(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """Where concepts act on the score, (n, ., ., 1); and how much each does, (n, k)."""

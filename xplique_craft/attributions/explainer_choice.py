@@ -17,9 +17,10 @@ from xplique.attributions import FEM
 from xplique.attributions.base import BlackBoxExplainer, WhiteBoxExplainer
 
 from .._checks import check_is
-from .._xplique_memory import make_unnoticed
+from .._forgetting import make_unnoticed
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
+from ..gates.compiled import check_scores, known_operator
 
 
 def check_explainer(explainer: Any, arguments: dict[str, Any] | None) -> None:
@@ -89,7 +90,13 @@ def make_explainer(
     encoding has not, or refuses the model or an argument.
     """
     if not isinstance(explainer, type):
-        return make_unnoticed(partial(explainer, model), model)
+        made = make_unnoticed(partial(explainer, model), model)
+        if not callable(getattr(made, "explain", None)):
+            raise TypeError(
+                "explainer must be a function that returns an explainer, which has a method "
+                f"explain(inputs, targets), received one that returns {made!r}."
+            )
+        return made
     factorizer = concept_model.factorized.factorizer
     if issubclass(explainer, WhiteBoxExplainer) and not factorizer.differentiable:
         raise ValueError(
@@ -97,6 +104,9 @@ def make_explainer(
             f"{factorizer!r} has none. Take an explainer that perturbs the image, as Occlusion, or "
             "factorizer='nmf' or 'semi-nmf'."
         )
+    operator = known_operator(arguments.get("operator"))
+    if operator is not None:
+        check_scores(model, operator, "explainer_args['operator']")
     if "batch_size" in inspect.signature(explainer).parameters:
         arguments = {"batch_size": concept_model.batch_size, **arguments}
     try:

@@ -122,8 +122,8 @@ def _resizing(cells: int, pixels: int, smoothing: float) -> np.ndarray:
     if smoothing > 0.0:  # what would fall outside is reflected, so nothing is lost
         width = min(smoothing, WIDEST * pixels)
         weights = gaussian_filter1d(weights, width, axis=0, mode="reflect")
-    received = weights.sum(axis=0) * cells / pixels
-    return (weights / np.where(received > 0.0, received, 1.0)).astype(np.float32)
+    # No cell is left out: pixels are not farther apart than cells, or cover all of them.
+    return (weights / (weights.sum(axis=0) * cells / pixels)).astype(np.float32)
 
 
 def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

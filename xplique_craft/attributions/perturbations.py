@@ -16,6 +16,7 @@ or the standard deviation where the median is 0 and Xplique's kernel is not defi
 all k concepts cost about what one costs. Perturbations and estimators are Xplique's own.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -46,7 +47,7 @@ def shares_perturbations(explainer: Any) -> bool:
     if type(explainer) is HsicAttributionMethod:
         estimator = type(explainer.estimator)
         own = ("__call__", "estimator", "post_process")
-        if any(getattr(estimator, name) is not getattr(HsicEstimator, name) for name in own):
+        if any(getattr(estimator, name, None) is not getattr(HsicEstimator, name) for name in own):
             return False
     masks = getattr(explainer, "masks", None)
     return masks is None or masks.shape[-1] == 1
@@ -140,11 +141,21 @@ def _sobol(
 ) -> Iterator[np.ndarray]:
     for scores in _outputs(explainer, images, evaluate):
         indices = [
-            np.asarray(explainer.estimator(explainer.masks, column, explainer.nb_design))
+            _index(explainer, explainer.estimator(explainer.masks, column, explainer.nb_design))
             for column in tf.unstack(scores, axis=1)
         ]
-        heatmaps = np.stack([index.reshape(index.shape[:2]) for index in indices], axis=-1)
+        heatmaps = np.stack(indices, axis=-1)
         yield _on_grid(heatmaps, images.shape[1:3])
+
+
+def _index(explainer: SobolAttributionMethod, estimated: Any) -> np.ndarray:
+    """What the estimator gives for one concept, (rows, columns) of the grid of the masks."""
+    grid = tuple(explainer.masks.shape[1:3])
+    index = np.asarray(estimated)
+    if index.dtype.kind not in "biuf" or index.shape[:2] != grid or index.size != math.prod(grid):
+        received = f"shape {index.shape}" if index.dtype.kind in "biuf" else f"{estimated!r:.80}"
+        raise ValueError(f"its estimator must give an index for each of {grid}, not {received}.")
+    return index.reshape(grid)
 
 
 def _hsic(

@@ -37,7 +37,14 @@ def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
 
 def relevance_of(coded: Coded, head: GatedHead) -> np.ndarray:
     """Relevance of each concept at each place of the layer, (n, ..., k) float32."""
-    return relevance(coded.gated, head.gradients(coded, np.ones(1), np.ones(1))).numpy()
+    found = relevance(coded.gated, head.gradients(coded, np.ones(1), np.ones(1))).numpy()
+    if not np.isfinite(found).all():
+        raise ValueError(
+            "The relevance of concepts is NaN or infinite at some places: the score has no "
+            "gradient there, as that of a square root at 0. Take output='activation', or cut the "
+            "model at another layer."
+        )
+    return found
 
 
 def relevance_model(

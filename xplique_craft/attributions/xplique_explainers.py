@@ -205,14 +205,15 @@ class _Explained:
 
     def map(self, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """The map of the outputs' sum by weights (n, k), (n, H, W, 1): channels are averaged."""
-        found = np.asarray(self.explainer.explain(images, weights), np.float32)
-        if found.ndim == 3:
+        explained = _called(self.explainer, self.explainer.explain, images, weights)
+        found = _as_numbers(explained)
+        if found is not None and found.ndim == 3:
             found = found[..., None]
-        if found.ndim != 4 or found.shape[:3] != images.shape[:3]:
+        if found is None or found.ndim != 4 or found.shape[:3] != images.shape[:3]:
+            received = f"{explained!r:.80}" if found is None else f"shape {found.shape}"
             raise ValueError(
                 f"explainer must give maps of the images' size, (n, {images.shape[1]}, "
-                f"{images.shape[2]}, 1), received {found.shape} from "
-                f"{type(self.explainer).__name__}."
+                f"{images.shape[2]}, 1), received {received} from {type(self.explainer).__name__}."
             )
         return found.mean(axis=-1, keepdims=True)
 
@@ -220,11 +221,39 @@ class _Explained:
         """As `map`, by an explainer that shares its perturbations."""
         sums = [partial(self._weighted, row[:, None]) for row in weights]
         each = zip(images, sums, strict=True)
-        return np.concatenate([shared_maps(self.explainer, x[None], f) for x, f in each])
+        run = partial(_called, self.explainer, shared_maps, self.explainer)
+        return np.concatenate([run(x[None], f) for x, f in each])
 
     def shared_maps(self, images: np.ndarray, _: np.ndarray, concepts: np.ndarray) -> np.ndarray:
         """Maps of some concepts by one run, (n, H, W, concepts)."""
-        return shared_maps(self.explainer, images, self.evaluate)[..., concepts]
+        run = partial(_called, self.explainer, shared_maps, self.explainer)
+        return run(images, self.evaluate)[..., concepts]
 
     def _weighted(self, column: np.ndarray, images: tf.Tensor) -> tf.Tensor:
         return tf.matmul(self.evaluate(images), column)
+
+
+def _called(explainer: Any, function: Callable[..., Any], *given: Any) -> Any:
+    """What a function of an explainer of Xplique gives; what it raises is said of its arguments."""
+    try:
+        return function(*given)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:
+        if not type(explainer).__module__.startswith("xplique."):
+            raise  # a user's own says what it has to say
+        said = str(error).strip().splitlines() or ["no reason is given"]
+        raise ValueError(
+            f"{type(explainer).__name__} fails on these images: {type(error).__name__}: {said[-1]}"
+            " Its arguments are explainer_args."
+        ) from error
+
+
+def _as_numbers(explained: Any) -> np.ndarray | None:
+    """Maps as float32; None if they are no real numbers."""
+    try:
+        found = tf.convert_to_tensor(explained)
+    except (TypeError, ValueError):
+        return None
+    real = found.dtype.is_floating or found.dtype.is_integer or found.dtype.is_bool
+    return tf.cast(found, tf.float32).numpy() if real else None

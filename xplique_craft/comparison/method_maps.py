@@ -14,9 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from .._forgetting import make_unnoticed
 from .._random import Draw, generator
 from .._seeding import explain_seeded
-from .._xplique_memory import make_unnoticed
 from .methods import Method
 
 

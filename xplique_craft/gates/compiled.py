@@ -8,6 +8,7 @@ the memory is bounded and nothing loops in Python.
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from xplique.commons import get_inference_function
@@ -45,8 +46,10 @@ class HeadFunctions:
     ) -> None:
         self.head = network.latent_to_logit
         self.operator = get_inference_function(self.head, operator)[0]
+        if operator is not None:
+            check_scores(self.head, self.operator)
         self.plan = Plan(self.head, taken_apart and operator is None)
-        self.verified = operator is None and not self.plan.taken_apart
+        self.verified = not self.plan.taken_apart
         places = [None, *self.head.input_shape[1:-1]]
         self.latent = tf.TensorSpec([*places, self.head.input_shape[-1]], tf.float32)
         self.coefficients = tf.TensorSpec([*places, None], tf.float32)
@@ -62,29 +65,6 @@ class HeadFunctions:
         channels = np.flatnonzero(targets.any(axis=0))
         channels = channels if len(channels) else np.arange(1)
         return targets[:, channels], channels
-
-    def check_operator(self, activations: tf.Tensor, targets: np.ndarray) -> None:
-        """A ValueError if an operator of the user's fails for two images, or gives not (2,)."""
-        spec = tf.TensorSpec([2, *activations.shape[1:]], self.head.inputs[0].dtype)
-        weights = tf.TensorSpec([2, targets.shape[1]], self.head.outputs[0].dtype)
-
-        def score(activations: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-            return tf.convert_to_tensor(self.operator(self.head, activations, targets))
-
-        try:  # traced, never run
-            traced = tf.function(score).get_concrete_function(spec, weights)
-        except Exception as error:  # of whoever wrote it
-            reason = str(error).strip().splitlines()[-1:] or [""]
-            raise ValueError(
-                f"operator must be {_OPERATOR}, and it fails: {type(error).__name__}: "
-                f"{reason[0].strip()}"
-            ) from error
-        shape = traced.structured_outputs.shape
-        if not shape.is_compatible_with([2]):
-            raise ValueError(
-                f"operator must be {_OPERATOR}: one score for each image, received shape {shape} "
-                "for 2 images."
-            )
 
     # ------------------------------------------------------------- parts, inside functions
     def _tail(self, run: Run, frontier: list[tf.Tensor], targets: tf.Tensor) -> tf.Tensor:
@@ -291,19 +271,42 @@ def _shaped(value: tf.Tensor, like: Any) -> tf.Tensor:
     return tf.ensure_shape(value, [None, *like.shape[1:-1], *places])
 
 
-def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | str | None:
-    """None for the operator of classification under any of its names."""
-    if isinstance(operator, str):
-        try:
-            operator = get_operator(operator)
-        except AssertionError as error:
-            raise ValueError(f"operator must be {_OPERATOR}, received {operator!r}.") from error
-    elif operator is not None:
+def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., Any] | None:
+    """None for the operator of classification under any of its names; an error if it is none."""
+    if operator is not None and not isinstance(operator, str):
         check_callable("operator", operator, _OPERATOR)
-        try:
-            get_operator(operator)  # Xplique counts its arguments
-        except Exception as error:
-            raise ValueError(
-                f"operator must be {_OPERATOR}, received {shown(operator)}."
-            ) from error
-    return None if operator is predictions_operator else operator
+    try:
+        found = get_operator(operator)  # Xplique counts its arguments
+    except (AssertionError, TypeError, ValueError, InvalidOperatorException) as error:
+        raise ValueError(f"operator must be {_OPERATOR}, received {shown(operator)}.") from error
+    return None if found is predictions_operator else found
+
+
+def check_scores(model: keras.Model, operator: Callable[..., Any], name: str = "operator") -> None:
+    """
+    Raise a ValueError unless an operator gives one score for each input of a model.
+
+    It is traced for that, by TensorFlow, and not run.
+    """
+    inputs, outputs = model.inputs[0], model.outputs[0]
+    signature = [
+        tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype),
+        tf.TensorSpec([None, *outputs.shape[1:]], outputs.dtype),
+    ]
+    traced = tf.function(lambda x, t: operator(model, x, t), input_signature=signature)
+    must = (
+        f"{name} must be {_OPERATOR}, one score for each input, as "
+        "tf.reduce_sum(model(inputs) * targets, axis=-1) gives"
+    )
+    try:
+        found = traced.get_concrete_function().structured_outputs
+    except Exception as error:  # whatever an operator of the user's raises
+        said = str(error).strip().splitlines() or [""]
+        raise ValueError(f"{must}; it raised {type(error).__name__}: {said[-1].strip()}") from error
+    dtype: Any = getattr(found, "dtype", None)
+    if dtype is None or not (dtype.is_floating or dtype.is_integer):
+        raise ValueError(f"{must}; received {found!r}.")
+    shape = found.shape
+    if shape.rank is not None and (shape.rank != 1 or shape[0] is not None):
+        sizes = ", ".join("n" if size is None else str(size) for size in shape)
+        raise ValueError(f"{must}; received shape ({sizes}).")

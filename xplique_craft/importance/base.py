@@ -24,7 +24,7 @@ from ..explainer import ConceptExplainer
 from ..gates import Coded, GatedHead
 from ..results import Contributions, Importance
 from ..targets import Targets
-from .contributions import concatenate_contributions, contributions
+from .contributions import concatenate_contributions, contributions, warn_of_gaps
 
 METHODS: dict[str, type[ImportanceMethod]] = {}
 
@@ -147,6 +147,8 @@ class ImportanceMethod(ConceptExplainer):
             ]
         )
         warn_of_flat(found)
+        if found.contributions is not None:
+            warn_of_gaps(found.contributions)
         return found.values
 
     def summary(self, inputs: Any, targets: Any = None) -> Importance:
@@ -239,6 +241,8 @@ class _Gathered:
         """The result."""
         explainer, found = self.explainer, Values.joined(self.parts)
         warn_of_flat(found)
+        if found.contributions is not None:
+            warn_of_gaps(found.contributions)
         overall = found.values.mean(axis=0)
         if found.without is not None:
             interval = jackknife_interval(overall, found.without.mean(axis=1))

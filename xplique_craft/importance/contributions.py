@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import warn
 from ..concept_model import ConceptModel
 from ..gates import Coded, GatedHead
 from ..results import Contributions
 from .quadrature import integrate
 
 TOLERANCE = 1e-3  # of the image's largest |phi_j|: the error at which it gets no more points
+LARGEST_GAP = 0.05  # of the score that they divide: above, contributions are warned of
+SMALLEST_GAP = 0.01  # of the sum of |phi_j|: below, contributions that cancel are known well
+LARGEST_ROUNDING = 1e-5  # of the score: a gap below says nothing
 
 
 def contributions(coded: Coded, head: GatedHead, tolerance: float = TOLERANCE) -> Contributions:
@@ -75,6 +79,30 @@ def concatenate_contributions(parts: list[Contributions]) -> Contributions:
     )
 
 
+def warn_of_gaps(found: Contributions) -> None:
+    """
+    Warn of contributions that do not add up: the score jumps, and no gradient sees a jump.
+
+    A layer that divides activations by their size gives the same for all gates that are equally far
+    open, but something else where all are closed: all of the score is gained at 0.
+    """
+    total = np.abs(found.score - found.base - found.residual)
+    gap, size = np.abs(found.gap), np.abs(found.phi).sum(axis=1)
+    rounding = LARGEST_ROUNDING * np.abs([found.score, found.base, found.residual]).max(axis=0)
+    # Where contributions cancel, the total is small; a gap that is small beside them is none.
+    wide = (gap > LARGEST_GAP * total) & (gap > SMALLEST_GAP * size) & (gap > rounding)
+    if wide.any():
+        share = np.max(gap[wide] / np.maximum(total, gap)[wide])
+        warn(
+            f"The contributions of {wide.sum()} of {len(wide)} images do not add up: they miss up "
+            f"to {share:.0%} of the score that they divide, which jumps as gates open. It does so "
+            "where layers after the cut divide what they get by its size, as UnitNormalization "
+            "does: that is 0 where all gates are closed, and where nothing is active. Keep the "
+            "residual (keep_residual=True) or gate towards the mean (baseline='mean') where that "
+            "is not done already; ShapleyImportance adds up with any head."
+        )
+
+
 def ablation_effects(coded: Coded, head: GatedHead) -> np.ndarray:
     """f_x(1) - f_x(1 with m_j = 0), (n, k): what each concept's removal alone would cost."""
     k = coded.number_of_concepts
@@ -94,7 +122,9 @@ def contributions_of(
     """
     head = concept_model.head()
     batches = concept_model.batches(inputs, targets, description="contributions")
-    return concatenate_contributions([contributions(coded, head, tolerance) for coded in batches])
+    found = concatenate_contributions([contributions(coded, head, tolerance) for coded in batches])
+    warn_of_gaps(found)
+    return found
 
 
 def ablation_effects_of(
