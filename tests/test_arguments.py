@@ -380,9 +380,8 @@ def test_operators_of_wrong_shape(
     craft: xc.Craft, images: np.ndarray, operator: Any, shape: str
 ) -> None:
     """One number for all images was broadcast, or failed deep inside."""
-    method = importance.OcclusionImportance(craft, operator=operator)
     with pytest.raises(ValueError, match=rf"operator must be .*received shape {shape}"):
-        method.explain(images)
+        importance.OcclusionImportance(craft, operator=operator).explain(images)
 
 
 def test_operators_that_fail_or_are_none(craft: xc.Craft, images: np.ndarray) -> None:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from xplique.commons import get_inference_function
+from xplique.commons.exceptions import InvalidOperatorException
 from xplique.commons.operators import predictions_operator
 from xplique.commons.operators_operations import get_operator
 
