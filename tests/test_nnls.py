@@ -6,7 +6,7 @@ import tensorflow as tf
 from models import conditioned_bank, dependent_bank, planted_factorization, random_bank
 from reference import kkt_residual, nnls_rows, unit_rows
 
-from xplique_craft.factorization import NMF, nnls
+from xplique_craft.factorization import NMF, implicit, nnls
 from xplique_craft.factorization.implicit import encode
 
 DTYPES = [np.float64, np.float32]
@@ -316,6 +316,7 @@ def test_inexact_rows_are_warned_of(rng):
     assert expected + f"{residual.numpy().max():.0e}, above 1e-04" in str(warning.message)
     assert warning.filename == __file__
     encode(activations.astype(np.float64), bank.astype(np.float64))  # without a warning
+    implicit._warn_inexact(np.array([0.0, 1e-4, np.nan]), 1e-4)  # nor at the limit
 
 
 def test_inexact_rows_in_float64_are_warned_of(rng):
@@ -393,8 +394,10 @@ def test_the_same_batch_has_the_same_bits(rng, dtype):
 # ------------------------------------------------------------------ types
 def test_a_float64_bank_serves_float32_activations(rng):
     activations = np.abs(rng.standard_normal((20, 64))).astype(np.float32)
-    u, _ = encode(activations, random_bank(rng))
+    bank = random_bank(rng)
+    u, _ = encode(activations, bank)
     assert u.dtype == tf.float32
+    np.testing.assert_array_equal(encode(activations, tf.constant(bank))[0], u)
 
 
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.int32])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from models import random_bank
-from reference import block_pivoting, projected_gradient, unit_rows
+from reference import block_pivoting, nnls_rows, projected_gradient, unit_rows
 
 from xplique_craft.factorization import nnls
 from xplique_craft.factorization.supports import solve_on_support
@@ -126,6 +126,16 @@ def test_of_more_concepts_than_channels_pivoting_gives_up_soon(rng, monkeypatch,
     if k == 64:
         assert 0 < seen["rows"] < 300
         assert seen["active rounds"] == 640
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_ridge_is_taken_out_again(rng, dtype):
+    """Of exact products the coefficients are exact, whatever their precision is said to be."""
+    bank, activations = random_bank(rng), np.abs(rng.standard_normal((100, 64))).astype(dtype)
+    directions, norms = unit_rows(bank)
+    given = directions @ directions.T, activations @ directions.T, activations, directions
+    u = tf.function(nnls.encode_gram)(*map(tf.constant, given)).numpy() / norms
+    np.testing.assert_allclose(u, nnls_rows(activations, bank), rtol=0.0, atol=1e-9)
 
 
 # ------------------------------------------------------------------ memory
