@@ -72,9 +72,16 @@ def pairs(
 def version_of(python: str) -> str:
     """The version of the Python of a command, as "3.12.1"."""
     code = "import platform; print(platform.python_version())"
-    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout[
-        :-1
-    ]
+    found = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    return found.stdout.strip()
+
+
+def works(python: str) -> bool:
+    """Whether there is such a command and it starts: a version manager may only have its name."""
+    try:
+        return bool(version_of(python))
+    except (OSError, subprocess.CalledProcessError):
+        return False
 
 
 def uv(*arguments: str | Path, stdin: str | None = None) -> str:
@@ -154,7 +161,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    found = [python for python in PYTHONS if shutil.which(python)]
+    found = [python for python in PYTHONS if works(python)]
     parser.add_argument("--python", nargs="+", default=found, help="commands; default: all found")
     parser.add_argument("--tensorflow", nargs="+", choices=LAST_PYTHON, default=[*LAST_PYTHON])
     parser.add_argument("--dependencies", nargs="+", choices=DEPENDENCIES, default=[*DEPENDENCIES])
