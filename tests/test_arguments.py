@@ -486,7 +486,7 @@ def test_figures_of_other_things() -> None:
 def test_shares_of_nothing_are_told() -> None:
     """They were NaN without a word."""
     zero = np.zeros(3)
-    nothing = Contributions(np.zeros((3, 2)), zero, zero, zero, zero, 1, True)
+    nothing = Contributions(np.zeros((3, 2)), zero, zero, zero, zero, np.zeros((3, 2)), 1, True)
     with pytest.warns(UserWarning, match=r"the parent and the class score .* are NaN"):
         shares = measure_shares(nothing, nothing, nothing, zero, 0)
     assert np.isnan(shares.of_parent[0].value)
@@ -497,8 +497,8 @@ def test_files_that_hold_no_model(tmp_path: Path) -> None:
     broken.write_bytes(b"no")
     for path, error in (
         (broken, ValueError),
-        (tmp_path / "x.keras", FileNotFoundError),
+        (tmp_path / "x.keras", ValueError),
         (3, TypeError),
     ):
-        with pytest.raises(error, match=r"path must be"):
+        with pytest.raises(error, match=r"path`? must be"):
             xc.load_model(path)  # type: ignore[arg-type]
