@@ -73,7 +73,7 @@ def test_the_gap_is_small_and_honest(case: Case) -> None:
     assert_allclose(found.gap, total - found.phi.sum(axis=1), atol=2e-5)
     assert np.all(np.abs(found.gap) <= 1e-3 * np.abs(total) + 1e-6)
     assert found.exact == (case.head == "affine")
-    assert found.points == 0 if found.exact else 15 <= found.points <= 512
+    assert found.points == 0 if found.exact else 24 <= found.points <= 700
     assert np.all(found.errors.max(axis=1) <= 1e-3 * np.abs(found.phi).max(axis=1))
     assert found.errors.shape == (5, 3)
     assert np.all(found.errors == 0.0) == found.exact
@@ -174,7 +174,7 @@ def test_powers_share_as_their_integrals() -> None:
     craft, image = planted.function_craft(lambda m: 3.0 * m[:, 0] ** 2 * m[:, 1], 2)
     found = craft.contributions(image)
     assert_allclose(found.phi, [[2.0, 1.0]], atol=1e-4)
-    assert found.points == 15  # the first rule is exact on polynomials
+    assert found.points == 24  # the first rule is exact on polynomials
     assert not found.exact
 
 
@@ -186,7 +186,7 @@ def test_points_are_added_where_the_score_bends() -> None:
         lambda m: ops.sigmoid(200.0 * (0.5 * (m[:, 0] + m[:, 1]) - 0.37)), 2
     )
     found = craft.contributions(image)
-    assert found.points > 15
+    assert found.points > 24
     assert abs(found.gap[0]) <= 1e-3
     assert_allclose(found.phi, [[0.5, 0.5]], atol=1e-3)
 
@@ -205,7 +205,7 @@ def test_a_score_that_cannot_be_completed_reports_its_gap() -> None:
 
 
 def test_a_peak_between_the_points_is_found_by_the_score() -> None:
-    """The slope is 0 at all 15 points of the first rule, and 1 on a tenth of the way."""
+    """The slope is 0 at all points of the first rule, and 1 on a small part of the way."""
     from keras import ops
 
     craft, image = planted.function_craft(

@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from xplique_craft.importance.quadrature import (
     NODES,
+    PLACES,
     RULES,
     Integrals,
-    _Parts,
     _to_halve,
     integrate,
     unexplained,
@@ -95,7 +95,7 @@ def test_smooth_slopes_need_one_rule_and_keep_the_rounding_of_the_score() -> Non
     images = Images([power(0.0, 3.0), power(13.0, -7.0)], [power(1.0, 1e4), power(4.0)])
     found = images.integrals(tolerance=0.0)
     assert_allclose(found.values, images.truth, rtol=1e-12)
-    assert_array_equal(found.points, [15, 15])
+    assert_array_equal(found.points, [24, 24])
     assert_array_equal([len(asked) for asked in images.asked], found.points)
     largest = np.abs(images.ends).max(axis=1, keepdims=True)
     assert_allclose(found.errors, np.broadcast_to(ROUNDING * largest, (2, 2)), rtol=1e-5)
@@ -106,24 +106,31 @@ def test_rounding_is_that_of_the_larger_end() -> None:
     assert_allclose(found.errors, 8.0 * ROUNDING, rtol=1e-5)
 
 
-def test_nothing_is_nothing_with_15_points() -> None:
+def test_nothing_is_nothing_with_24_points() -> None:
     found = Images([NOTHING, NOTHING]).integrals()
     assert_array_equal(found.values, np.zeros((1, 2)))
     assert_array_equal(found.errors, np.zeros((1, 2)))
-    assert_array_equal(found.points, [15])
+    assert_array_equal(found.points, [24])
 
 
-def test_the_error_of_the_first_rule_is_what_gauss_is_off_for_each_by_itself() -> None:
-    """Kronrod's points integrate t^20 exactly, Gauss's seven do not."""
+def test_the_error_of_the_first_rule_is_the_larger_of_two_for_each_by_itself() -> None:
+    """
+    Kronrod's points integrate t^20 exactly, Gauss's seven do not, and the polynomial through the
+    fifteen is not t^20 elsewhere.
+    """
     images = Images([power(20.0, 5.0), power(16.0), power(2.0)])
     found = images.integrals(tolerance=1.0)
     nodes, weights = np.polynomial.legendre.leggauss(7)
     nodes, weights = 0.5 + 0.5 * nodes, 0.5 * weights
     gauss = [weights @ slope(nodes) for slope, _ in images.images[0]]
-    off = np.abs(images.truth - gauss)
+    away = [
+        np.abs(slope(PLACES) - np.polynomial.Polynomial.fit(NODES, slope(NODES), 14)(PLACES)).mean()
+        for slope, _ in images.images[0]
+    ]
+    off = np.maximum(np.abs(images.truth - gauss), away)
     assert off[0, 0] > 10.0 * off[0, 1] > 1e-12
-    assert_allclose(found.errors, off + ROUNDING * np.abs(images.ends).max(), rtol=1e-6)
-    assert_array_equal(found.points, [15])
+    assert_allclose(found.errors, off + ROUNDING * np.abs(images.ends).max(), rtol=1e-4)
+    assert_array_equal(found.points, [24])
 
 
 def test_all_errors_grow_by_what_the_score_gains_and_no_slope_shows() -> None:
@@ -143,16 +150,12 @@ def test_unexplained_by_hand() -> None:
 
 # --------------------------------------------------------------------------------------- halving
 def test_a_jump_is_closed_in_on_until_parts_are_too_narrow() -> None:
-    """
-    Simpson's and the trapezoid rule are h / 3 times the jump apart. 15 points, 9 at the ends and
-    middles of 4 parts, then 2 for each halving from 1/4 down to 2^-16.
-    """
+    """24 points, then 2 for each halving from 1/4 down to 2^-16; of two parts, at most."""
     images = Images([jump(0.3, 2.0)], start=3.6)
     found = images.integrals(tolerance=0.0)
-    assert_array_equal(found.points, [15 + 9 + 2 * 14])
-    stated = 2.0 * NARROWEST / 3.0 + ROUNDING * 5.0
-    assert_allclose(found.errors, [[stated]], rtol=1e-9)
-    assert abs(found.values[0, 0] - 1.4) <= stated
+    assert 24 + 2 * 14 <= found.points[0] <= 24 + 4 * 20
+    assert ROUNDING * 5.0 < found.errors[0, 0] <= 2.0 * NARROWEST + ROUNDING * 5.0
+    assert abs(found.values[0, 0] - 1.4) <= found.errors[0, 0]
     assert len(images.asked[0]) == found.points[0]
 
 
@@ -175,7 +178,9 @@ def test_errors_of_different_parts_add_as_squares() -> None:
     images = Images([both, power(1.0)], start=6.0)
     found = images.integrals(tolerance=1e-9)
     rounding = ROUNDING * images.ends.max()
-    assert_allclose(found.errors, [[5.0 * NARROWEST / 3.0 + rounding, rounding]], rtol=1e-3)
+    alone = [Images([one]).integrals(1e-9) for one in (jump(0.1, 3.0), jump(0.8, 4.0))]
+    each = [one.errors[0, 0] - ROUNDING * one.values[0, 0] for one in alone]
+    assert_allclose(found.errors, [[np.hypot(*each) + rounding, rounding]], rtol=0.2)
 
 
 def test_errors_that_cancel_in_the_sum_are_seen() -> None:
@@ -213,8 +218,8 @@ def test_jumps_and_bends_anywhere_are_integrated_to_the_tolerance(tolerance: flo
 def test_a_smaller_tolerance_takes_more_points() -> None:
     taken = [int(Images([jump(0.3)]).integrals(10.0**-i).points[0]) for i in (1, 2, 3, 4)]
     assert taken == sorted(set(taken))
-    assert taken[0] == 15
-    assert taken[-1] < 60
+    assert taken[0] < 40
+    assert taken[-1] < 90
 
 
 def test_an_image_does_not_depend_on_its_neighbours_nor_on_their_order() -> None:
@@ -234,7 +239,7 @@ def test_an_image_does_not_depend_on_its_neighbours_nor_on_their_order() -> None
         for i, own in enumerate(pairs):
             alone = getattr(Images(own).integrals(), name)[0]
             assert_array_equal(alone, getattr(together, name)[i])
-    assert together.points[1] == together.points[4] == 15
+    assert together.points[1] == together.points[4] == 24
     assert together.points[[0, 2, 3]].min() > 30
 
 
@@ -254,8 +259,9 @@ def test_what_no_slope_shows_may_be_anyones() -> None:
     images = Images([leap, NOTHING, NOTHING])
     found = images.integrals()
     assert_array_equal(found.values, np.zeros((1, 3)))
-    assert_allclose(found.errors, np.ones((1, 3)), rtol=1e-6)
-    assert_array_equal(found.points, [15 + 9 + 2 * 14])
+    assert found.errors.min() == found.errors.max()
+    assert 1.0 <= found.errors[0, 0] <= 2.1
+    assert found.points[0] < 90  # halving does not help
 
 
 def test_ends_that_the_scores_on_the_way_do_not_lead_to_are_an_error() -> None:
@@ -273,41 +279,105 @@ def rough(t: np.ndarray) -> np.ndarray:
     return np.modf(1e6 * np.sin(1e6 * t))[0]
 
 
+def stairs(number: int) -> Pair:
+    """That many steps of 1 / number, at random places."""
+    steps = np.sort(np.random.default_rng(0).random(number))
+    before = np.concatenate([[0.0], np.cumsum(steps)])
+
+    def below(t: np.ndarray) -> np.ndarray:
+        return np.searchsorted(steps, t)
+
+    return lambda t: below(t) / number, lambda t: (below(t) * t - before[below(t)]) / number
+
+
 def test_an_image_gets_4096_points_and_says_that_they_were_too_few() -> None:
     """Its neighbour's points are not counted for it, nor the other way round."""
-    noise: Pair = (rough, lambda t: 0.0 * t)
-    images = Images([noise, NOTHING], [jump(0.3), power(1.0)], [noise, NOTHING])
-    found = images.integrals(tolerance=1e-4)
-    assert_array_equal(found.points[[0, 2]], [4096, 4096])
-    assert found.points[1] == Images(images.images[1]).integrals(1e-4).points[0] < 100
+    images = Images([stairs(10_000), NOTHING], [jump(0.3), power(1.0)], [stairs(9_000), NOTHING])
+    found = images.integrals(tolerance=1e-5)
+    assert 4000 < found.points[[0, 2]].min() <= found.points.max() <= 4096
+    assert found.points[1] == Images(images.images[1]).integrals(1e-5).points[0] < 120
     assert_array_equal([len(asked) for asked in images.asked], found.points)
-    assert found.errors[0, 0] > 1e-2
-    assert abs(found.values[0, 0]) < 0.1
+    assert 1e-5 < found.errors[0, 0] < 1e-3
+    assert abs(found.values - images.truth)[0, 0] < found.errors[0, 0]
+
+
+def test_noise_below_the_rounding_takes_no_points() -> None:
+    """As of float16, whose scores are known to a thousandth."""
+    noise: Pair = (lambda t: 1.0 + 1e-3 * rough(t), lambda t: t)
+    images = Images([noise, NOTHING])
+    assert images.integrals(tolerance=1e-6).points[0] > 1000
+    coarse = integrate(images, images.ends, 1e-6, rounding=2e-3)
+    assert_array_equal(coarse.points, [24])
+    assert 2e-3 <= coarse.errors[0, 0] < 4e-3
+
+
+# --------------------------------------------------------------------------- steps that look smooth
+@pytest.mark.parametrize("parts", [4, 7, 8, 10, 16, 64])
+def test_steps_at_equal_distances_are_no_slope(parts: int) -> None:
+    """Three points see a straight line where they are as far apart as the steps are."""
+    places = np.arange(1, parts) / parts
+
+    def pair(sign: float) -> Pair:
+        return (
+            lambda t: sign * (t[:, None] > places).sum(axis=1),
+            lambda t: sign * np.maximum(t[:, None] - places, 0.0).sum(axis=1),
+        )
+
+    images = Images([pair(1.0), pair(-1.0)])  # of whose sum nothing is to be seen
+    found = images.integrals()
+    assert np.all(np.abs(found.values - images.truth) <= found.errors)
+    assert found.errors.max() <= 1.1e-3 * np.abs(images.truth).max()
+
+
+def test_a_peak_in_a_gap_of_the_first_rule_that_cancels_is_seen_at_the_irregular_places() -> None:
+    def pair(sign: float) -> Pair:
+        slope, gain = peak(0.41, 0.49)
+        return lambda t: sign * slope(t), lambda t: sign * gain(t)
+
+    assert not ((NODES > 0.41) & (NODES < 0.49)).any()
+    found = Images([pair(1.0), pair(-1.0)]).integrals()
+    assert_allclose(found.values, [[0.08, -0.08]], atol=1e-4)
+
+
+def test_many_kinks_and_concepts_that_cancel_stay_within_what_is_stated() -> None:
+    rng = np.random.default_rng(0)
+    outside, wide = [], []
+    for number in (1, 2, 3, 5, 10, 20, 100):
+        pairs = []
+        for _ in range(100):
+            places, heights = rng.random(number), rng.normal(size=number)
+
+            def pair(sign: float, places=places, heights=heights) -> Pair:
+                return (
+                    lambda t: sign * (t[:, None] > places) @ heights,
+                    lambda t: sign * np.maximum(t[:, None] - places, 0.0) @ heights,
+                )
+
+            pairs.append([pair(1.0), pair(-1.0)])
+        images = Images(*pairs)
+        found = images.integrals()
+        off = np.abs(found.values - images.truth)
+        outside.append(np.mean(off > found.errors))
+        wide.append(np.mean(off > 1e-3 * np.abs(images.truth).max(axis=1, keepdims=True)))
+    assert max(outside) <= 0.05
+    assert np.mean(outside) <= 0.02
+    assert np.mean(wide) <= 0.04
 
 
 @pytest.mark.parametrize(
-    ("going", "points", "expected"),
-    [
-        ([True, True], [24, 24], [2, 3, 4]),
-        ([True, False], [24, 24], [2, 3]),
-        ([False, True], [24, 24], [4]),
-        ([True, True], [4093, 24], [3, 4]),
-        ([True, True], [4092, 4095], [2, 3]),
-    ],
+    ("points", "expected"),
+    [([24, 24], [2, 3, 4]), ([4093, 24], [3, 4]), ([4092, 4095], [2, 3])],
 )
-def test_which_parts_are_halved_by_hand(
-    going: list[bool], points: list[int], expected: list[int]
-) -> None:
+def test_which_parts_are_halved_by_hand(points: list[int], expected: list[int]) -> None:
     """
-    Image 0 is allowed 4, so the others' errors may come to 2: of 0, 1, 2 and 3 only 1 may stay, and
-    the largest is of a part too narrow. Image 1 is allowed 11, so of 3 and 5 the first may stay.
+    Image 0 is allowed 4, so the others' errors may come to 2: of 0, 1, 2 and 3 only 1 may stay.
+    Image 1 is allowed 11, so of 3 and 5 the first may stay.
     """
-    rows = [(0, 0.1, 1.0), (0, NARROWEST, 9.0), (0, 0.1, 2.0), (0, 0.1, 3.0), (1, 0.1, 5.0)]
-    rows += [(1, 0.1, 3.0)]
+    rows = [(0, 1.0), (0, 0.0), (0, 2.0), (0, 3.0), (1, 5.0), (1, 3.0)]
     order = np.array([4, 2, 5, 0, 3, 1])
-    image, width, errors = (np.array(column)[order] for column in zip(*rows, strict=True))
-    nothing = np.zeros((6, 3, 1))
-    parts = _Parts(image, np.zeros(6), width, nothing, nothing[..., 0])
-    allowed = np.array([4.0, 11.0])
-    chosen = _to_halve(parts, errors, np.array(going), allowed, np.array(points))
-    assert sorted(order[chosen]) == expected
+    images, errors = (np.array(column)[order] for column in zip(*rows, strict=True))
+    for scale in (1.0, 1e12):  # of the first image: the other's sums do not feel it
+        units = np.where(images == 0, scale, 1.0)
+        allowed = np.array([4.0 * scale, 11.0])
+        chosen = _to_halve(images, errors * units, allowed, np.array(points))
+        assert sorted(order[chosen]) == expected

@@ -29,7 +29,7 @@ from .._checks import check, check_choice, check_concepts
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 from ..gates import Coded
-from ..importance.contributions import concatenate_contributions, contributions, warn_of_gaps
+from ..importance.contributions import concatenate_contributions, contributions, warn_of_errors
 from ..keras_models import KerasModels
 from ..results import Contributions
 from ..sampling import Stream
@@ -160,7 +160,7 @@ class ConceptAttribution(ConceptExplainer):
         each = (self._class_map(coded, divided) for coded in batches)
         maps = concatenate_known(each, stream.length)
         if divided:
-            warn_of_gaps(concatenate_contributions(divided))
+            warn_of_errors(concatenate_contributions(divided))
         return tf.convert_to_tensor(maps)
 
     def explain_concepts(

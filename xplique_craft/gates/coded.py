@@ -104,12 +104,12 @@ class Coded:
         """(H, W) of the images."""
         return self.images.shape[1:3]
 
-    def rows(self, rows: np.ndarray, *, images: bool = True) -> "Coded":
-        """Some of the images; their pixels are left out, (0, ...), where `images` is False."""
+    def rows(self, rows: np.ndarray) -> "Coded":
+        """Some of the images."""
         return replace(
             self,
             indices=self.indices[rows],
-            images=self.images[rows] if images else self.images[:0],
+            images=self.images[rows],
             targets=self.targets[rows],
             activations=tf.gather(self.activations, rows),
             u=tf.gather(self.u, rows),

@@ -24,6 +24,7 @@ from .compiled import HeadFunctions, known_operator
 
 CHECK = 1e-4  # of the largest logit: how far the head taken apart may be from the plain one
 CHECK_TF32 = 2e-2  # the same on a GPU that rounds factors to 10 bits
+EPSILON = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 ROUNDING = 2e-6  # of |D| |W_j|: what float32 cannot tell from a right angle
 
 
@@ -71,6 +72,12 @@ class GatedHead:
         """Looked up on every use: one that fails its check is replaced for all heads."""
         network, operator = self.network, self._operator
         return network.shared(operator, lambda: HeadFunctions(network, operator))
+
+    @property
+    def rounding(self) -> float:
+        """What scores are rounded by, of the largest: by the coarsest numbers in the head."""
+        layers = self.network.latent_to_logit._flatten_layers()
+        return 8.0 * max(EPSILON.get(layer.compute_dtype, EPSILON["float32"]) for layer in layers)
 
     @property
     def affine(self) -> bool:
@@ -171,8 +178,12 @@ class GatedHead:
         gradients
             (n, ..., k).
         """
+        self._verify(coded.activations, coded.targets)
         everywhere = np.broadcast_to(nodes, (len(coded.targets), len(nodes)))
-        return self._gradients(coded, everywhere, weights)[0]
+        found = self._gradients(
+            coded.gated, coded.constant, coded.bank, coded.targets, everywhere, weights
+        )
+        return found[0]
 
     def slopes(self, coded: Coded, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Weighted sum of df_x/dm_j, (n, k), over nodes (q,) that all gates are set to."""
@@ -201,11 +212,14 @@ class GatedHead:
             (m,) float64.
         """
         slopes, scores = [], []
+        self._verify(coded.activations, coded.targets)
         for first in range(0, len(rows), self.batch_size):
             some = slice(first, first + self.batch_size)
-            part = coded.rows(rows[some], images=False)
-            gradients, score = self._gradients(part, nodes[some, None], np.ones(1))
-            slopes.append(_over_positions(part.gated * gradients))
+            gated = tf.gather(coded.gated, rows[some])
+            constant = tf.gather(coded.constant, rows[some])
+            targets, at = coded.targets[rows[some]], nodes[some, None]
+            gradients, score = self._gradients(gated, constant, coded.bank, targets, at, np.ones(1))
+            slopes.append(_over_positions(gated * gradients))
             scores.append(_finite(score.numpy()))
         return np.concatenate(slopes), np.concatenate(scores).astype(np.float64)
 
@@ -232,15 +246,18 @@ class GatedHead:
 
     # ---------------------------------------------------------------------------- inside
     def _gradients(
-        self, coded: Coded, nodes: np.ndarray, weights: np.ndarray
+        self,
+        gated: tf.Tensor,
+        constant: tf.Tensor,
+        bank: np.ndarray,
+        targets: np.ndarray,
+        nodes: np.ndarray,
+        weights: np.ndarray,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """(n, ..., k), and the scores (n,), at nodes (n, q), summed with weights (q,)."""
-        self._verify(coded.activations, coded.targets)
         self.evaluations += nodes.size
-        targets, channels = self._compiled.sliced(coded.targets)
-        return self._compiled.gradients(
-            coded.gated, coded.constant, coded.bank, targets, channels, nodes, weights
-        )
+        targets, channels = self._compiled.sliced(targets)
+        return self._compiled.gradients(gated, constant, bank, targets, channels, nodes, weights)
 
     def _blocks(self, batch: float, n: int, q: int, k: int, channels: int) -> tuple[int, int]:
         """Images, and masks of each, that are evaluated at once."""

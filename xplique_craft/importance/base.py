@@ -24,7 +24,7 @@ from ..explainer import ConceptExplainer
 from ..gates import Coded, GatedHead
 from ..results import Contributions, Importance
 from ..targets import Targets
-from .contributions import concatenate_contributions, contributions, warn_of_gaps
+from .contributions import concatenate_contributions, contributions, warn_of_errors
 
 METHODS: dict[str, type[ImportanceMethod]] = {}
 
@@ -148,7 +148,7 @@ class ImportanceMethod(ConceptExplainer):
         )
         warn_of_flat(found)
         if found.contributions is not None:
-            warn_of_gaps(found.contributions)
+            warn_of_errors(found.contributions)
         return found.values
 
     def summary(self, inputs: Any, targets: Any = None) -> Importance:
@@ -242,7 +242,7 @@ class _Gathered:
         explainer, found = self.explainer, Values.joined(self.parts)
         warn_of_flat(found)
         if found.contributions is not None:
-            warn_of_gaps(found.contributions)
+            warn_of_errors(found.contributions)
         overall = found.values.mean(axis=0)
         if found.without is not None:
             interval = jackknife_interval(overall, found.without.mean(axis=1))

@@ -20,6 +20,7 @@ from ..results import Contributions
 from .quadrature import integrate
 
 TOLERANCE = 1e-3  # of the image's largest |phi_j|: the error at which it gets no more points
+LARGEST_ERROR = 0.05  # of the image's largest |phi_j|: above, contributions are warned of
 LARGEST_GAP = 0.05  # of the score that they divide: above, contributions are warned of
 SMALLEST_GAP = 0.01  # of the sum of |phi_j|: below, contributions that cancel are known well
 LARGEST_ROUNDING = 1e-5  # of the score: a gap below says nothing
@@ -51,7 +52,7 @@ def contributions(coded: Coded, head: GatedHead, tolerance: float = TOLERANCE) -
         phi = head.affine_slopes(coded)
         errors, points = np.zeros_like(phi), 0
     else:
-        found = integrate(partial(head.slopes_at, coded), ends, tolerance)
+        found = integrate(partial(head.slopes_at, coded), ends, tolerance, head.rounding)
         phi, errors, points = found.values, found.errors, int(found.points.max())
     return Contributions(
         phi=phi,
@@ -79,9 +80,9 @@ def concatenate_contributions(parts: list[Contributions]) -> Contributions:
     )
 
 
-def warn_of_gaps(found: Contributions) -> None:
+def warn_of_errors(found: Contributions) -> None:
     """
-    Warn of contributions that do not add up: the score jumps, and no gradient sees a jump.
+    Warn of contributions that are not known well, or do not add up: no gradient sees a jump.
 
     A layer that divides activations by their size gives the same for all gates that are equally far
     open, but something else where all are closed: all of the score is gained at 0.
@@ -95,11 +96,20 @@ def warn_of_gaps(found: Contributions) -> None:
         share = np.max(gap[wide] / np.maximum(total, gap)[wide])
         warn(
             f"The contributions of {wide.sum()} of {len(wide)} images do not add up: they miss up "
-            f"to {share:.0%} of the score that they divide, which jumps as gates open. It does so "
-            "where layers after the cut divide what they get by its size, as UnitNormalization "
-            "does: that is 0 where all gates are closed, and where nothing is active. Keep the "
-            "residual (keep_residual=True) or gate towards the mean (baseline='mean') where that "
-            "is not done already; ShapleyImportance adds up with any head."
+            f"to {share:.0%} of the score that they divide, which jumps as gates open. Most often "
+            "layers after the cut divide what they get by its size, as UnitNormalization does: "
+            "that is 0 where all gates are closed, and where nothing is active. Keep the residual "
+            "(keep_residual=True) or gate towards the mean (baseline='mean') where that is not "
+            "done already; ShapleyImportance adds up with any head."
+        )
+        return
+    unknown = found.relative_errors > LARGEST_ERROR
+    if unknown.any():
+        warn(
+            f"The contributions of {unknown.sum()} of {len(unknown)} images are known to "
+            f"{found.relative_errors.max():.0%} of their largest only (see `errors`): more points "
+            "of the integral do not help, most often because the head computes in few digits, or "
+            "adds large numbers that cancel."
         )
 
 
@@ -123,7 +133,7 @@ def contributions_of(
     head = concept_model.head()
     batches = concept_model.batches(inputs, targets, description="contributions")
     found = concatenate_contributions([contributions(coded, head, tolerance) for coded in batches])
-    warn_of_gaps(found)
+    warn_of_errors(found)
     return found
 
 
