@@ -311,10 +311,9 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
                 return getattr(cls(w.craft, batch_size=8, **short), asking)
 
             add(f"importance {method}.{asking}", one, targets=lambda: w.targets, **asked)
-    occlusion = lambda: importance.OcclusionImportance(w.craft)  # noqa: E731
     add(
         "importance.summaries",
-        lambda: occlusion().summaries,
+        lambda: importance.SobolImportance(w.craft, 4).summaries,
         targets=fixed({"a": 0, "b": 1}),
         **asked,
     )
@@ -783,6 +782,7 @@ BAD = (Verdict.UNNAMED, Verdict.RAW, Verdict.NAN)
 WORDS = {  # an argument may be called by what it holds
     "inputs": ("inputs", "images", "activations", "targets must be"),  # as many as there are
     "image": ("image",),
+    "images": ("images", "photographs must have"),
     "layers": ("layer",),
     "concepts": ("concept",),
     "concept_id": ("concept",),

@@ -25,7 +25,9 @@ def encode_for_page(craft: Craft, images: np.ndarray, shown: int) -> tuple[np.nd
         at every position are held for a batch at a time.
     """
     stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
-    means, first, kept = [], [], 0
+    means: list[np.ndarray] = []
+    first: list[np.ndarray] = []
+    kept = 0
     for batch in stream.progress("encode", craft.verbose):
         u = craft.transform(None, craft.network.latents(batch.images))
         means.append(u.reshape(len(u), -1, u.shape[-1]).mean(axis=1))
