@@ -158,7 +158,8 @@ class World:
 
     @functools.cached_property
     def folder(self) -> str:
-        return tempfile.mkdtemp()
+        """Where calls write files: `main` makes it the working directory, and removes it."""
+        return str(Path.cwd())
 
     @functools.cached_property
     def saved(self) -> str:
@@ -311,10 +312,9 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
                 return getattr(cls(w.craft, batch_size=8, **short), asking)
 
             add(f"importance {method}.{asking}", one, targets=lambda: w.targets, **asked)
-    occlusion = lambda: importance.OcclusionImportance(w.craft)  # noqa: E731
     add(
         "importance.summaries",
-        lambda: occlusion().summaries,
+        lambda: importance.SobolImportance(w.craft, 4).summaries,
         targets=fixed({"a": 0, "b": 1}),
         **asked,
     )
@@ -783,6 +783,7 @@ BAD = (Verdict.UNNAMED, Verdict.RAW, Verdict.NAN)
 WORDS = {  # an argument may be called by what it holds
     "inputs": ("inputs", "images", "activations", "targets must be"),  # as many as there are
     "image": ("image",),
+    "images": ("images", "photographs must have"),
     "layers": ("layer",),
     "concepts": ("concept",),
     "concept_id": ("concept",),
@@ -968,15 +969,19 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    caller = Caller(options.seed)
-    answers = run(caller, options.number)
+    home = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:  # whatever is written stays in there
+        os.chdir(folder)
+        caller = Caller(options.seed)
+        answers = run(caller, options.number)
+        reached = sorted(names_reached(caller))
+        os.chdir(home)
     bad = [
         dataclasses.asdict(one) | {"verdict": one.verdict.name}
         for one in answers
         if one.verdict in BAD
     ]
     counts = collections.Counter(one.verdict.name for one in answers)
-    reached = sorted(names_reached(caller))
     print(json.dumps({"counts": counts, "bad": bad, "reached": reached}, indent=1))
 
 

@@ -143,6 +143,20 @@ def test_a_lie_of_one_class_is_found_out(asked: int, lies: int) -> None:
     assert_allclose(values, by_the_model(model, coded, np.ones((1, 1, 3))), rtol=1e-4)
 
 
+def test_a_lie_is_found_out_on_an_image_that_says_nothing() -> None:
+    """All logits of no activation are 0, true or not: concepts of size 1 are made up for it."""
+    model = model_of(affine)
+    for layer in model.layers:
+        if layer.weights:
+            layer.bias.assign(0.0 * layer.bias)
+    own = model.layers[-1].call
+    model.layers[-1].call = lambda x, training=None: 1.1 * own(x)
+    coded = coded_of(np.zeros((1, 8, 8, 3)), planted.bank(3, CHANNELS), np.eye(CLASSES)[:1])
+    gate = gated(model)
+    with pytest.warns(UserWarning, match="taken apart differs from itself"):
+        assert not gate.is_affine(coded)
+
+
 @pytest.mark.parametrize("biases", [[-50.0] * 4, [1e4, 0.0, -1e4, 5.0]], ids=str)
 def test_what_is_rounded_in_large_logits_is_no_lie(biases: list[float]) -> None:
     """Their size is that of the largest, whatever its sign; a warning would be an error."""
@@ -266,8 +280,8 @@ def test_a_plan_by_hand() -> None:
         *names(plan.front.steps),
         *names(plan.tail.steps),
     ]
-    assert plan.folded
-    assert plan.slices
+    assert plan.folded is True
+    assert plan.slices is True
     assert [tuple(t.shape[1:]) for t in plan.front.inputs] == [(8, 8, 6)]
     assert [tuple(t.shape[1:]) for t in plan.tail.inputs] == [(6, 6, 7)]
     # Of an image: 8 x 8 x 5 activations, 6 x 6 x 7 at the frontier, 6 x 6 of each logit.
@@ -279,8 +293,8 @@ def test_a_plan_by_hand() -> None:
     assert plan.largest(plan.tail, 9) == 6 * 6 * 9
     assert plan.entries(plan.tail, 3) == 3
     whole = Plan(model, taken_apart=False)
-    assert not whole.folded
-    assert not whole.slices
+    assert whole.folded is False
+    assert whole.slices is False
     assert names(whole.tail.steps) == names(whole.whole.steps)
     assert "Activation" not in names(whole.tail.steps)
 

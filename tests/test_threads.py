@@ -13,12 +13,13 @@ import keras
 import numpy as np
 import planted
 import pytest
+import tensorflow as tf
 import xplique.attributions
 from importances import Case
 from numpy.testing import assert_allclose
 from tensorflow.python.eager import context
 from warned import ours
-from xplique.attributions import Rise, SmoothGrad
+from xplique.attributions import Rise, Saliency, SmoothGrad
 from xplique.attributions.base import BlackBoxExplainer
 from xplique.attributions.gradient_statistics.gradient_statistic import GradientStatistic
 
@@ -28,6 +29,7 @@ from xplique_craft._checks import caught_warnings, warn
 from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.factorization import NMF
 from xplique_craft.importance import METHODS
+from xplique_craft.sampling import Stream
 
 THREADS = 16
 SIZE = (8, 12)
@@ -308,6 +310,35 @@ def test_a_head_that_fails_its_check_is_replaced_for_all_threads() -> None:
         found = together(lambda i: craft.head().evaluate(coded, np.ones((1, 3)))[:, 0])
     assert_as_alone(found, [expected])
     assert len(ours(told)) == 1
+
+
+def test_a_stream_is_read_by_several_threads(images: np.ndarray) -> None:
+    """As crops of a dataset are. The order of the images is checked by what was read first."""
+
+    def ask(stream: Stream, i: int) -> np.ndarray:
+        return stream.images(np.array([5, i % 6]))
+
+    for _ in range(20):
+        dataset = tf.data.Dataset.from_tensor_slices(images)
+        stream = Stream(dataset, (*SIZE, 3), 2)
+        found = together(lambda i, stream=stream: ask(stream, i))
+        for i, one in enumerate(found):
+            assert_allclose(one, images[[5, i % 6]])
+
+
+def test_maps_are_made_once(fresh: xc.Craft, images: np.ndarray) -> None:
+    """One explainer serves all threads."""
+    made: list[Any] = []
+
+    def saliency(model: Any) -> Saliency:
+        made.append(model)
+        return Saliency(model)
+
+    attribution = ConceptAttribution(fresh, saliency)
+    vars(attribution)["_maps"] = {}
+    made.clear()
+    together(lambda i: attribution.explain_concepts(images[:1], 0))
+    assert made == [fresh.encoder]
 
 
 # ------------------------------------------------------------------------------------ made once

@@ -26,6 +26,7 @@ from xplique.attributions import IntegratedGradients
 from xplique.attributions.base import BlackBoxExplainer
 
 from .._checks import check, check_choice, check_concepts
+from .._once import alone
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
 from ..gates import Coded
@@ -281,8 +282,10 @@ class ConceptAttribution(ConceptExplainer):
         """
         model = self.concept_model
         own = model.split is self.craft.split
-        found = self._maps.get((purpose, own))
-        if found is None or not found.is_of(model):
+        with alone(id(self), "maps"):
+            found = self._maps.get((purpose, own))
+            if found is not None and found.is_of(model):
+                return found
             # The concepts keep what is made of the craft's own model; they outlive any other.
             models = KerasModels.of(model) if own else KerasModels(model.split, model.factorized)
             found = ConceptMaps(model, models.encoder, explainer, arguments, self.operator)

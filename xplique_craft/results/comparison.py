@@ -174,7 +174,7 @@ class Comparison:
         The best of some methods by a measure, of all but the floor by default; None where none of
         them has a number of it.
         """
-        self.measure(key)
+        check_is("key", key, str, "the key of a measure")
         if among is None:
             among = [m for m in self.measured if not m.is_floor]
         for method in check_list("among", among, "methods of this comparison"):

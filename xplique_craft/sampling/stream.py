@@ -15,6 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from .._checks import as_array
+from .._once import alone
 
 _WHAT = "an array, a tensor or a tf.data.Dataset of images, which are real numbers"
 
@@ -204,14 +205,15 @@ class Stream:
     def _check_order(self, start: int, images: np.ndarray) -> None:
         """A dataset is read more than once: its images must come in the same order each time."""
         sums = images.reshape(len(images), -1).sum(axis=1, dtype=np.float64)
-        known = self._sums[start : start + len(sums)]
+        with alone(id(self), "sums"):  # crops of a dataset may be read by several threads
+            known = self._sums[start : start + len(sums)]
+            self._sums += sums[len(known) :].tolist()
         if not np.array_equal(sums[: len(known)], known):
             raise ValueError(
                 f"{self.name} gives other images, or another order, each time it is read. Shuffle "
                 "with reshuffle_each_iteration=False, keep random augmentation out, or pass an "
                 "array."
             )
-        self._sums += sums[len(known) :].tolist()
 
     def progress(self, description: str, verbose: bool) -> Iterator[ImageBatch]:
         """As iterating, with a progress bar that counts images and can be switched off."""
