@@ -20,7 +20,7 @@ from ..results import Contributions
 COMPLETENESS = 1e-3  # largest gap, of |f_x(1) - f_x(0)|, at which points stop doubling
 ROUNDING = 1e-6  # of the larger of |f_x(0)| and |f_x(1)|: gaps below are float32's rounding
 LARGEST_GAP = 0.05  # of the score that they divide: above, contributions are warned of
-SMALLEST_GAP = 0.01  # of the sum of |phi_j|: below, contributions that cancel are known well
+SMALLEST_GAP = 0.005  # of the sum of |phi_j|: below, contributions that cancel are known well
 LARGEST_ROUNDING = 1e-5  # of the score: a gap below says nothing
 FIRST_POINTS, MOST_POINTS = 8, 4096
 PROGRESS, MOST_STALLS = 0.9, 4  # given up after 4 doublings in a row that gain under 10%
