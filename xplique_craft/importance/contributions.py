@@ -22,7 +22,7 @@ from .quadrature import integrate
 TOLERANCE = 1e-3  # of the image's largest |phi_j|: the error at which it gets no more points
 LARGEST_ERROR = 0.05  # of the image's largest |phi_j|: above, contributions are warned of
 LARGEST_GAP = 0.05  # of the score that they divide: above, contributions are warned of
-SMALLEST_GAP = 0.01  # of the sum of |phi_j|: below, contributions that cancel are known well
+SMALLEST_GAP = 0.005  # of the sum of |phi_j|: below, contributions that cancel are known well
 LARGEST_ROUNDING = 1e-5  # of the score: a gap below says nothing
 
 
