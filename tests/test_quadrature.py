@@ -90,20 +90,23 @@ def test_the_two_rules_are_exact_for_polynomials() -> None:
     assert abs((RULES[1] * NODES**14).sum() - 1.0 / 15) > 1e-9
 
 
-def test_smooth_slopes_need_one_rule_and_keep_the_rounding_of_the_score() -> None:
+def test_smooth_slopes_need_one_rule_and_keep_the_rounding_of_the_largest() -> None:
     """Even where no error is allowed: what is left is float32's own."""
     images = Images([power(0.0, 3.0), power(13.0, -7.0)], [power(1.0, 1e4), power(4.0)])
     found = images.integrals(tolerance=0.0)
     assert_allclose(found.values, images.truth, rtol=1e-12)
     assert_array_equal(found.points, [24, 24])
     assert_array_equal([len(asked) for asked in images.asked], found.points)
-    largest = np.abs(images.ends).max(axis=1, keepdims=True)
+    largest = np.abs(images.truth).max(axis=1, keepdims=True)
     assert_allclose(found.errors, np.broadcast_to(ROUNDING * largest, (2, 2)), rtol=1e-5)
 
 
-def test_rounding_is_that_of_the_larger_end() -> None:
-    found = integrate(Images([power(0.0, 3.0)]), np.array([[-8.0, -5.0]]), 1e-3)
-    assert_allclose(found.errors, 8.0 * ROUNDING, rtol=1e-5)
+def test_a_score_far_from_0_hides_what_is_smaller_than_its_rounding() -> None:
+    """A jump of 1 in the slope of a score of a million: no points are spent on it."""
+    images = Images([jump(0.3)], start=1e6)
+    found = images.integrals()
+    assert_array_equal(found.points, [24])
+    assert abs(found.values[0, 0] - 0.7) <= found.errors[0, 0] < 0.5
 
 
 def test_nothing_is_nothing_with_24_points() -> None:
@@ -129,7 +132,7 @@ def test_the_error_of_the_first_rule_is_the_larger_of_two_for_each_by_itself() -
     ]
     off = np.maximum(np.abs(images.truth - gauss), away)
     assert off[0, 0] > 10.0 * off[0, 1] > 1e-12
-    assert_allclose(found.errors, off + ROUNDING * np.abs(images.ends).max(), rtol=1e-4)
+    assert_allclose(found.errors, off + ROUNDING * np.abs(images.truth).max(), rtol=1e-4)
     assert_array_equal(found.points, [24])
 
 
@@ -138,7 +141,7 @@ def test_all_errors_grow_by_what_the_score_gains_and_no_slope_shows() -> None:
     ends = images.ends + np.array([0.0, 0.5])
     found = integrate(images, ends, 1.0)
     assert_allclose(found.values, images.truth, rtol=1e-12)
-    assert_allclose(found.errors, [[0.5, 0.5]], rtol=1e-9)
+    assert_allclose(found.errors, [[0.5, 0.5]], rtol=1e-5)
 
 
 def test_unexplained_by_hand() -> None:
@@ -154,7 +157,7 @@ def test_a_jump_is_closed_in_on_until_parts_are_too_narrow() -> None:
     images = Images([jump(0.3, 2.0)], start=3.6)
     found = images.integrals(tolerance=0.0)
     assert 24 + 2 * 14 <= found.points[0] <= 24 + 4 * 20
-    assert ROUNDING * 5.0 < found.errors[0, 0] <= 2.0 * NARROWEST + ROUNDING * 5.0
+    assert ROUNDING * 1.4 < found.errors[0, 0] <= 2.0 * NARROWEST + ROUNDING * 5.0
     assert abs(found.values[0, 0] - 1.4) <= found.errors[0, 0]
     assert len(images.asked[0]) == found.points[0]
 
@@ -177,7 +180,7 @@ def test_errors_of_different_parts_add_as_squares() -> None:
     )
     images = Images([both, power(1.0)], start=6.0)
     found = images.integrals(tolerance=1e-9)
-    rounding = ROUNDING * images.ends.max()
+    rounding = ROUNDING * images.truth.max()
     alone = [Images([one]).integrals(1e-9) for one in (jump(0.1, 3.0), jump(0.8, 4.0))]
     each = [one.errors[0, 0] - ROUNDING * one.values[0, 0] for one in alone]
     assert_allclose(found.errors, [[np.hypot(*each) + rounding, rounding]], rtol=0.2)
@@ -293,11 +296,11 @@ def stairs(number: int) -> Pair:
 def test_an_image_gets_4096_points_and_says_that_they_were_too_few() -> None:
     """Its neighbour's points are not counted for it, nor the other way round."""
     images = Images([stairs(10_000), NOTHING], [jump(0.3), power(1.0)], [stairs(9_000), NOTHING])
-    found = images.integrals(tolerance=1e-5)
+    found = images.integrals(tolerance=1e-6)
     assert 4000 < found.points[[0, 2]].min() <= found.points.max() <= 4096
-    assert found.points[1] == Images(images.images[1]).integrals(1e-5).points[0] < 120
+    assert found.points[1] == Images(images.images[1]).integrals(1e-6).points[0] < 150
     assert_array_equal([len(asked) for asked in images.asked], found.points)
-    assert 1e-5 < found.errors[0, 0] < 1e-3
+    assert 1.1e-6 * found.values[0, 0] < found.errors[0, 0] < 1e-5
     assert abs(found.values - images.truth)[0, 0] < found.errors[0, 0]
 
 

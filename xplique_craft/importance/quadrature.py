@@ -203,7 +203,8 @@ def integrate(
         Largest error of an integral, as a share of the image's largest |integral|, at which the
         image gets no more points.
     rounding
-        What scores are rounded by, as a share of the larger of the ends; errors are not less.
+        What scores are rounded by, as a share of the larger of the ends: nothing below is looked
+        for. Slopes are rounded by as much of the largest, and errors are not less.
 
     Returns
     -------
@@ -248,7 +249,7 @@ def _integrate(
         values[going], errors[going] = _halved(slopes_at, parts, going, rounded, tolerance, points)
         missing = np.abs(rise - values.sum(axis=1))[going]
         errors[going] += unexplained(missing, errors[going], rounded[going])
-    return Integrals(values, errors + rounded[:, None], points)
+    return Integrals(values, errors + rounding * np.abs(values).max(axis=1)[:, None], points)
 
 
 def _first_parts(images: np.ndarray, slopes: np.ndarray, scores: np.ndarray) -> _Parts:
@@ -303,7 +304,7 @@ def _halved(
 def _too_far(
     values: np.ndarray, errors: np.ndarray, tolerance: float, rounding: np.ndarray
 ) -> np.ndarray:
-    """(n,) bool: whose errors are above what is allowed."""
+    """(n,) bool: whose errors are above what is allowed, and above what scores are rounded by."""
     largest = np.abs(values).max(axis=1)
     return errors.max(axis=1) > np.maximum(tolerance * largest, rounding)
 
