@@ -91,6 +91,33 @@ def block_pivoting(gram, b, support, rounds):
     return Pivoted(u, False, singles)
 
 
+def lawson_hanson(gram, b, rounds, failing=None):
+    """One row: u (k,) after so many rounds, systems that hold the coefficient `failing` failing."""
+    u = np.zeros_like(b)
+    support, refused = np.zeros((2, len(b)), bool)
+    for _ in range(rounds):
+        z = np.zeros_like(b)
+        z[support] = np.linalg.solve(gram[np.ix_(support, support)], b[support])
+        joined, blocking = support & (u == 0.0), support & (z <= 0.0)
+        failed = failing is not None and support[failing]
+        if failed or (joined & blocking).any():
+            refused |= joined
+        elif blocking.any():
+            share = np.full(len(b), np.inf)
+            share[blocking] = u[blocking] / (u - z)[blocking]
+            u = np.where(share == share.min(), 0.0, u + share.min() * (z - u))
+            support = u > 0.0
+            continue
+        else:
+            u, refused = z, np.zeros_like(refused)
+        support, asked = u > 0.0, b - u @ gram
+        wanted = ~support & ~refused & (asked > 1e-11)
+        if not wanted.any():
+            break
+        support[np.argmax(np.where(wanted, asked, 0.0))] = True
+    return u
+
+
 def implicit_jacobian(activation, bank):
     """
     du/da (k, c) and du/dW (k, k, c) of one row, from the full system of KKT conditions.

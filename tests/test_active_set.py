@@ -1,10 +1,12 @@
 """Active sets: exact where pivoting is not, whatever the bank; certain to end."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from models import conditioned_bank, dependent_bank, random_bank
-from reference import kkt_residual, nnls_rows, unit_rows
+from reference import kkt_residual, lawson_hanson, nnls_rows, unit_rows
 
 from xplique_craft.factorization import active_set
 
@@ -104,18 +106,42 @@ def test_unused_concepts_and_no_rows_at_all(rng):
     assert (solved(-np.abs(rng.standard_normal((5, 64))), bank) == 0.0).all()
 
 
-def test_rounds_one_after_the_other(rng):
-    """What the row asks for most joins first, the objective falls, and u is never below 0."""
-    activation, bank = rng.standard_normal((1, 6)), rng.standard_normal((12, 6))
-    steps = [solved(activation, bank, rounds) for rounds in range(16)]
-    supports = [np.flatnonzero(u[0] > 0.0).tolist() for u in steps]
-    assert supports[:2] == [[], []]  # in the first round the empty support is solved
-    assert supports[2] == [np.argmax(activation @ unit_rows(bank)[0].T)]
-    assert max(map(len, supports)) > 3
-    losses = [np.linalg.norm(activation - u @ bank) for u in steps]
-    assert (np.diff(losses) <= 1e-12).all()
-    assert kkt_residual(steps[2], activation, bank).max() > 1e-3
-    assert kkt_residual(steps[-1], activation, bank).max() <= 1e-11
+def scaled_problem(rng, n, k, c):
+    directions, _ = unit_rows(rng.standard_normal((k, c)))
+    b = rng.standard_normal((n, c)) @ directions.T
+    return directions @ directions.T, b / np.abs(b).max(axis=1, keepdims=True)
+
+
+ROUNDS = (0, 1, 2, 3, 5, 8, 12, 17, 23, 60)
+
+
+def test_round_by_round(rng):
+    """As a plain loop over rows does it; coefficients join, and leave again."""
+    gram, b = scaled_problem(rng, 40, 24, 14)
+    steps = [solve(*map(tf.constant, (gram, b, rounds))).numpy() for rounds in ROUNDS]
+    for u, rounds in zip(steps, ROUNDS, strict=True):
+        expected = [lawson_hanson(gram, row, rounds) for row in b]
+        np.testing.assert_allclose(u, expected, rtol=0.0, atol=1e-9)
+    moved = [np.abs(y - x).max(axis=1) > 1e-9 for x, y in pairwise(steps)]
+    assert 0 == moved[-1].sum() < moved[-2].sum() < moved[-3].sum()
+    assert ((steps[7] > 0.0) & (steps[-1] == 0.0)).any()
+    losses = [0.5 * ((u @ gram) * u).sum(axis=1) - (u * b).sum(axis=1) for u in steps]
+    assert (np.diff(losses, axis=0) <= 1e-12).all()
+
+
+def test_what_is_asked_for_less_than_the_tolerance_does_not_join():
+    b = np.array([[1.0, 5e-12], [1.0, 2e-11], [1.0, 0.0], [-1.0, -0.5]])
+    u = solve(*map(tf.constant, (np.eye(2), b, 100)))
+    np.testing.assert_allclose(u, [[1.0, 0.0], [1.0, 2e-11], [1.0, 0.0], [0.0, 0.0]], rtol=1e-9)
+
+
+def test_large_coefficients_of_one_row_do_not_blur_another():
+    """Two concepts that are almost opposite make the first row's coefficients 1e9."""
+    gram = np.eye(4)
+    gram[0, 1] = gram[1, 0] = 1e-9 - 1.0
+    b = np.array([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1e-8]])
+    u = solve(*map(tf.constant, (gram, b, 100))).numpy()
+    np.testing.assert_allclose(u, [[1e9, 1e9, 0.0, 0.0], [0.0, 0.0, 1.0, 1e-8]], rtol=1e-3)
 
 
 @pytest.mark.parametrize("answer", [np.nan, -1.0, 0.0])
@@ -130,15 +156,13 @@ def test_what_cannot_be_solved_is_refused(rng, monkeypatch, answer):
         return tf.where(wrong, tf.constant(answer, tf.float64), z)
 
     monkeypatch.setattr(active_set, "solve_on_support", failing)
-    activations, bank = rng.standard_normal((60, 16)), rng.standard_normal((10, 16))
-    directions, norms = unit_rows(bank)
-    b = activations @ directions.T
-    b /= np.abs(b).max(axis=1, keepdims=True)
-    given = map(tf.constant, (directions @ directions.T, b))
-    u = tf.function(active_set.solve_by_active_set)(*given, 1000).numpy()
+    gram, b = scaled_problem(rng, 60, 10, 7)
     others = np.delete(np.arange(10), 2)
-    assert (nnls_rows(activations, bank)[:, 2] > 0.0).sum() > 20
+    solved_without = tf.function(active_set.solve_by_active_set)
+    for rounds in ROUNDS:
+        u = solved_without(*map(tf.constant, (gram, b, rounds))).numpy()
+        expected = [lawson_hanson(gram, row, rounds, failing=2) for row in b]
+        np.testing.assert_allclose(u, expected, rtol=0.0, atol=1e-9)
     assert (u[:, 2] == 0.0).all()
-    scale = np.abs(activations @ directions.T).max(axis=1, keepdims=True)
-    expected = nnls_rows(activations, bank[others]) * norms[others] / scale
-    np.testing.assert_allclose(u[:, others], expected, rtol=0.0, atol=1e-12)
+    assert np.abs(np.minimum(u, u @ gram - b))[:, others].max() <= 1e-11
+    assert (b - u @ gram)[:, 2].max() > 0.1  # which asks to join, and is refused
