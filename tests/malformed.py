@@ -969,7 +969,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     caller = Caller(options.seed)
-    answers = run(caller, options.number)
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="malformed-") as folder:
+        os.chdir(folder)  # some values are paths that lead from here, and calls write there
+        try:
+            answers = run(caller, options.number)
+        finally:
+            os.chdir(here)
     bad = [
         dataclasses.asdict(one) | {"verdict": one.verdict.name}
         for one in answers
