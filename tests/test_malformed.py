@@ -65,11 +65,17 @@ EXEMPT = {name for names in NOT_CALLED.values() for name in names.split()}
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
-    return _answers(250, seed=11)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the malformed calls of `found` are started."""
+    return tmp_path_factory.mktemp("started here")
 
 
-def _answers(number: int, seed: int) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[str, Any]:
+    return _answers(250, seed=11, folder=folder)
+
+
+def _answers(number: int, seed: int, folder: Path) -> dict[str, Any]:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [
@@ -81,6 +87,7 @@ def _answers(number: int, seed: int) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": paths},
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -92,9 +99,17 @@ def test_malformed_calls(found: dict[str, Any]) -> None:
     assert found["counts"]["ERROR"] > 150
 
 
+def test_malformed_calls_leave_nothing_where_they_are_started(
+    found: dict[str, Any], folder: Path
+) -> None:
+    """Among the values are paths that lead from there, which some of the calls write to."""
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.slow
-def test_two_thousand_malformed_calls() -> None:
-    found = _answers(2000, seed=0)
+def test_two_thousand_malformed_calls(tmp_path: Path) -> None:
+    found = _answers(2000, seed=0, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
     assert found["bad"] == []
     assert found["counts"]["ERROR"] > 1500
 
