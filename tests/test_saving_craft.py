@@ -375,9 +375,9 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: rebuilt(norm={"epsilon": 0.5}),
         r"layer 'norm' .* has epsilon 0.5, not 0.001",
     ),
-    "another slope, which no setting tells": (
+    "another largest value": (
         lambda: rebuilt(relu={"max_value": 0.25}),
-        "its layers and weights are the same, but its activations are not",
+        r"layer 'relu' .* has max_value 0.25, not None",
     ),
     "more channels": (
         wider,

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from ._checks import warn
 
+OUT_OF_MEMORY = "Out of memory in"  # how its messages begin
+
 
 class Room:
     """
@@ -45,7 +47,7 @@ class Room:
             raise tf.errors.ResourceExhaustedError(
                 error.node_def,
                 error.op,
-                f"Out of memory in {self.part}, for one image alone, so no batch_size is small "
+                f"{OUT_OF_MEMORY} {self.part}, for one image alone, so no batch_size is small "
                 "enough. Free memory that other programs hold, give smaller images to a model that "
                 "takes them, or use a device with more memory.",
             ) from error
@@ -57,7 +59,7 @@ class Room:
             self._told = self._most
             size = max(1, int(self._most))
             warn(
-                f"Out of memory in {self.part}: it goes on with {size} "
+                f"{OUT_OF_MEMORY} {self.part}: it goes on with {size} "
                 f"image{'s' if size > 1 else ''} at a time, which changes no number. Set "
                 f"batch_size={size} to begin with that."
             )

@@ -24,6 +24,7 @@ import numpy as np
 
 from . import __version__
 from ._checks import caught_warnings, warn
+from ._compiled import OUT_OF_MEMORY
 from ._files import check_can_write, check_path
 from .concept_model import ConceptModel, ExtractionSettings
 from .factorization import Factorized, Factorizer
@@ -35,6 +36,7 @@ from .splitting.probe import Probe
 FINGERPRINTS: Kinds = {"Layer": LayerPrint, "Probe": Probe, "Weight": WeightPrint}
 SHORT = (bool, int, float, str, type(None))  # what messages show, rather than that it is another
 LONGEST_SHOWN = 40
+SAME = 1e-4  # relative: what a model makes of noise, on one machine
 LONGEST_NAME = 100  # of a file
 
 T = TypeVar("T")
@@ -74,6 +76,13 @@ class Checkpoint:
         self.folder = check_path("checkpoint", folder) / call
         path = check_can_write("checkpoint", self.folder / "asked.safetensors")
         now = {"version": __version__, **asked()}
+        if now.get("factorizer", "") is None:
+            self.folder = None
+            warn(
+                "checkpoint: nothing is kept, for the factorizer has settings that cannot be "
+                "compared with those of another call: numbers, texts and arrays can."
+            )
+            return
         if path.exists():
             self._check_same(read_saved(f"{call}: asked", path, FINGERPRINTS), now)
         else:
@@ -87,7 +96,7 @@ class Checkpoint:
                 where = _other_model(old, new)
                 if where is not None and not any("another model" in one for one in different):
                     different.append(f"another model ({where})")
-            elif type(old) is not type(new) or old != new:
+            elif type(old) is not type(new) or (old != new and repr(old) != repr(new)):  # NaN
                 shown = [repr(one) for one in (old, new) if isinstance(one, SHORT)]
                 if len(shown) == 2 and max(map(len, shown)) <= LONGEST_SHOWN:
                     different.append(f"another {name} ({shown[0]}, and it is {shown[1]} now)")
@@ -147,13 +156,17 @@ class Checkpoint:
         try:
             with caught_warnings() as told:
                 value = make()
+            # Elsewhere, or later, there may be memory enough.
+            again = [message for message in told if not message.startswith(OUT_OF_MEMORY)]
+            try:
+                write_saved(kind, {"value": pack(value), "warnings": again}, path, kinds)
+            except (OSError, TypeError, ValueError) as error:  # what was computed is not lost
+                self._troubles.append(
+                    f"The stage {stage!r} of {self.call} could not be kept: {error}"
+                )
         finally:
-            for message in told:
+            for message in told:  # after it was kept: a warning may be an error
                 warn(message)
-        try:
-            write_saved(kind, {"value": pack(value), "warnings": told}, path, kinds)
-        except (OSError, TypeError, ValueError) as error:  # what was computed is not lost for that
-            self._troubles.append(f"The stage {stage!r} of {self.call} could not be kept: {error}")
         return value
 
     def bank(
@@ -187,7 +200,7 @@ class Checkpoint:
 def _other_model(before: Any, now: Any) -> str | None:
     """In what a model is not the one of before, by its fingerprints or what it makes of noise."""
     if isinstance(before, Probe) and isinstance(now, Probe):
-        return before.difference(now)
+        return before.difference(now, SAME)
     return first_difference(before or (), now or ()) if before or now else None
 
 
@@ -214,9 +227,8 @@ def parts_of_bank(found: Factorized) -> dict[str, Any]:
 def of_model(concept_model: ConceptModel, images: np.ndarray) -> dict[str, Any]:
     """The model, where it is cut, and the settings that all stages share; some images do."""
     shape, low, high = images.shape[1:], float(images.min()), float(images.max())
-    probe, again = (Probe.of(concept_model.network, shape, low, high) for _ in range(2))
     return {
-        "probe": None if probe.difference(again) else probe,
+        "probe": Probe.steady(concept_model.network, shape, low, high),
         "model": fingerprint_of(concept_model.model),
         "layer": concept_model.layer,
         "batch_size": concept_model.batch_size,  # sums are rounded by it
@@ -248,10 +260,24 @@ def of_concepts(concept_model: ConceptModel, images: np.ndarray) -> dict[str, An
     }
 
 
-def of_factorizer(factorizer: Factorizer) -> str:
-    """A factorizer with its settings, in full."""
+def of_factorizer(factorizer: Factorizer) -> str | None:
+    """A factorizer with its settings, in full; None where one of them cannot be told by a text."""
     kind = type(factorizer)
-    return f"{kind.__module__}.{kind.__qualname__} {sorted(vars(factorizer).items())!r}"
+    told = {name: _told(value) for name, value in sorted(vars(factorizer).items())}
+    if None in told.values():
+        return None
+    return f"{kind.__module__}.{kind.__qualname__} {told!r}"
+
+
+def _told(value: Any) -> str | None:
+    """A plain value in full, arrays by their checksum; None for anything else."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return digest(value)
+    if isinstance(value, (list, tuple)):
+        items = [_told(one) for one in value]
+        return None if None in items else f"{type(value).__name__} {items!r}"
+    plain = value is None or isinstance(value, (bool, int, float, str, np.generic))
+    return repr(value) if plain else None
 
 
 def of_images(stream: Stream) -> str:

@@ -202,7 +202,7 @@ def save_craft(
         layer=craft.layer,
         place=_place_of(craft.split),
         model=fingerprint_of(craft.split.model),
-        probe=_steady_probe(craft.network, fit.images),
+        probe=Probe.steady(craft.network, fit.images.shape, fit.images.low, fit.images.high),
         fit=fit,
         sensitivity=craft.sensitivity,
         number_of_concepts=looked_for.number_of_concepts,
@@ -262,12 +262,6 @@ def _saved_images(craft: AnsweringModel, with_inputs: bool | None) -> SavedImage
     if images is not None and images.dtype.name not in SCALARS:
         images = images.astype(np.float32)  # as the model is given them
     return SavedImages.of(craft.stream(inputs), images, keep=keep)
-
-
-def _steady_probe(network: Network, images: SavedImages) -> Probe | None:
-    """What the model makes of noise; None where that is not the same each time."""
-    first, second = (Probe.of(network, images.shape, images.low, images.high) for _ in range(2))
-    return None if first.difference(second) else first
 
 
 def _place_of(split: Split) -> int:

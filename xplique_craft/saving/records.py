@@ -24,7 +24,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from .container import DTYPES
+from .container import DTYPES, MOST_DIGITS
 
 Kinds = Mapping[str, type]
 LONGEST_NAME = 200  # of an array
@@ -77,11 +77,15 @@ class Encoder:
             return {"$": self._names[type(value)], "member": value.name}
         if isinstance(value, str):
             return str.__str__(value)
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(f"{where} cannot be saved: it is a masked array; fill it first.")
         if isinstance(value, np.ndarray):
             return self._array(value, where)
         if isinstance(value, np.generic):
             return self._scalar(value, where)
         if type(value) is int:
+            if len(str(abs(value))) > MOST_DIGITS:
+                raise ValueError(f"{where} cannot be saved: it has more than {MOST_DIGITS} digits.")
             return value
         if type(value) is float:
             return _float(value)
@@ -132,8 +136,10 @@ class Encoder:
                 f"{where} cannot be saved: it is an array of type {array.dtype}, not of numbers."
             )
         name = where.encode("ascii", "replace").decode()[:LONGEST_NAME]
-        if name in self.arrays:  # shortened, or with a dot in the name of an item
-            name = f"{name} {len(self.arrays)}"
+        whole, number = name, 1
+        while name in self.arrays:  # shortened, or with a dot in the name of an item
+            number += 1
+            name = f"{whole} {number}"
         reference: dict[str, Any] = {"$": "array", "name": name}
         axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
         in_order = array

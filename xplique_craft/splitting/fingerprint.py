@@ -2,9 +2,9 @@
 A fingerprint of a model: what it is told by, and the first difference between two.
 
 It is what stays the same from one version of Keras to the next: of every layer, in the order in
-which a flat graph calls them, the class, the layers before it, the shape of its output, a few
-settings that all versions write alike, and the weights with the SHA-256 of their values. Names are
-kept to speak of layers, and do not count: Keras numbers those that it gives, model after model.
+which a flat graph calls them, the class, the layers before it, the shape of its output, its plain
+settings as far as both versions have them, and the weights with the SHA-256 of their values. Names
+are kept to speak of layers, and do not count: Keras numbers those that it gives, model by model.
 """
 
 import hashlib
@@ -35,6 +35,13 @@ SETTINGS = (
     "strides",
 )
 """Attributes of layers that change what they compute, and are plain in every version of Keras."""
+
+
+NOT_COUNTED = (
+    *("batch_shape", "batch_input_shape", "dtype", "name", "optional", "ragged", "sparse"),
+    *("momentum", "noise_shape", "rate", "seed", "trainable"),
+)
+"""Settings that are names, or do nothing once a model is trained."""
 
 
 @dataclass(frozen=True)
@@ -116,15 +123,41 @@ def fingerprint_of(model: keras.Model) -> tuple[LayerPrint, ...]:
 
 
 def _settings(call: Call) -> dict[str, str]:
+    """The plain settings of an operation, and the numbers that it is called with."""
     found = {}
-    for name in SETTINGS:
+    for name, value in {**_config(call.operation), **_arguments(call)}.items():
+        text = _plain(value)
+        if text is not None and name not in NOT_COUNTED:
+            found[name] = text
+    for name in SETTINGS:  # some differ from what the configuration says of them
         value = getattr(call.operation, name, None)
-        text = getattr(value, "__name__", value)  # of an activation, its name
-        if isinstance(text, (list, tuple)):
-            text = ", ".join(map(str, text))
-        if isinstance(text, (bool, int, float, str)):
-            found[name] = str(text)
+        text = _plain(getattr(value, "__name__", value))  # of an activation, its name
+        if value is not None and text is not None:
+            found[name] = text
     return found
+
+
+def _config(operation: Any) -> dict[str, Any]:
+    try:
+        return dict(operation.get_config())
+    except Exception:  # a layer of the user's may have none
+        return {}
+
+
+def _arguments(call: Call) -> dict[str, Any]:
+    """What a call was given besides tensors, as the 2 of `2 * x`."""
+    places = {f"argument {i}": value for i, value in enumerate(call.args)}
+    return {**places, **{f"argument {name}": value for name, value in call.kwargs.items()}}
+
+
+def _plain(value: Any) -> str | None:
+    """A plain value as text, alike whether in a list or a tuple; None for anything else."""
+    if isinstance(value, (list, tuple)):
+        items = [_plain(one) for one in value]
+        return None if None in items else ", ".join(map(str, items))
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return str(value)
+    return None
 
 
 def _weight(weight: Any) -> WeightPrint:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from .._random import keyed_bits
 from .network import Network
 
+STEADY = 1e-5  # relative: what one machine changes from one time to the next is below it
 SAME = 1e-2  # relative: what another machine or version of TensorFlow changes is far below it
 
 
@@ -47,8 +48,19 @@ class Probe:
         activations = latents.numpy().reshape(-1, latents.shape[-1]).mean(axis=0)
         return cls(shape, low, high, activations, network.logits(latents).numpy()[0])
 
-    def difference(self, other: Probe) -> str | None:
-        """Where another model parts from this one, in words; None where it does not."""
+    @classmethod
+    def steady(
+        cls, network: Network, shape: tuple[int, ...], low: float, high: float
+    ) -> Probe | None:
+        """The same; None for a model that draws at random, and makes something else each time."""
+        first, second = (cls.of(network, shape, low, high) for _ in range(2))
+        return None if first.difference(second, STEADY) else first
+
+    def difference(self, other: Probe, same: float = SAME) -> str | None:
+        """
+        Where another model parts from this one, by more than `same`, relatively, in words; None
+        where it does not.
+        """
         for name, before, now in (
             ("activations", self.activations, other.activations),
             ("outputs", self.logits, other.logits),
@@ -59,7 +71,7 @@ class Probe:
             if not np.isfinite(size):
                 continue
             apart = float(np.linalg.norm(now - before))
-            if not apart <= SAME * size:
+            if not apart <= same * size:
                 return (
                     f"its layers and weights are the same, but its {name} are not (they differ by "
                     f"{apart / size if size else apart:.2g} of their size): a layer is set "
