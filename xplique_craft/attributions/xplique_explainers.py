@@ -145,8 +145,10 @@ class ConceptMaps:
         if concepts is not None:
             numbers = concepts[~finite]
             of = f" of concept{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        with RUNNING:
+            name = type(self._of_activation.explainer).__name__
         raise ValueError(
-            f"{type(self._of_activation.explainer).__name__} gives maps{of} that are not finite. "
+            f"{name} gives maps{of} that are not finite. "
             "Give it other explainer_args, or take another explainer."
         )
 
