@@ -282,7 +282,7 @@ class ConceptAttribution(ConceptExplainer):
         model = self.concept_model
         own = model.split is self.craft.split
         found = self._maps.get((purpose, own))
-        if found is None or not found.is_of(model):
+        if found is None or not found.is_of(model, self.operator):
             # The concepts keep what is made of the craft's own model; they outlive any other.
             models = KerasModels.of(model) if own else KerasModels(model.split, model.factorized)
             found = ConceptMaps(model, models.encoder, explainer, arguments, self.operator)
