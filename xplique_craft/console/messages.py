@@ -17,6 +17,9 @@ from .._files import readable
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
 
+_GOES_ON = ("the same call with checkpoint=", "the same command with --checkpoint ")
+"""What a checkpoint says to who calls it in Python, and in the console's words."""
+
 _finished: list[str] = []
 _written: list[Path] = []
 _moved: list[Path] = []  # pages that could not be written where they were wanted
@@ -37,8 +40,10 @@ def plain_messages() -> Iterator[None]:
             yield
         except BrokenPipeError:  # whoever read the answer has gone: there is nobody to tell
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             _say_what_is_left()
+            if error.args:  # how what was interrupted goes on
+                _complain(_one_line(error).replace(*_GOES_ON))
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             reason = _reason(error)
