@@ -102,6 +102,34 @@ def test_a_new_fit_is_seen(images: np.ndarray) -> None:
     assert np.abs(again - first).max() > 1e-3 * np.abs(first).max()
 
 
+def doubled(model: Any, inputs: Any, targets: Any) -> Any:
+    """An operator whose maps of relevance are twice those of the default score."""
+    return 2.0 * planted.by_sampling(model, inputs, targets)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("keep_residual", False), ("operator", doubled)])
+def test_a_new_setting_is_seen_by_the_explainer(
+    craft: xc.Craft, images: np.ndarray, setting: str, value: Any
+) -> None:
+    """Set afterwards, it gives the maps of an attribution that was made with it."""
+    attribution = ConceptAttribution(craft, Saliency, output="relevance")
+    first = attribution.explain_concepts(images[:2])
+    setattr(attribution, setting, value)
+    found = attribution.explain_concepts(images[:2])
+    other = ConceptAttribution(craft, Saliency, output="relevance")  # of which no map was made yet
+    setattr(other, setting, value)
+    assert_allclose(found, other.explain_concepts(images[:2]), rtol=1e-6)
+    assert np.abs(found - first).max() > 1e-3 * np.abs(first).max()
+
+
+def test_a_new_batch_size_is_seen_by_the_explainer(craft: xc.Craft, images: np.ndarray) -> None:
+    attribution = by(craft, "Saliency", batch_size=4)
+    attribution.explain_concepts(images[:2])
+    attribution.batch_size = 2
+    attribution.explain_concepts(images[:2])
+    assert attribution._explained._of_activation.explainer.batch_size == 2
+
+
 def test_replaced_models_are_let_go(images: np.ndarray) -> None:
     """Nothing of them stays with the concepts, and of several only the last with the explainer."""
     craft = fitted(images)

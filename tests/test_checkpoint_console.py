@@ -58,7 +58,9 @@ def test_a_command_goes_on(
     stages.interrupts = at
     checkpoint = ("--checkpoint", tmp_path / "kept")
     interrupted = run("--output", tmp_path / "page", *checkpoint)
-    assert interrupted.exit_code != 0
+    assert interrupted.exit_code == 130
+    goes_on = f"the same command with --checkpoint {str(tmp_path / 'kept')!r} goes on from there."
+    assert goes_on in interrupted.stderr.splitlines()[-1]
     assert not list((tmp_path / "page").glob("*.html"))
     stages.number = stages.interrupts = fits.number = 0
     found = run("--output", tmp_path / "page", *checkpoint)

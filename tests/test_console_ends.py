@@ -365,3 +365,64 @@ def test_a_page_that_cannot_be_written_in_the_end_is_written_elsewhere(
     assert f"The page is {page} instead." in result.stderr
     assert result.stdout.splitlines()[-1] == f"Report: {page.resolve()}"
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("command", "page", "more"),
+    [
+        ("explain", "report.html", ()),
+        ("compare", "compare.html", ("--images", 2, "--methods", "ConceptActivation,random")),
+    ],
+)
+def test_a_result_that_cannot_be_saved_in_the_end_costs_nothing(
+    model_file: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    page: str,
+    more: tuple[object, ...],
+) -> None:
+    """It is saved elsewhere, and the page is where it was to be."""
+    out, full, other = tmp_path / "out", tmp_path / "full", tmp_path / "other"
+    other.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(other))
+    really = os.replace
+
+    def replace(source: str, target: str) -> None:
+        if full.resolve() in Path(target).parents:
+            raise OSError(28, "No space left on device", source)
+        really(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    result = run(
+        *(command, model_file, folder, "--class", 0, "--output", out, "--quiet"),
+        *("--preprocess", "unit", "--layer", "pool", "--concepts", 2, *more),
+        *("--save", full / "saved.safetensors"),
+    )
+    assert result.exit_code == 2
+    (saved,) = other.rglob("saved.safetensors")
+    assert f"The saved result is {saved} instead." in result.stderr
+    assert result.stdout.splitlines()[-1].endswith(f": {(out / page).resolve()}")
+    again = tmp_path / "again.html"
+    assert run("report", saved, "--output", again).exit_code == 0
+    assert again.read_bytes() == (out / page).read_bytes()
+
+
+def test_a_result_that_no_file_can_hold_costs_no_page(
+    model_file: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("result has too many parts")
+
+    monkeypatch.setattr("xplique_craft.saving.save", refuse)
+    result = run(
+        *("explain", model_file, folder, "--class", 0, "--output", tmp_path, "--quiet"),
+        *("--preprocess", "unit", "--layer", "pool", "--concepts", 2),
+        *("--save", tmp_path / "saved.safetensors"),
+    )
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "Error: result has too many parts"
+    assert result.stdout.splitlines()[-1] == f"Report: {(tmp_path / 'report.html').resolve()}"
+    assert (tmp_path / "report.html").exists()

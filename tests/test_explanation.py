@@ -1,5 +1,6 @@
 """Explaining a class: which images are used, for what, and what of it is shown."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
+from xplique_craft._checks import warn
 from xplique_craft.attributions.maps import activation_maps
 from xplique_craft.explanation import explain_class
 from xplique_craft.explanation.notes import note_images_left_out
@@ -341,6 +343,43 @@ def test_notes_say_a_thing_once(model: keras.Model, images: np.ndarray) -> None:
     assert len(told) == 1
     assert len(set(explanation.notes)) == len(explanation.notes)
     assert any("shares of it are not defined" in note for note in explanation.notes)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_would_have_been_noted_is_warned_of_where_there_is_no_page(
+    craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, error: type
+) -> None:
+    def fail(*_: object) -> None:
+        warn("something to know")
+        warn("something to know")
+        raise error("no quality")
+
+    monkeypatch.setattr(xc.Craft, "quality", fail)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(error, match="no quality"):
+            explain_class(craft, images, 0)
+    assert [str(one.message) for one in told].count("something to know") == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(error, match="no quality"):
+            explain_class(craft, images, 0)
+
+
+@pytest.mark.parametrize("message", ["Out of memory in g: it goes on.", "checkpoint: it is full."])
+def test_what_is_of_the_computer_is_told_its_user(
+    craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    """It changes no number, and is none of a reader's business."""
+    quality = xc.Craft.quality
+
+    def told(*given: Any) -> Any:
+        warn(message)
+        return quality(*given)
+
+    monkeypatch.setattr(xc.Craft, "quality", told)
+    with pytest.warns(UserWarning, match=message):
+        assert message not in explain_class(craft, images, 0).notes
 
 
 def test_heads_that_are_not_linear_are_noted(images: np.ndarray) -> None:

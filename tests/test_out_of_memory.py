@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose
 from warned import ours
 
 import xplique_craft as xc
+from xplique_craft._compiled import Room
 from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.comparison import Deletion
 from xplique_craft.importance import ShapleyImportance, SobolImportance, TcavImportance
@@ -219,3 +220,14 @@ def test_a_head_that_fails_its_check_is_not_used_after_all(
     with pytest.raises(UserWarning, match="taken apart differs"):
         fresh.ablation_effects(images)
     assert fresh.head().path.kind == "plain"
+
+
+def test_what_one_thread_found_is_not_undone_by_another() -> None:
+    """One tried 4 and failed, while another that had begun before with 64 fails only now."""
+    room, error = Room("g"), tf.errors.ResourceExhaustedError(None, None, "no memory")
+    for tried in (4, 64):
+        room.halve(tried, error, alone=False)
+    assert room.bounded(64) == 2
+    with pytest.warns(UserWarning, match="with 2 images"):
+        room.went_through()
+    room.went_through()  # says nothing: it has been said

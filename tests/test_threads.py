@@ -371,6 +371,46 @@ def test_a_value_is_made_once() -> None:
         assert {id(one) for one in found} == {id(lazy.value), id(lazy.of_below)}
 
 
+def others_may_run() -> bool:
+    """Whether another thread could begin to run an explainer of Xplique now."""
+    found = []
+
+    def attempt() -> None:
+        found.append(_seeding.RUNNING.acquire(blocking=False))
+        if found[0]:
+            _seeding.RUNNING.release()
+
+    thread = Thread(target=attempt)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+@pytest.mark.parametrize("ask", ["check", "shared", "say what is not finite"])
+def test_an_explainer_is_made_by_a_thread_that_keeps_others_out_already(
+    craft: xc.Craft, ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it kept them out only then, each might have the lock that the other waits for."""
+    maps = ConceptAttribution(craft, xplique.attributions.Occlusion)._explained
+    explained, before = maps._of_activation, []
+    make = explained._make
+
+    def made(model: keras.Model) -> Any:
+        before.append(others_may_run())
+        return make(model)
+
+    monkeypatch.setattr(explained, "_make", made)
+    del explained.explainer
+    if ask == "check":
+        maps.check()
+    elif ask == "shared":
+        assert maps.shared
+    else:
+        with pytest.raises(ValueError, match="Occlusion gives maps that are not finite"):
+            maps._check_finite(np.full((1, *SIZE, 3), np.nan, np.float32))
+    assert before == [False]
+
+
 def test_values_that_are_made_at_the_same_time_do_not_wait_for_each_other() -> None:
     """Two objects of one class: a lock that they shared would never let this end."""
     meeting = Barrier(2, timeout=60)

@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import FrameType
@@ -374,26 +374,27 @@ _caught: ContextVar[tuple[tuple[str, list[str]], ...]] = ContextVar("_caught", d
 
 
 @contextmanager
-def caught_warnings(about: str = "") -> Iterator[list[str]]:
+def caught_warnings(about: str = "", *, or_given: bool = False) -> Iterator[list[str]]:
     """
-    Collect what the package warns of inside a `with` block, instead of warning.
+    Collect what the package warns of in this thread inside a `with` block, instead of warning.
 
-    It is what this thread warns of; `warnings.catch_warnings` would change it for all threads, and
-    for good where two of them overlap.
+    `warnings.catch_warnings` changes it for all threads, and for good where two of them overlap.
 
     Parameters
     ----------
     about
         A regular expression: only messages that begin with it are collected.
-
-    Returns
-    -------
-    messages
-        Those that have come so far.
+    or_given
+        Whether they are given after all, each once, where an error ends the block.
     """
     messages: list[str] = []
+    left = messages if or_given else []
     before = _caught.set((*_caught.get(), (about, messages)))
     try:
         yield messages
+        left = []
     finally:
         _caught.reset(before)
+        for message in dict.fromkeys(left):
+            with suppress(UserWarning):  # where warnings are errors, it is the first that goes on
+                warn(message)

@@ -3,6 +3,7 @@ Functions compiled for one signature, loops inside them, and what is done where 
 """
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 import tensorflow as tf
@@ -29,6 +30,7 @@ class Room:
     def __init__(self, part: str) -> None:
         self.part = part
         self._most = self._told = float("inf")
+        self._lock = Lock()  # several threads may run out of memory at the same time
 
     def bounded(self, wanted: float) -> float:
         """As many as are wanted, or as there is room for."""
@@ -51,13 +53,15 @@ class Room:
                 "enough. Free memory that other programs hold, give smaller images to a model that "
                 "takes them, or use a device with more memory.",
             ) from error
-        self._most = tried / 2
+        with self._lock:
+            self._most = min(self._most, tried / 2)  # another thread may have found less room
 
     def went_through(self) -> None:
         """Say what there is room for, if that is news."""
-        if self._most < self._told:
-            self._told = self._most
-            size = max(1, int(self._most))
+        with self._lock:
+            most, told, self._told = self._most, self._told, self._most
+        if most < told:
+            size = max(1, int(most))
             warn(
                 f"{OUT_OF_MEMORY} {self.part}: it goes on with {size} "
                 f"image{'s' if size > 1 else ''} at a time, which changes no number. Set "

@@ -13,6 +13,9 @@ themselves. So only one of them runs at a time: threads wait for each other at `
 that runs Xplique's explainers by itself meanwhile has the functions that it had before. Only what
 is not Xplique's is felt elsewhere: while it runs, what other threads draw from the global
 generators of NumPy and TensorFlow follows our seed too.
+
+There is one order of locks: `RUNNING` first, then those of `_once`. An explainer is a value of
+`_once` that waits for `RUNNING` while it is made, so whoever asks for one holds `RUNNING` already.
 """
 
 from collections.abc import Callable, Iterator

@@ -284,7 +284,7 @@ class ConceptAttribution(ConceptExplainer):
         own = model.split is self.craft.split
         with alone(id(self), "maps"):
             found = self._maps.get((purpose, own))
-            if found is not None and found.is_of(model):
+            if found is not None and found.is_of(model, self.operator):
                 return found
             # The concepts keep what is made of the craft's own model; they outlive any other.
             models = KerasModels.of(model) if own else KerasModels(model.split, model.factorized)

@@ -57,11 +57,14 @@ class ConceptMaps:
         self.explainer, self.arguments = explainer, arguments
         self._of_activation = _Explained(encoder, self._make)
 
-    def is_of(self, concept_model: ConceptModel) -> bool:
-        """Whether these are the maps of a concept model: nothing that they depend on differs."""
+    def is_of(self, concept_model: ConceptModel, operator: Callable[..., Any] | str | None) -> bool:
+        """Whether these are the maps of a model and operator: all that they depend on is theirs."""
         own, other = self.concept_model, concept_model
         same = own.split is other.split and own.concepts is other.concepts
-        return same and (own.baseline, own.seed) == (other.baseline, other.seed)
+        settings = [
+            (one.baseline, one.seed, one.keep_residual, one.batch_size) for one in (own, other)
+        ]
+        return same and settings[0] == settings[1] and self.operator == operator
 
     def check(self) -> None:
         """Make the explainer of activations, or say why it cannot be made."""
@@ -145,8 +148,10 @@ class ConceptMaps:
         if concepts is not None:
             numbers = concepts[~finite]
             of = f" of concept{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        with RUNNING:
+            name = type(self._of_activation.explainer).__name__
         raise ValueError(
-            f"{type(self._of_activation.explainer).__name__} gives maps{of} that are not finite. "
+            f"{name} gives maps{of} that are not finite. "
             "Give it other explainer_args, or take another explainer."
         )
 

@@ -141,15 +141,17 @@ def compare(
         checkpoint=checkpoint,
     )
     finished("methods compared")
-    if save is not None:
-        save_result(comparison, save)
     page = write_page(lambda path: write_comparison(comparison, path), task.page)
-    say(
-        f"{len(rows)} of {len(inputs)} pictures are predicted as the class; concepts were found in "
-        f"{len(fitted)}, and methods compared on {len(measured)} others."
-    )
-    say(comparison.table())
-    say(f"Page: {page.resolve()}")
+    try:
+        if save is not None:
+            write_page(lambda path: save_result(comparison, path), save, "saved result")
+    finally:  # the page is there, whether the result can be saved or not
+        say(
+            f"{len(rows)} of {len(inputs)} pictures are predicted as the class; concepts were "
+            f"found in {len(fitted)}, and methods compared on {len(measured)} others."
+        )
+        say(comparison.table())
+        say(f"Page: {page.resolve()}")
 
 
 def _methods(words: str) -> list[str] | None:

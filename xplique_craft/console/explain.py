@@ -168,11 +168,13 @@ def explain(
         checkpoint=checkpoint,
     )
     finished("the class explained")
-    if save is not None:
-        save_result(explanation, save)
     page = write_page(lambda path: write_report([explanation], path), task.page)
-    _print_summary(explanation)
-    say(f"Report: {page.resolve()}")
+    try:
+        if save is not None:
+            write_page(lambda path: save_result(explanation, path), save, "saved result")
+    finally:  # the page is there, whether the result can be saved or not
+        _print_summary(explanation)
+        say(f"Report: {page.resolve()}")
 
 
 _WIDTH = max(map(len, FACTORIZERS))

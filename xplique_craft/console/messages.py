@@ -17,9 +17,12 @@ from .._files import readable
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
 
+_GOES_ON = ("the same call with checkpoint=", "the same command with --checkpoint ")
+"""What a checkpoint says to who calls it in Python, and in the console's words."""
+
 _finished: list[str] = []
 _written: list[Path] = []
-_moved: list[Path] = []  # pages that could not be written where they were wanted
+_moved: list[Path] = []  # what could not be written where it was wanted
 
 
 @contextmanager
@@ -37,8 +40,10 @@ def plain_messages() -> Iterator[None]:
             yield
         except BrokenPipeError:  # whoever read the answer has gone: there is nobody to tell
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             _say_what_is_left()
+            if error.args:  # how what was interrupted goes on
+                _complain(_one_line(error).replace(*_GOES_ON))
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             reason = _reason(error)
@@ -60,9 +65,11 @@ def finished(step: str) -> None:
     _finished.append(step)
 
 
-def write_page(write: Callable[[Path], Path], path: Path) -> Path:
+def write_page(write: Callable[[Path], Path], path: Path, what: str = "page") -> Path:
     """
-    Write a page, and return where it is: in a temporary folder if it cannot be at `path`.
+    Write a page, or what else came of the work, and return where it is.
+
+    That is in a temporary folder if it cannot be at `path`.
 
     A disk may be full by the time that the work is done, and the work must not be lost. The command
     then says so, and ends with an exit code that is not 0.
@@ -72,7 +79,7 @@ def write_page(write: Callable[[Path], Path], path: Path) -> Path:
     except OSError as error:
         page = write(Path(tempfile.mkdtemp(prefix="xplique-craft-")) / path.name)
         _moved.append(page)
-        _complain(f"Error: {_reason(error)}. The page is {page} instead.")
+        _complain(f"Error: {_reason(error)}. The {what} is {page} instead.")
     _written.append(page)
     return page
 

@@ -11,6 +11,9 @@ from ..targets import class_name_of
 STABLE_IMAGES = 20  # images from which on the concepts of a class hardly change
 PREDICTIONS_NAMED = 3  # of the images left out
 
+NOTED = r"(?!Out of memory in |checkpoint: )"
+"""How warnings begin that are notes of a page: others are of the computer, and of its user."""
+
 
 def note_warnings(told: Sequence[str]) -> list[str]:
     """What the package warned of, each once."""

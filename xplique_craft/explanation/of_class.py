@@ -23,7 +23,7 @@ from ..sampling.crops import describe_patch_size
 from ..sampling.stream import Stream
 from ..targets import check_class_id, check_class_names, class_name_of
 from .cards import concept_cards, encode_for_page, image_views
-from .notes import note_images_left_out, note_limits, note_warnings
+from .notes import NOTED, note_images_left_out, note_limits, note_warnings
 from .selection import as_array, select
 
 
@@ -138,7 +138,7 @@ def explain_class(
 
     with (
         Checkpoint(checkpoint, "explain_class", settings) as kept,
-        caught_warnings() as caught,
+        caught_warnings(NOTED, or_given=True) as caught,
     ):
         fitted, held, others = kept.once(
             "selection", lambda: select(craft, stream, class_id, share)
