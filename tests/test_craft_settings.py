@@ -152,3 +152,12 @@ def test_a_head_that_begins_with_a_normalisation(images: np.ndarray) -> None:
     residual = split.input_to_latent(images).numpy() - u @ bank
     closed = split.latent_to_logit(u.mean(axis=(0, 1, 2)) @ bank + residual).numpy()[:, 0]
     assert_allclose(found.base + found.residual, closed, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), -1.0, "x", None])
+def test_the_tolerance_of_contributions_is_checked_where_it_is_set(wrong: Any) -> None:
+    craft = xc.Craft.from_model(planted.network(planted.bank()), planted.LAYER)
+    with pytest.raises((TypeError, ValueError), match="tolerance must be"):
+        craft.tolerance = wrong
+    craft.tolerance = 0.5
+    assert craft.tolerance == 0.5

@@ -322,8 +322,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         )
         craft._concepts = found.concepts
         craft._concepts.keep("sensitivity", saved.sensitivity)
-        if saved.tolerance != cls.tolerance:
-            craft.tolerance = saved.tolerance
+        craft.tolerance = saved.tolerance
         return craft
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ._checks import check
 from .compatibility import Sensitivity
 from .concept_model import ConceptModel
 from .importance import SobolImportance
@@ -26,8 +27,7 @@ from .results import Contributions, ImageExplanation, Quality
 class AnsweringModel(ConceptModel):
     """A concept model that answers: a `Craft`, or the children of one of its concepts."""
 
-    tolerance = TOLERANCE
-    """An image's contributions get more points until none is off by more, of the largest."""
+    _tolerance: float = TOLERANCE
 
     @property
     def sensitivity(self) -> Sensitivity | None:
@@ -104,6 +104,15 @@ class AnsweringModel(ConceptModel):
             order = np.argsort(-overall, kind="stable")
             self.concepts.keep("sensitivity", Sensitivity(overall, order))
         return overall
+
+    @property
+    def tolerance(self) -> float:
+        """An image's contributions get points until none is off by more, of its largest."""
+        return self._tolerance
+
+    @tolerance.setter
+    def tolerance(self, tolerance: float) -> None:
+        self._tolerance = check("tolerance", tolerance)
 
     def contributions(self, inputs: Any, targets: Any = None) -> Contributions:
         """
