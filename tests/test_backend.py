@@ -12,7 +12,7 @@ import xplique_craft as xc
 from xplique_craft.console.app import app
 
 ROOT = Path(__file__).parents[1]
-NEED_NO_KERAS = {"ClassDifference", "factorization", "plots", "report"}
+NEED_NO_KERAS = {"ClassDifference", "factorization", "load", "plots", "report", "save"}
 
 
 def child(code: str, **environment: str) -> str:

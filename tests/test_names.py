@@ -27,7 +27,7 @@ def test_titles_and_classes() -> None:
     assert as_titles([NAME, "a", Path("b")], 3) == [SHOWN, "a", "b"]
     assert class_name_of(1, ["a", NAME]) == SHOWN
     for titles in ("abc", 3):
-        with pytest.raises(TypeError, match="titles must be a list of names, one for each image"):
+        with pytest.raises(TypeError, match="titles must be a list of titles"):
             as_titles(titles, 3)
 
 

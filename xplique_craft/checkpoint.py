@@ -153,20 +153,16 @@ class Checkpoint:
                 for message in known["warnings"]:
                     warn(message)
                 return unpack(known["value"])
+        with caught_warnings(or_given=True) as told:
+            value = make()
+        # Elsewhere, or later, there may be memory enough.
+        again = [message for message in told if not message.startswith(OUT_OF_MEMORY)]
         try:
-            with caught_warnings() as told:
-                value = make()
-            # Elsewhere, or later, there may be memory enough.
-            again = [message for message in told if not message.startswith(OUT_OF_MEMORY)]
-            try:
-                write_saved(kind, {"value": pack(value), "warnings": again}, path, kinds)
-            except (OSError, TypeError, ValueError) as error:  # what was computed is not lost
-                self._troubles.append(
-                    f"The stage {stage!r} of {self.call} could not be kept: {error}"
-                )
-        finally:
-            for message in told:  # after it was kept: a warning may be an error
-                warn(message)
+            write_saved(kind, {"value": pack(value), "warnings": again}, path, kinds)
+        except (OSError, TypeError, ValueError) as error:  # what was computed is not lost for that
+            self._troubles.append(f"The stage {stage!r} of {self.call} could not be kept: {error}")
+        for message in told:  # after it was kept: a warning may be an error
+            warn(message)
         return value
 
     def bank(

@@ -12,16 +12,10 @@ def flat_graph(model: keras.Model, argument: str) -> Graph:
     if _is_legacy(model):
         raise TypeError(
             f"{argument} must be a model of Keras 3, received one of Keras 2 "
-            f"({type(model).__module__}), whose layers Keras 3 cannot call. Build the same network "
-            "with `import keras` and give it the weights: new.set_weights(model.get_weights())."
+            f"({type(model).__module__}): save it with model.save('model.h5'), and load that with "
+            "keras.saving.load_model."
         )
     if not isinstance(model, keras.Model):
-        module = type(model).__module__
-        if module.startswith(("tf_keras.", "tensorflow.python.keras.")):
-            raise TypeError(
-                f"{argument} must be a model of Keras 3, received one of Keras 2 ({module}): save "
-                "it with model.save('model.h5'), and load that with keras.saving.load_model."
-            )
         raise TypeError(
             f"{argument} must be a keras.Model; received {type(model).__name__}. Wrap other "
             "networks in a Functional Keras model first."
