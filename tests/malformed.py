@@ -167,6 +167,14 @@ class World:
         self.craft.encoder.save(path)
         return path
 
+    @functools.cached_property
+    def saved_craft(self) -> str:
+        return str(self.craft.save(Path(self.folder) / "craft.safetensors"))
+
+    @functools.cached_property
+    def saved_result(self) -> str:
+        return str(xc.save({"u": self.u}, Path(self.folder) / "result.safetensors"))
+
 
 Valid = dict[str, Any]
 Make = Callable[[World], tuple[Callable[..., Any], Valid]]
@@ -200,7 +208,11 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         latent_to_logit=models["latent_to_logit_model"],
     )
     add("load_model", fixed(xc.load_model), path=lambda: w.saved)
+    add("load", fixed(xc.load), path=lambda: w.saved_result)
+    add("save", fixed(xc.save), result=lambda: {"u": w.u}, path=fixed("new.safetensors"))
     # ------------------------------------------------------------------------------- Craft
+    add("Craft.load", fixed(xc.Craft.load), path=lambda: w.saved_craft, model=lambda: w.model)
+    add("Craft.save", craft("save"), path=fixed("new.safetensors"))
     add("Craft", fixed(xc.Craft), number_of_concepts=fixed(3), **models)
     add(
         "Craft.from_model",

@@ -52,7 +52,7 @@ print([name for name in ("keras", "tensorflow", "xplique") if name in sys.module
 def test_every_public_name_asks_for_the_backend_first() -> None:
     """But what needs no Keras: pages can be made of results wherever they are."""
     loaded, refused, heavy = child(EVERY_NAME, KERAS_BACKEND="jax").splitlines()
-    stages = {"console", "factorization", "plots", "report", "results"}
+    stages = {"console", "factorization", "plots", "report", "results", "saving"}
     assert eval(loaded) == sorted({*NEED_NO_KERAS, *(f"xplique_craft.{name}" for name in stages)})
     (sentence,) = eval(refused)
     assert sentence == (

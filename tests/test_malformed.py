@@ -60,6 +60,7 @@ NOT_CALLED = {
     ),
     "explained": "type_of_factorizer plot_concept_attribution_maps",
     "the same as fit of the class": "decode",
+    "what `grow` gives a node of a checkpoint": "keep_contributions",
 }
 EXEMPT = {name for names in NOT_CALLED.values() for name in names.split()}
 
