@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from .._checks import check_int, warn
+from .._once import FILTERING
 from .implicit import encode
 
 RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
@@ -177,7 +178,8 @@ class Factorizer(ABC):
         k = check_int("number_of_concepts", number_of_concepts)
         rows = _checked_rows(rows, k)
         self.check(rows)
-        factorized = self._fit(rows, k, seed)
+        with FILTERING:
+            factorized = self._fit(rows, k, seed)
         _warn_small_rank(factorized.bank)
         return factorized
 
