@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import explainers
@@ -30,6 +30,7 @@ from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.factorization import NMF
 from xplique_craft.importance import METHODS
 from xplique_craft.sampling import Stream
+from xplique_craft.splitting.network import Network
 
 THREADS = 16
 SIZE = (8, 12)
@@ -85,6 +86,29 @@ def together(ask: Callable[[int], Any], number: int = THREADS) -> list[Any]:
     if raised:
         raise raised[0]
     return found
+
+
+SOON = 0.3  # seconds in which a thread that nothing keeps out would have come
+
+
+class Follower:
+    """Starts another thread from within the first one's work, once, and lets it try to follow."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._thread = Thread(target=ask)
+        self._started = False
+
+    def __call__(self) -> None:
+        """Where nothing keeps the other thread out it does all of its work now, else it waits."""
+        if not self._started:
+            self._started = True
+            self._thread.start()
+            self._thread.join(SOON)
+
+    def join(self) -> None:
+        """After the first thread's work."""
+        assert self._started
+        self._thread.join()
 
 
 def assert_as_alone(found: list[Any], alone: list[Any]) -> None:
@@ -312,18 +336,26 @@ def test_a_head_that_fails_its_check_is_replaced_for_all_threads() -> None:
     assert len(ours(told)) == 1
 
 
+class Sums(list):
+    """Those that a stream has read, of which one thread looks something up while another reads."""
+
+    meanwhile: Callable[[], None]
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        self.meanwhile()
+        return found
+
+
 def test_a_stream_is_read_by_several_threads(images: np.ndarray) -> None:
     """As crops of a dataset are. The order of the images is checked by what was read first."""
-
-    def ask(stream: Stream, i: int) -> np.ndarray:
-        return stream.images(np.array([5, i % 6]))
-
-    for _ in range(20):
-        dataset = tf.data.Dataset.from_tensor_slices(images)
-        stream = Stream(dataset, (*SIZE, 3), 2)
-        found = together(lambda i, stream=stream: ask(stream, i))
-        for i, one in enumerate(found):
-            assert_allclose(one, images[[5, i % 6]])
+    stream = Stream(tf.data.Dataset.from_tensor_slices(images), (*SIZE, 3), 2)
+    stream._sums = Sums()
+    stream._sums.meanwhile = Follower(lambda: stream.images(np.array([5])))
+    for _ in range(2):
+        assert_allclose(stream.images(np.array([5, 0])), images[[5, 0]])
+    stream._sums.meanwhile.join()
+    assert len(stream._sums) == 6
 
 
 def test_maps_are_made_once(fresh: xc.Craft, images: np.ndarray) -> None:
@@ -345,14 +377,16 @@ def test_maps_are_made_once(fresh: xc.Craft, images: np.ndarray) -> None:
 class Lazy:
     """Counts how often each of its values is made."""
 
-    def __init__(self, number: int = 0, below: "Lazy | None" = None) -> None:
+    def __init__(self, below: "Lazy | None" = None) -> None:
         self.made: list[str] = []
-        self.number, self.below = number, below
+        self.below = below
+        self.meanwhile: Callable[[], None] = lambda: None
 
     @_once.cached_property
     def value(self) -> list[str]:
         """A new object, which others can tell from an equal one."""
         self.made.append("value")
+        self.meanwhile()
         return [*self.made]
 
     @_once.cached_property
@@ -364,11 +398,12 @@ class Lazy:
 
 def test_a_value_is_made_once() -> None:
     """Even though every thread asks for it before it is there."""
-    for _ in range(20):
-        lazy = Lazy(below=Lazy())
-        found = together(lambda i, lazy=lazy: lazy.of_below if i % 2 else lazy.value)
-        assert sorted(lazy.made) == sorted(lazy.below.made) == ["of_below", "value"]
-        assert {id(one) for one in found} == {id(lazy.value), id(lazy.of_below)}
+    lazy = Lazy(below=Lazy())
+    lazy.meanwhile = Follower(lambda: lazy.value)
+    found = together(lambda i: lazy.of_below if i % 2 else lazy.value)
+    lazy.meanwhile.join()
+    assert sorted(lazy.made) == sorted(lazy.below.made) == ["of_below", "value"]
+    assert {id(one) for one in found} == {id(lazy.value), id(lazy.of_below)}
 
 
 def others_may_run() -> bool:
@@ -443,10 +478,13 @@ def test_what_is_none_is_made_once_too() -> None:
     assert made == [1]
 
 
-def test_a_network_shares_what_was_made_however_many_ask(case: Case) -> None:
+def network_of_its_own() -> Network:
+    return xc.split_model(planted.network(planted.bank()), planted.LAYER).network
+
+
+def test_a_network_shares_what_was_made_however_many_ask() -> None:
     """Some of it is let go, while others take it."""
-    network = planted.network(planted.bank())
-    network = xc.split_model(network, planted.LAYER).network
+    network = network_of_its_own()
     found = together(
         lambda i: [network.shared(key, lambda key=key: [key])[0] for key in [*range(100)] * 5]
     )
@@ -454,8 +492,63 @@ def test_a_network_shares_what_was_made_however_many_ask(case: Case) -> None:
     assert len(network._shared) == 64
 
 
+def test_what_a_network_shares_is_made_once() -> None:
+    network, made = network_of_its_own(), []
+
+    def make() -> int:
+        made.append(1)
+        follower()
+        return len(made)
+
+    follower = Follower(lambda: network.shared("key", make))
+    assert network.shared("key", make) == 1
+    follower.join()
+    assert made == [1]
+
+
+class Watched(keras.layers.Layer):
+    """Says whether it was called by a thread while another was in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = self.most = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def call(self, x: Any) -> Any:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.meanwhile()
+        self.inside -= 1
+        return x
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
+    def compute_output_spec(self, x: Any) -> Any:
+        self.call(x)
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
 def test_layers_are_called_by_one_thread_at_a_time() -> None:
     """Keras numbers their calls; a wrong number would join two models."""
+    layer = Watched()
+    image, other, latent = keras.Input((*SIZE, 3)), keras.Input((*SIZE, 3)), keras.Input((6, 10, 4))
+    first = keras.Model(image, keras.layers.Conv2D(4, 3, name="first")(image))
+    second = keras.Model(latent, keras.layers.GlobalAveragePooling2D()(layer(latent)))
+    nested = keras.Model(other, second(first(other)))
+    for ask in (
+        lambda: xc.split_model(nested, "first"),
+        lambda: xc.candidate_layers(nested),
+        lambda: xc.join_models(first, second),
+    ):
+        layer.most = 0
+        layer.meanwhile = Follower(ask)
+        ask()
+        layer.meanwhile.join()
+        assert layer.most == 1
+
+
+def test_cuts_of_many_threads_are_that_model() -> None:
     model = planted.convolutional(SIZE)
     nested = keras.Model(model.inputs, model(model.inputs[0]), name="nested")
     x = np.random.default_rng(0).random((2, *SIZE, 3)).astype(np.float32)
@@ -488,11 +581,51 @@ def test_warnings_are_caught_for_one_thread_alone() -> None:
         warn("It is caught no more.")
 
 
+class Overlapping:
+    """Does what scikit-learn does to filters of warnings; the first to begin ends first."""
+
+    def __init__(self) -> None:
+        self.second, self.first_ended = Event(), Event()
+        self.number = 0
+
+    def __call__(self, *given: Any) -> Any:
+        self.number += 1
+        first = self.number == 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnicodeWarning)
+            if first:
+                self.second.wait(SOON)
+            else:
+                self.second.set()
+                self.first_ended.wait(60)
+        if first:
+            self.first_ended.set()
+
+
+class Overlaps(NMF):
+    """A factorizer whose fits would overlap."""
+
+    def __init__(self, meeting: Overlapping) -> None:
+        super().__init__(max_iter=2)
+        self.meeting = meeting
+
+    def _fit(self, rows: np.ndarray, k: int, seed: int) -> Any:
+        self.meeting()
+        return super()._fit(rows, k, seed)
+
+
 def test_filters_of_warnings_are_what_they_were() -> None:
-    """Scikit-learn's warnings are silenced in all threads, and in none afterwards."""
+    """What scikit-learn silences is silenced in no thread afterwards."""
     before = list(warnings.filters)
+    rows = np.random.default_rng(0).random((30, 8)).astype(np.float32)
+    meeting = Overlapping()
+    together(lambda i: Overlaps(meeting).fit(rows, 3), 2)
+    assert meeting.number == 2
+    assert warnings.filters == before
+
+
+def test_factorizers_give_what_they_give_alone() -> None:
     rows = np.random.default_rng(0).random((30, 8)).astype(np.float32)
     settings = NMF(max_iter=2, solver="sklearn")
     found = together(lambda i: settings.fit(rows, 3, i % 3).bank)
     assert_as_alone(found, [settings.fit(rows, 3, seed).bank for seed in range(3)])
-    assert warnings.filters == before

@@ -23,6 +23,10 @@ _at_work: dict[Hashable, tuple[Any, list[None]]] = {}  # by what is made: its lo
 # Models that share layers are therefore built one after the other.
 BUILDING = RLock()
 
+# Scikit-learn changes Python's filters of warnings while it works, which are those of all threads,
+# and puts back what it found; where two threads overlap, that is what the other had changed.
+FILTERING = RLock()
+
 
 @contextmanager
 def alone(*key: Hashable) -> Iterator[None]:

@@ -19,7 +19,7 @@ There is one order of locks: `RUNNING` first, then those of `_once`. An explaine
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import RLock, get_ident
 from typing import Any
@@ -30,6 +30,8 @@ from tensorflow.python.eager import context
 from xplique.attributions import Lime, Rise
 from xplique.attributions.base import BlackBoxExplainer
 from xplique.attributions.gradient_statistics.gradient_statistic import GradientStatistic
+
+from ._once import FILTERING
 
 RUNNING = RLock()  # held by the thread whose explainer runs
 _KNOWN = ("xplique", __name__.partition(".")[0])  # our own explainers seed what they run
@@ -97,7 +99,7 @@ def seeded(seed: int, explainer: Any) -> Iterator[None]:
     explainer
         The explainer that runs in the block, one of Xplique's or any other.
     """
-    with RUNNING:
+    with RUNNING, FILTERING if isinstance(explainer, Lime) else nullcontext():
         replaced = [
             (owner, name)
             for owner, name in _draws(explainer)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from .. import _backend as _backend
 from .._checks import check, check_array, warn
+from .._once import FILTERING
 from .implicit import encode
 
 RANK_TOLERANCE = 1e-6  # singular values of the bank's directions below this share of the first
@@ -187,7 +188,8 @@ class Factorizer(ABC):
         k, seed = check("number_of_concepts", number_of_concepts), check("seed", seed)
         rows = _checked_rows(rows, k)
         self.check(rows)
-        factorized = self._fit(rows, k, seed)
+        with FILTERING:
+            factorized = self._fit(rows, k, seed)
         _warn_small_rank(factorized.bank)
         return factorized
 

@@ -8,7 +8,6 @@ which scikit-learn's own `transform` is not.
 """
 
 import warnings
-from threading import Lock
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +18,6 @@ from .._checks import check, check_choice
 from .base import ExactFactorizer, Factorized
 from .hals import hals, svd_start
 
-_filtering = Lock()  # held where warnings are filtered, which is so for all threads
 SMALL_PROBLEM = 2_000_000  # n c k below which compiling our own solver takes longer than solving
 
 
@@ -84,7 +82,7 @@ def _sklearn(
 ) -> tuple[np.ndarray, np.ndarray, int, bool]:
     """As `hals`, by scikit-learn."""
     solver = SklearnNMF(len(bank), init="custom", max_iter=max_iter, tol=tolerance)
-    with _filtering, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what is returned says so instead
         # Both factors are changed in place.
         u = solver.fit_transform(rows, W=u.copy(), H=bank.copy())

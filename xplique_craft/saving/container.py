@@ -132,7 +132,13 @@ def read_container(path: Any) -> tuple[Any, dict[str, np.ndarray]]:
         If it cannot be read.
     """
     path = check_path("path", path)
-    with open(path, "rb", opener=_open_at_once) as file:
+    try:
+        opened = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"`path` must be a file that can be read ({error.strerror})", str(path)
+        ) from error
+    with opened as file:
         known = os.fstat(file.fileno())
         if not stat.S_ISREG(known.st_mode):
             refuse(path, "it is a device, a pipe or a socket, not a file")
