@@ -74,7 +74,7 @@ def two(model: Any, x: Any) -> Any:
     return model(x)
 
 
-MUST = r"must be a callable \(model, inputs, targets\)"
+MUST = r"must be a function \(model, inputs, targets\)"
 OPERATORS: list[tuple[Any, type[Exception], str]] = [
     (whole, ValueError, rf"{MUST} .* received shape \(n, [38]\)"),
     (kept, ValueError, rf"{MUST} .* received shape \(n, 1\)"),

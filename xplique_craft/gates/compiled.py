@@ -279,7 +279,8 @@ def known_operator(operator: Callable[..., Any] | str | None) -> Callable[..., A
     try:
         found = get_operator(operator)  # Xplique counts its arguments
     except (AssertionError, TypeError, ValueError, InvalidOperatorException) as error:
-        raise ValueError(f"operator must be {_OPERATOR}, received {shown(operator)}.") from error
+        kind = ValueError if isinstance(operator, str) else TypeError
+        raise kind(f"operator must be {_OPERATOR}, received {shown(operator)}.") from error
     return None if found is predictions_operator else found
 
 
