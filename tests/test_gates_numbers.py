@@ -333,22 +333,22 @@ def test_images_and_masks_at_once(
 ) -> None:
     """The largest tensor of this head is as large before its frontier as after it."""
     head = gated(model_of(bent), batch_size)
-    assert head._blocks(n, q, 3, 1) == expected
+    assert head._blocks(batch_size, n, q, 3, 1) == expected
 
 
 def test_more_at_once_where_slices_are_small() -> None:
     """Of an image 8 x 8 x 5 activations, and 8 x 8 of one logit: 5 times as many."""
     head = gated(model_of(last_bent), 12)
-    assert head._blocks(100, 60, 1, 1) == (1, 60)
-    assert head._blocks(100, 70, 1, 1) == (1, 60)
-    assert head._blocks(100, 2, 1, 1) == (20, 2)  # 60 pairs; 12 x 5 / (1 + 2)
-    assert head._blocks(100, 2, 1, 5) == (4, 2)
+    assert head._blocks(12, 100, 60, 1, 1) == (1, 60)
+    assert head._blocks(12, 100, 70, 1, 1) == (1, 60)
+    assert head._blocks(12, 100, 2, 1, 1) == (20, 2)  # 60 pairs; 12 x 5 / (1 + 2)
+    assert head._blocks(12, 100, 2, 1, 5) == (4, 2)
 
 
 def test_one_image_at_once_where_sizes_are_left_open() -> None:
     head = gated(model_of(bent, (None, None, CHANNELS)), 12)
-    assert head._blocks(100, 5, 3, 1) == (1, 5)
-    assert head._blocks(100, 50, 3, 1) == (1, 12)
+    assert head._blocks(12, 100, 5, 3, 1) == (1, 5)
+    assert head._blocks(12, 100, 50, 3, 1) == (1, 12)
 
 
 # ------------------------------------------------------------------------------ targets and counts
@@ -457,13 +457,10 @@ def test_what_gates_touch_and_what_they_leave(keep_residual: bool, towards_the_m
 def test_some_images_of_a_batch() -> None:
     coded = drawn(4)
     rows = np.array([3, 1])
-    for images in (True, False):
-        some = coded.rows(rows, images=images)
-        for name in ("indices", "targets", "activations", "u", "gated", "constant", "kkt"):
-            assert_array_equal(getattr(some, name), np.asarray(getattr(coded, name))[rows])
-        assert len(some.images) == (2 if images else 0)
-    assert_array_equal(coded.rows(rows).images, coded.images[rows])
-    assert len(drawn(4).rows(rows).images) == 2
+    some = coded.rows(rows)
+    names = ("indices", "images", "targets", "activations", "u", "gated", "constant", "kkt")
+    for name in names:
+        assert_array_equal(getattr(some, name), np.asarray(getattr(coded, name))[rows])
 
 
 @pytest.mark.parametrize("shape", [(3,), (0, 4), (2, 0, 4), (2, 3, 0)])

@@ -185,7 +185,7 @@ def test_settings_are_declared_once() -> None:
     grow = signature(xc.Craft.grow).parameters
     for name in defaults.keys() - {"factorizer", "layer"}:
         assert grow[name].default == defaults[name], name
-    assert grow.keys() - defaults.keys() == {"self", "inputs"}
+    assert grow.keys() - defaults.keys() == {"self", "inputs", "checkpoint"}
     decompose = signature(xc.Craft.decompose).parameters
     for name in ("layer", "number_of_concepts", "percentile"):
         assert decompose[name].default == defaults[name], name

@@ -21,6 +21,7 @@ from .quadrature import integrate
 
 TOLERANCE = 1e-3  # of the image's largest |phi_j|: the error at which it gets no more points
 LARGEST_ERROR = 0.05  # of the image's largest |phi_j|: above, contributions are warned of
+SMALLEST_ERROR = 0.01  # of the score: below, they are not
 LARGEST_GAP = 0.05  # of the score that they divide: above, contributions are warned of
 SMALLEST_GAP = 0.005  # of the sum of |phi_j|: below, contributions that cancel are known well
 LARGEST_ROUNDING = 1e-5  # of the score: a gap below says nothing
@@ -103,7 +104,9 @@ def warn_of_errors(found: Contributions) -> None:
             "done already; ShapleyImportance adds up with any head."
         )
         return
-    unknown = found.relative_errors > LARGEST_ERROR
+    # Where contributions come to nothing, what counts is the score.
+    least = SMALLEST_ERROR * np.abs([found.score, found.base + found.residual]).max(axis=0)
+    unknown = (found.relative_errors > LARGEST_ERROR) & (found.errors.max(axis=1) > least)
     if unknown.any():
         warn(
             f"The contributions of {unknown.sum()} of {len(unknown)} images are known to "
