@@ -260,10 +260,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         OSError
             If the file cannot be written.
         """
-        looked_for = ExtractionSettings(
-            self.factorizer, self.number_of_concepts, self.patch_size, self.max_crops
-        )
-        return save_craft(self, looked_for, path, with_inputs)
+        return save_craft(self, self.extraction_settings, path, with_inputs)
 
     @classmethod
     def load(
