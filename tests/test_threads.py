@@ -196,13 +196,14 @@ def test_a_thread_that_runs_rise_itself_keeps_its_own_functions(craft: xc.Craft)
     explainer, seen = Rise(craft.encoder, **explainers.ARGUMENTS["Rise"]), []
     BlackBoxExplainer._cache_models.clear()
     shape, original = (1, *SIZE, 3), Rise._get_masks
-    with _seeding.seeded(0, explainer):
+    seed = 20_231_207  # one that no other test sets: the original may have been traced under theirs
+    with _seeding.seeded(seed, explainer):
         assert Rise._get_masks is not original
         mine = Rise._get_masks(shape, 50, 4, 0.5).numpy()
         other = Thread(target=lambda: seen.append(Rise._get_masks(shape, 50, 4, 0.5).numpy()))
         other.start()
         other.join()
-    with _seeding.seeded(0, explainer):
+    with _seeding.seeded(seed, explainer):
         again = Rise._get_masks(shape, 50, 4, 0.5).numpy()
     assert (mine == again).all()
     assert (seen[0] != mine).any()
