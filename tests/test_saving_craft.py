@@ -270,6 +270,80 @@ def test_images_of_a_dataset_are_saved_where_that_is_asked_for(
     assert same(xc.Craft.load(whole, craft.split).concepts.inputs, IMAGES)
 
 
+@pytest.mark.parametrize("form", [np.asarray, list])
+def test_images_that_were_changed_in_place_are_not_saved(
+    form: Callable[[Any], Any], craft: xc.Craft, tmp_path: Path
+) -> None:
+    images, path = IMAGES.copy(), tmp_path / "file"
+    other = xc.Craft.from_model(craft.split, None, 3, 8, seed=5)
+    other.fit(form(images), craft.class_id)
+    images[-1, -1, -1, -1] += 2**-20
+    for with_inputs in (None, True):
+        with pytest.raises(ValueError, match="images of `fit` were changed after it"):
+            other.save(path, with_inputs=with_inputs)
+    assert not path.exists()
+    again = xc.Craft.load(other.save(path, with_inputs=False), craft.split, inputs=IMAGES)
+    assert same(QUESTIONS["crops"](again), QUESTIONS["crops"](craft))
+    with pytest.raises(ValueError, match="with other values"):
+        xc.Craft.load(path, craft.split, inputs=images)
+    images[-1, -1, -1, -1] = IMAGES[-1, -1, -1, -1]
+    loaded = xc.Craft.load(other.save(path), craft.split)
+    loaded.concepts.inputs[0] += 1
+    with pytest.raises(ValueError, match="images of `fit` were changed after it"):
+        loaded.save(path)
+
+
+@pytest.mark.filterwarnings("ignore:The images of `fit` are not saved")
+def test_images_of_a_file_that_was_written_into(craft: xc.Craft, tmp_path: Path) -> None:
+    """They are told by what they were at the fit, not by what they are when they are saved."""
+    np.save(tmp_path / "images.npy", IMAGES)
+    images = np.load(tmp_path / "images.npy", mmap_mode="r+")
+    other = xc.Craft.from_model(craft.split, None, 3, 8, seed=5)
+    other.fit(images, craft.class_id)
+    images[0, 0, 0, 0] += 1
+    with pytest.raises(ValueError, match="images of `fit` were changed after it"):
+        other.save(tmp_path / "file", with_inputs=True)
+    path = other.save(tmp_path / "file")
+    with pytest.raises(ValueError, match="with other values"):
+        xc.Craft.load(path, craft.split, inputs=images)
+    assert xc.Craft.load(path, craft.split, inputs=IMAGES).concepts.inputs is IMAGES
+
+
+@pytest.mark.filterwarnings("ignore:Only", "ignore:The images of `fit` are not saved")
+def test_images_of_a_dataset_that_a_checkpoint_told(craft: xc.Craft, tmp_path: Path) -> None:
+    images = IMAGES.copy()
+    spec = tf.TensorSpec(images.shape[1:], tf.float32)
+    dataset = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)
+    other = xc.Craft.from_model(craft.split, None, 3, 8, seed=5)
+    other.fit(dataset, craft.class_id, checkpoint=tmp_path / "folder")
+    images[0, 0, 0, 0] += 1
+    with pytest.raises(ValueError, match="images of `fit` were changed after it"):
+        other.save(tmp_path / "file", with_inputs=True)
+    path = other.save(tmp_path / "file")
+    assert xc.Craft.load(path, craft.split, inputs=IMAGES).concepts.inputs is IMAGES
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_model_that_was_changed_in_place_is_not_saved(
+    again: bool, craft: xc.Craft, tmp_path: Path
+) -> None:
+    model, path = fixture_model(), tmp_path / "file"
+    other = xc.Craft.from_model(model, "last", 3, 8, seed=5)
+    other.fit(IMAGES, craft.class_id)
+    before = model.get_weights()
+    if again:
+        other = xc.Craft.load(other.save(tmp_path / "first"), model)
+    changed_weights(model)
+    with pytest.raises(ValueError, match=r"model was changed after `fit`.*'last'.*its kernel"):
+        other.save(path)
+    assert not path.exists()
+    model.set_weights(before)
+    assert same(xc.Craft.load(other.save(path), model).bank, craft.bank)
+    changed_weights(model)
+    other.fit(IMAGES, craft.class_id)
+    assert same(xc.Craft.load(other.save(path), model).bank, other.bank)
+
+
 @pytest.mark.parametrize("with_inputs", ["yes", 1, 0.5])
 def test_with_inputs_is_one_of_three(with_inputs: Any, craft: xc.Craft, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="with_inputs must be None, True or False"):

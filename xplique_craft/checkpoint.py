@@ -29,6 +29,7 @@ from ._files import check_can_write, check_path
 from .concept_model import ConceptModel, ExtractionSettings
 from .factorization import Factorized, Factorizer
 from .sampling import Stream
+from .sampling.told_images import SavedImages
 from .saving import RESULTS, Kinds, UnreadableFile, read_saved, write_saved
 from .splitting.fingerprint import LayerPrint, WeightPrint, fingerprint_of, first_difference
 from .splitting.probe import Probe
@@ -208,8 +209,11 @@ def _file_name(stage: str) -> str:
     return name
 
 
-def parts_of_bank(found: Factorized) -> dict[str, Any]:
-    """What a bank consists of, but for the factorizer, which the user brings."""
+def parts_of_bank(found: Any) -> dict[str, Any]:
+    """
+    What a bank consists of, but for the factorizer, which the user brings; of a `Factorized`, or of
+    a record that has the same fields.
+    """
     return {
         "bank": found.bank,
         "offset": found.offset,
@@ -278,12 +282,7 @@ def _told(value: Any) -> str | None:
 
 def of_images(stream: Stream) -> str:
     """A checksum of images, whatever they came in."""
-    found, number, shape = hashlib.sha256(), 0, ()
-    for batch in stream:
-        found.update(np.ascontiguousarray(batch.images).data)
-        number, shape = number + len(batch.images), batch.images.shape[1:]
-    found.update(f"{number} {shape}".encode())
-    return found.hexdigest()
+    return SavedImages.of(stream, keep=False).told
 
 
 def digest(*arrays: np.ndarray) -> str:

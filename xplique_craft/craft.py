@@ -256,7 +256,9 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         NotFittedError
             If there are no concepts yet.
         TypeError, ValueError
-            If `path` is no path, or something else than True, False or None is given.
+            If `path` is no path, or something else than True, False or None is given; if images
+            that are to be saved, or the model, were changed after `fit`: concepts do not follow
+            them.
         OSError
             If the file cannot be written.
         """

@@ -5,11 +5,13 @@ From images to concepts: images -> crops -> rows -> bank, and what a fit leaves 
 from typing import Any
 
 from ._checks import warn
-from .checkpoint import Checkpoint, of_extraction, of_images, of_model
+from .checkpoint import Checkpoint, of_extraction, of_model
 from .concept_model import ConceptModel, Concepts, ExtractionSettings
 from .sampling import Crops
 from .sampling.extent import Extent, measure_extent
 from .sampling.rows import CropRows, extract_rows
+from .sampling.told_images import SavedImages
+from .splitting.fingerprint import LayerPrint, fingerprint_of
 from .splitting.structure import begins_with_normalisation
 from .targets import check_class_id
 
@@ -48,14 +50,20 @@ def find_concepts(
     network = concept_model.network
     class_id = check_class_id(class_id, network.number_of_classes)
     stream = concept_model.stream(inputs)
+    # What the concepts are of, so that `save` sees where it was changed after the fit. To read a
+    # dataset once more may take long, and whoever has a dataset has no array to write into.
+    model = fingerprint_of(concept_model.model)
+    told = None if stream.is_dataset else SavedImages.of(stream, keep=False)
 
     def asked() -> dict[str, Any]:
+        nonlocal told
+        told = told or SavedImages.of(stream, keep=False)
         some = next(iter(stream)).images
         return {
             **of_model(concept_model, some),
             **of_extraction(settings),
             "class_id": class_id,
-            "images": of_images(stream),
+            "images": told.told,
         }
 
     with Checkpoint(checkpoint, "fit", asked) as kept:
@@ -89,7 +97,7 @@ def find_concepts(
             ),
             {"Extent": Extent},
         )
-    return Concepts(
+    concepts = Concepts(
         factorized=factorized,
         class_id=class_id,
         inputs=inputs,
@@ -98,6 +106,10 @@ def find_concepts(
         extent=extent,
         settings=settings,
     )
+    concepts.keep(LayerPrint, model)
+    if told is not None:
+        concepts.keep(SavedImages, told)
+    return concepts
 
 
 def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:

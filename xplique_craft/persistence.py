@@ -9,9 +9,8 @@ weights and yet compute something else. docs/saved_files.md says what a file hol
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,14 @@ import tensorflow as tf
 
 from ._checks import check_choice, warn
 from ._files import check_can_write, check_path
+from .checkpoint import parts_of_bank
 from .compatibility import Sensitivity
 from .concept_model import Concepts, ExtractionSettings, no_images
 from .factorization import Factorized, Factorizer, type_of_factorizer
 from .questions import AnsweringModel
 from .sampling import Crops, Stream
 from .sampling.extent import Extent
+from .sampling.told_images import SavedImages
 from .saving import Kinds, read_saved, write_saved
 from .saving.container import refuse
 from .saving.records import SCALARS
@@ -84,53 +85,6 @@ class SavedFactorizer:
             return found(**self.settings)
         except (TypeError, ValueError) as error:
             refuse(path, f"{self.name} has no such settings ({error})", error)
-
-
-@dataclass(frozen=True)
-class SavedImages:
-    """
-    The images of `fit`, or what they are told by.
-
-    Parameters
-    ----------
-    number
-        How many they are.
-    shape
-        (H, W, channels).
-    low, high
-        Their lowest and highest value.
-    sha256
-        Of their values as float32, little-endian, in hexadecimal.
-    images
-        They themselves, (n, H, W, channels); None where they were not saved.
-    """
-
-    number: int
-    shape: tuple[int, ...]
-    low: float
-    high: float
-    sha256: str
-    images: np.ndarray | None
-
-    @classmethod
-    def of(cls, stream: Stream, images: np.ndarray | None = None, *, keep: bool) -> SavedImages:
-        """In one pass over them; they are kept as they come, or as they are given."""
-        digest, number, kept = hashlib.sha256(), 0, []
-        low, high = np.inf, -np.inf
-        for batch in stream:
-            digest.update(np.ascontiguousarray(batch.images, "<f4").data)
-            number += len(batch.images)
-            low, high = min(low, batch.images.min()), max(high, batch.images.max())
-            if keep and images is None:
-                kept.append(batch.images)
-        return cls(
-            number=number,
-            shape=tuple(batch.images.shape[1:]),
-            low=float(low),
-            high=float(high),
-            sha256=digest.hexdigest(),
-            images=np.concatenate(kept) if kept else images if keep else None,
-        )
 
 
 @dataclass(frozen=True)
@@ -197,11 +151,12 @@ def save_craft(
     craft.check_if_fitted()
     check_choice("with_inputs", with_inputs, (None, True, False))
     path = check_can_write("path", path)
+    model = _same_model(craft)
     fit = _saved_fit(craft, with_inputs)
     saved = SavedCraft(
         layer=craft.layer,
         place=_place_of(craft.split),
-        model=fingerprint_of(craft.split.model),
+        model=model,
         probe=Probe.steady(craft.network, fit.images.shape, fit.images.low, fit.images.high),
         fit=fit,
         sensitivity=craft.sensitivity,
@@ -219,6 +174,18 @@ def save_craft(
     return write_saved("craft", saved, path, KINDS)
 
 
+def _same_model(craft: AnsweringModel) -> tuple[LayerPrint, ...]:
+    """What the model is told by, which is what it was told by at `fit`."""
+    now = fingerprint_of(craft.split.model)
+    different = first_difference(craft.concepts.known(LayerPrint) or now, now)
+    if different is not None:
+        raise ValueError(
+            "The model was changed after `fit`, so it is not the one that the concepts were found "
+            f"in: {different}. Give it back what it had then, or call fit again, and save then."
+        )
+    return now
+
+
 def _saved_fit(craft: AnsweringModel, with_inputs: bool | None) -> SavedFit:
     concepts = craft.concepts
     if concepts.crops is None or concepts.crops_u is None or concepts.settings is None:
@@ -226,11 +193,7 @@ def _saved_fit(craft: AnsweringModel, with_inputs: bool | None) -> SavedFit:
     factorized, settings = concepts.factorized, concepts.settings
     return SavedFit(
         class_id=concepts.class_id,
-        bank=factorized.bank,
-        offset=factorized.offset,
-        converged=factorized.converged,
-        iterations=factorized.iterations,
-        relative_error=factorized.relative_error,
+        **parts_of_bank(factorized),
         extent=concepts.extent,
         boxes=concepts.crops.boxes,
         crops_u=concepts.crops_u,
@@ -244,11 +207,9 @@ def _saved_fit(craft: AnsweringModel, with_inputs: bool | None) -> SavedFit:
 
 def _saved_images(craft: AnsweringModel, with_inputs: bool | None) -> SavedImages:
     """The images, where they are wanted and there: None wants those that are in memory."""
-    inputs = craft.concepts.inputs
+    inputs, told = craft.concepts.inputs, craft.concepts.known(SavedImages)
     if inputs is None:  # it was loaded without them
-        if with_inputs:
-            no_images()
-        return craft.concepts.once(SavedImages, no_images)
+        return no_images() if with_inputs else told
     in_memory = isinstance(inputs, (np.ndarray, tf.Tensor, list, tuple))
     in_memory = in_memory and not isinstance(inputs, np.memmap)
     if with_inputs is None and not in_memory:
@@ -258,10 +219,19 @@ def _saved_images(craft: AnsweringModel, with_inputs: bool | None) -> SavedImage
             "with_inputs=True)."
         )
     keep = in_memory if with_inputs is None else with_inputs
+    if told is not None and not keep:
+        return told
     images = np.asarray(inputs) if keep and in_memory else None
     if images is not None and images.dtype.name not in SCALARS:
         images = images.astype(np.float32)  # as the model is given them
-    return SavedImages.of(craft.stream(inputs), images, keep=keep)
+    found = SavedImages.of(craft.stream(inputs), images, keep=keep)
+    if told is not None and found.told != told.told:
+        raise ValueError(
+            "The images of `fit` were changed after it, so they are not those that the concepts "
+            "were found in. Change them back, give `fit` a copy of its own (images.copy()), or "
+            "save without them: craft.save(path, with_inputs=False)."
+        )
+    return found
 
 
 def _place_of(split: Split) -> int:
@@ -298,9 +268,7 @@ def load_craft(
     if images is not None:
         source = Stream(images, split.network.input_shape, saved.batch_size).images
     concepts = Concepts(
-        factorized=Factorized(
-            found_with, fit.bank, fit.offset, fit.converged, fit.iterations, fit.relative_error
-        ),
+        factorized=Factorized(found_with, **parts_of_bank(fit)),
         class_id=fit.class_id,
         inputs=images,
         extent=fit.extent,
@@ -310,8 +278,8 @@ def load_craft(
             found_with, fit.number_of_concepts, fit.patch_size, fit.max_crops
         ),
     )
-    if images is None:
-        concepts.once(SavedImages, lambda: fit.images)
+    concepts.keep(SavedImages, replace(fit.images, images=None))
+    concepts.keep(LayerPrint, saved.model)
     return LoadedCraft(split, saved, saved.factorizer.made(factorizer, path), concepts)
 
 
@@ -348,7 +316,7 @@ def _check_images(inputs: Any, saved: SavedImages, network: Network) -> None:
     """Refuse images that are not those of `fit`."""
     stream = Stream(inputs, network.input_shape, BATCH)
     found = SavedImages.of(stream, keep=False)
-    if (found.number, found.shape, found.sha256) != (saved.number, saved.shape, saved.sha256):
+    if found.told != saved.told:
         what = f"{found.number} of shape {found.shape}"
         if (found.number, found.shape) == (saved.number, saved.shape):
             what += " with other values, or in another order"

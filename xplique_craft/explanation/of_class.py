@@ -24,7 +24,7 @@ from ..sampling.stream import Stream
 from ..targets import check_class_id, check_class_names, class_name_of
 from .cards import concept_cards, encode_for_page, image_views
 from .notes import NOTED, note_images_left_out, note_limits, note_warnings
-from .selection import as_array, select
+from .selection import images_as_array, select
 
 
 def explain_class(
@@ -109,7 +109,7 @@ def explain_class(
     check_is("craft", craft, Craft, "a Craft, which is fitted here")
     classes = craft.network.number_of_classes
     class_id = check_class_id(class_id, classes)
-    images = as_array(images)
+    images = images_as_array(images)
     stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
     pictures = _pictures(photographs, images)
     titles = as_titles(titles, len(images))

@@ -18,7 +18,7 @@ from ..sampling.stream import Stream
 FEWEST_IMAGES = 2
 
 
-def as_array(images: Any) -> np.ndarray:
+def images_as_array(images: Any) -> np.ndarray:
     """Images as an array, out of which some can be picked, or how to make one of them."""
     if isinstance(images, tf.data.Dataset):
         received = "a tf.data.Dataset. Collect its images"

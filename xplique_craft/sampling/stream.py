@@ -90,6 +90,11 @@ class Stream:
             self._dataset, self._array = None, self._checked(inputs)
             self.length = len(self._array)
 
+    @property
+    def is_dataset(self) -> bool:
+        """Whether images come from a tf.data.Dataset, which may work for each of them."""
+        return self._dataset is not None
+
     # ------------------------------------------------------------------ checks
     def _checked(self, inputs: Any) -> Any:
         if not _is_read_in_parts(inputs):
