@@ -32,8 +32,10 @@ class Given(NMF):
         super().__init__(max_iter=1)
         self.given = np.asarray(bank, np.float32)
 
-    def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
-        return replace(super()._fit(rows, k, seed), bank=self.given)
+    def _fit(
+        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
+    ) -> Factorized:
+        return replace(super()._fit(rows, k, seed, weights), bank=self.given)
 
 
 # ------------------------------------------------------------------------------------- pictures

@@ -21,6 +21,7 @@ class Draw(IntEnum):
     PIXEL_SUBSETS = 0x5EED
     BOOTSTRAP = 0xB007
     RANDOM_BANK = 0xBA4D
+    POSITIONS = 0x9051
 
 
 def generator(*entropy: int) -> np.random.Generator:

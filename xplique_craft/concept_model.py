@@ -50,12 +50,16 @@ class ExtractionSettings:
         Sides of the crops in pixels; None for several scales up to the whole image.
     max_crops
         The bank is fitted on at most so many crops.
+    position_weight
+        How much single positions of whole images count beside crops, as a share of the crops'
+        Frobenius norm.
     """
 
     factorizer: Factorizer
     number_of_concepts: int
     patch_size: tuple[int, ...] | None
     max_crops: int
+    position_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ class Concepts:
     extent
         How large coefficients get in these images, and what they are on average.
     crops
-        The crops that the bank was fitted on; None where it was found elsewhere.
+        The crops that the bank was fitted on, then those that only show a concept well; None where
+        it was found elsewhere.
     crops_u
         (m, k): coefficients of the crops' pooled activations; None as above.
     settings

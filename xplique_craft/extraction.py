@@ -4,12 +4,16 @@ From images to concepts: images -> crops -> rows -> bank, and what a fit leaves 
 
 from typing import Any
 
+import numpy as np
+
 from ._checks import warn
 from .checkpoint import Checkpoint, of_extraction, of_model
 from .concept_model import ConceptModel, Concepts, ExtractionSettings
-from .sampling import Crops
+from .factorization import Factorized
+from .sampling import Crops, Stream
+from .sampling.examples import Ranking, encode_boxes, examples_for_each, new_boxes
 from .sampling.extent import Extent, measure_extent
-from .sampling.rows import CropRows, extract_rows
+from .sampling.rows import POSITIONS, CropRows, extract_rows
 from .sampling.told_images import SavedImages
 from .splitting.fingerprint import LayerPrint, fingerprint_of
 from .splitting.structure import begins_with_normalisation
@@ -76,6 +80,7 @@ def find_concepts(
                 class_id=class_id,
                 patch_size=settings.patch_size,
                 max_crops=settings.max_crops,
+                positions=POSITIONS if settings.position_weight else 0,
                 seed=concept_model.seed,
                 verbose=concept_model.verbose,
             ),
@@ -84,24 +89,19 @@ def find_concepts(
         _warn(concept_model, found, class_id)
         factorized = kept.bank(
             "bank",
-            lambda: settings.factorizer.fit(
-                found.rows, settings.number_of_concepts, concept_model.seed
-            ),
+            lambda: _fit(settings, found, concept_model.seed),
             settings.factorizer,
         )
-        crops_u, extent = kept.once(
+        boxes, crops_u, extent = kept.once(
             "coefficients",
-            lambda: (
-                factorized.transform(found.rows),
-                measure_extent(stream, network, factorized, concept_model.verbose),
-            ),
+            lambda: _look_over(concept_model, settings, stream, factorized, found),
             {"Extent": Extent},
         )
     concepts = Concepts(
         factorized=factorized,
         class_id=class_id,
         inputs=inputs,
-        crops=Crops(found.boxes, stream.images, found.channels),
+        crops=Crops(boxes, stream.images, found.channels),
         crops_u=crops_u,
         extent=extent,
         settings=settings,
@@ -110,6 +110,44 @@ def find_concepts(
     if told is not None:
         concepts.keep(SavedImages, told)
     return concepts
+
+
+def _fit(settings: ExtractionSettings, found: CropRows, seed: int) -> Factorized:
+    """The bank of crops and positions together."""
+    fit, k = settings.factorizer.fit, settings.number_of_concepts
+    size = float(np.linalg.norm(found.positions))
+    if settings.position_weight == 0.0 or size == 0.0:
+        return fit(found.rows, k, seed)
+    # Weights are of squares: this one makes the norm of the positions a share of the crops'.
+    weight = (settings.position_weight * float(np.linalg.norm(found.rows)) / size) ** 2
+    weights = np.repeat([1.0, weight], [len(found.rows), len(found.positions)])
+    return fit(np.concatenate([found.rows, found.positions]), k, seed, weights=weights)
+
+
+def _look_over(
+    concept_model: ConceptModel,
+    settings: ExtractionSettings,
+    stream: Stream,
+    factorized: Factorized,
+    found: CropRows,
+) -> tuple[np.ndarray, np.ndarray, Extent]:
+    """Boxes of all crops with their coefficients, and how large those of whole images get."""
+    number = 0
+    if settings.patch_size is None:
+        number = examples_for_each(found.images, len(factorized.bank))
+    ranking = Ranking(number)
+    network = concept_model.network
+    extent = measure_extent(
+        stream, network, factorized, concept_model.verbose, ranking if number else None
+    )
+    more = new_boxes(ranking.boxes, found.boxes)
+    return (
+        np.concatenate([found.boxes, more]),
+        np.concatenate(
+            [factorized.transform(found.rows), encode_boxes(stream, network, factorized, more)]
+        ),
+        extent,
+    )
 
 
 def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:

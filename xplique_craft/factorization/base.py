@@ -162,7 +162,14 @@ class Factorizer(ABC):
                 "non-negative)."
             )
 
-    def fit(self, rows: np.ndarray, number_of_concepts: int, seed: int = 0) -> Factorized:
+    def fit(
+        self,
+        rows: np.ndarray,
+        number_of_concepts: int,
+        seed: int = 0,
+        *,
+        weights: np.ndarray | None = None,
+    ) -> Factorized:
         """
         Find a bank.
 
@@ -174,6 +181,9 @@ class Factorizer(ABC):
             k, how many rows the bank has; at most n.
         seed
             The same seed gives the same bank.
+        weights
+            (n,): how much the squared error of each row counts; a row of weight 2 does as much as
+            two rows that are alike. None counts all rows alike.
 
         Returns
         -------
@@ -183,19 +193,23 @@ class Factorizer(ABC):
         Raises
         ------
         ValueError
-            If there are fewer rows than concepts, all are 0, or `check` refuses them.
+            If there are fewer rows than concepts, all are 0, or `check` refuses them; if there is
+            not one positive weight for each row.
         """
         k, seed = check("number_of_concepts", number_of_concepts), check("seed", seed)
         rows = _checked_rows(rows, k)
         self.check(rows)
+        weights = _checked_weights(weights, len(rows))
         with FILTERING:
-            factorized = self._fit(rows, k, seed)
+            factorized = self._fit(rows, k, seed, weights)
         _warn_small_rank(factorized.bank)
         return factorized
 
     @abstractmethod
-    def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
-        """Find a bank for checked rows (n, c) float32."""
+    def _fit(
+        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
+    ) -> Factorized:
+        """Find a bank for checked rows (n, c) float32 with checked weights (n,) float32 or none."""
 
     @abstractmethod
     def encode(
@@ -244,6 +258,27 @@ def _checked_rows(rows: np.ndarray, k: int) -> np.ndarray:
             "images. Check the preprocessing, or cut the model at another layer."
         )
     return rows
+
+
+def _checked_weights(weights: np.ndarray | None, number: int) -> np.ndarray | None:
+    """Weights as float32 (n,), one positive number for each row; None where there are none."""
+    if weights is None:
+        return None
+    weights = check_array("weights", weights, str(number)).astype(np.float32)
+    if not (weights > 0.0).all() or not np.isfinite(weights).all():
+        raise ValueError(
+            "weights must be above 0 and finite: leave out the rows that are not to count."
+        )
+    return weights
+
+
+def weighted(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """
+    Rows (n, c) whose plain squared error is the weighted one of `rows`.
+
+    For factorizers of which a longer row needs larger coefficients and nothing else.
+    """
+    return rows if weights is None else rows * np.sqrt(weights)[:, None]
 
 
 def _is_numbers(value: Any) -> bool:

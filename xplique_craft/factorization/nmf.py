@@ -15,7 +15,7 @@ from sklearn.decomposition import NMF as SklearnNMF
 from sklearn.exceptions import ConvergenceWarning
 
 from .._checks import check, check_choice
-from .base import ExactFactorizer, Factorized
+from .base import ExactFactorizer, Factorized, weighted
 from .hals import hals, svd_start
 
 SMALL_PROBLEM = 2_000_000  # n c k below which compiling our own solver takes longer than solving
@@ -54,7 +54,10 @@ class NMF(ExactFactorizer):
         self.tolerance = check("tolerance", tolerance)
         self.solver = check_choice("solver", solver, ("auto", "sklearn", "hals"))
 
-    def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
+    def _fit(
+        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
+    ) -> Factorized:
+        rows = weighted(rows, weights)
         scale = rows.max()  # the start and the tolerance are meant for values around 1
         rows = rows / scale
         if k <= min(rows.shape):

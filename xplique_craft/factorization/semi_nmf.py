@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.cluster import KMeans as SklearnKMeans
 
 from .._checks import check
-from .base import ExactFactorizer, Factorized
+from .base import ExactFactorizer, Factorized, weighted
 from .implicit import encode
 
 _SOFT_START = 0.2  # what the indicator of clusters is raised by, as Ding et al. do
@@ -38,7 +38,10 @@ class SemiNMF(ExactFactorizer):
         self.max_iter = check("max_iter", max_iter)
         self.tolerance = check("tolerance", tolerance)
 
-    def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
+    def _fit(
+        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
+    ) -> Factorized:
+        rows = weighted(rows, weights)
         # Clusters of the rows start U, softened so that no coefficient is locked at 0.
         clusters = SklearnKMeans(k, n_init=1, random_state=seed).fit(rows)
         u = np.eye(k, dtype=np.float32)[clusters.labels_] + np.float32(_SOFT_START)

@@ -1,17 +1,17 @@
 """
 K-means and PCA as concept extractors, for Holistic's comparison (Fel et al., NeurIPS 2023, section
-3: dictionary learning with other constraints on U). Through scikit-learn.
+3: dictionary learning with other constraints on U).
 """
 
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
+from scipy.linalg import eigh
 from sklearn.cluster import KMeans as SklearnKMeans
-from sklearn.decomposition import PCA as SklearnPCA
 
 from .._checks import check
-from .base import Factorized, Factorizer
+from .base import Factorized, Factorizer, weighted
 
 
 class KMeans(Factorizer):
@@ -36,14 +36,16 @@ class KMeans(Factorizer):
         self.max_iter = check("max_iter", max_iter)
         self.restarts = check("restarts", restarts)
 
-    def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
+    def _fit(
+        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
+    ) -> Factorized:
         solver = SklearnKMeans(k, n_init=self.restarts, max_iter=self.max_iter, random_state=seed)
-        solver.fit(rows)
+        solver.fit(rows, sample_weight=weights)
         return self._found(
             solver.cluster_centers_,
             converged=bool(solver.n_iter_ < self.max_iter),
             iterations=int(solver.n_iter_),
-            relative_error=np.sqrt(solver.inertia_) / np.linalg.norm(rows),
+            relative_error=np.sqrt(solver.inertia_) / np.linalg.norm(weighted(rows, weights)),
         )
 
     def encode(
@@ -71,20 +73,30 @@ class PCA(Factorizer):
     name: ClassVar[str] = "pca"
     signed_coefficients: ClassVar[bool] = True
 
-    def _fit(self, rows: np.ndarray, k: int, seed: int) -> Factorized:
+    def _fit(
+        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
+    ) -> Factorized:
         if k > min(rows.shape):
             raise ValueError(
                 f"number_of_concepts must be at most min(crops, channels) = {min(rows.shape)} for "
                 f"PCA, received {k}."
             )
-        solver = SklearnPCA(k, random_state=seed).fit(rows)
-        rebuilt = solver.inverse_transform(solver.transform(rows))
+        wide = rows.astype(np.float64)
+        mean = np.average(wide, axis=0, weights=weights)
+        centred = weighted(wide - mean, weights)
+        # The last eigenvectors of the covariance, k of c, are the first components.
+        c = rows.shape[1]
+        _, directions = eigh(centred.T @ centred, subset_by_index=[c - k, c - 1])
+        bank = directions.T[::-1]
+        largest = np.abs(bank).argmax(axis=1)
+        bank *= np.sign(bank[np.arange(k), largest])[:, None]  # either sign is a solution
+        error = np.linalg.norm(centred - centred @ bank.T @ bank)
         return self._found(
-            solver.components_,
-            offset=solver.mean_,
+            bank,
+            offset=mean,
             converged=True,
             iterations=1,
-            relative_error=np.linalg.norm(rows - rebuilt) / np.linalg.norm(rows),
+            relative_error=error / np.linalg.norm(weighted(wide, weights)),
         )
 
     def encode(

@@ -1,10 +1,11 @@
 """
 Windows: where parts of an input are, how they are cut, and how they are brought to another size.
 
-What the concept bank is fitted on decides everything. By default these are crops of 2/7, 1/2 and
-5/7 of the image's side and the whole image (4x4, 3x3, 2x2 and 1 of them, covering the image to its
-borders): the small ones give clean concepts, the large ones keep the bank on the activations that
-the model sees when it predicts. One patch size gives the paper's crops (section 3.1).
+What the concept bank is fitted on decides everything. By default these are crops of 1/3 of the
+image's side and the whole image (3x3 and 1 of them, covering the image to its borders), beside
+positions of whole images (see `rows`): crops give clean concepts, positions and the whole image
+keep the bank on the activations that the model sees when it predicts. One patch size gives the
+paper's crops (section 3.1). Examples of a concept are looked for among more windows.
 
 `Windows` lists all that the package asks of such a geometry, and `ImageWindows` answers it for
 images. Signals over time, cut into intervals, would be another answer.
@@ -20,7 +21,9 @@ import tensorflow as tf
 
 from .._checks import check
 
-MULTI_SCALE = ((2 / 7, 4), (1 / 2, 3), (5 / 7, 2), (1.0, 1))  # (share of the side, crops a side)
+# (share of the side, crops a side) of what a bank is fitted on, and of what may show a concept
+FITTED_SCALES = ((1 / 3, 3), (1.0, 1))
+SHOWN_SCALES = ((2 / 7, 4), (1 / 2, 3), (5 / 7, 2))
 OVERLAP = 0.8  # stride of the paper's crops, in patches
 
 
@@ -44,7 +47,7 @@ def check_patch_size(patch_size: int | Sequence[int] | None) -> tuple[int, ...] 
 def describe_patch_size(patch_size: tuple[int, ...] | None) -> str:
     """Patch sizes in words, for people."""
     if patch_size is None:
-        sides = [str(Fraction(side).limit_denominator(100)) for side, _ in MULTI_SCALE[:-1]]
+        sides = [str(Fraction(side).limit_denominator(100)) for side, _ in FITTED_SCALES[:-1]]
         return f"{', '.join(sides)} of the side and the whole image"
     return ", ".join(str(size) for size in patch_size) + " px"
 
@@ -69,6 +72,10 @@ class Windows(ABC):
         """
 
     @abstractmethod
+    def candidates(self, shape: Sequence[int]) -> np.ndarray:
+        """Where the parts are that may show a concept best, (b, 2 axes) int."""
+
+    @abstractmethod
     def cut(self, whole: np.ndarray, box: Sequence[int]) -> np.ndarray:
         """The part of one input that is in a box."""
 
@@ -84,6 +91,10 @@ class Windows(ABC):
         It is called inside compiled functions: where the box starts may be tensors, how far it
         reaches are ints.
         """
+
+    @abstractmethod
+    def to_size(self, parts: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+        """Parts of one size, (n, ...), resized to inputs of this shape, in compiled functions."""
 
     @abstractmethod
     def picture(
@@ -107,14 +118,10 @@ class ImageWindows(Windows):
         Crops that cover the image to its borders: at several scales in its own proportions, or
         squares that overlap by a fifth of their side or more.
         """
+        if patch_size is None:
+            return _of_scales(FITTED_SCALES, shape)
         height, width = shape[:2]
         boxes = []
-        if patch_size is None:
-            for share, number in MULTI_SCALE:
-                high, wide = max(1, round(share * height)), max(1, round(share * width))
-                for top in _starts(height, high, number):
-                    boxes += [(top, left, high, wide) for left in _starts(width, wide, number)]
-            return np.array(boxes)
         for side in patch_size:
             if side > min(height, width):
                 raise ValueError(
@@ -126,6 +133,10 @@ class ImageWindows(Windows):
             for top in _starts(height, side, rows):
                 boxes += [(top, left, side, side) for left in _starts(width, side, columns)]
         return np.array(boxes)
+
+    def candidates(self, shape: Sequence[int]) -> np.ndarray:
+        """Crops of 2/7, 1/2 and 5/7 of the side, 4x4, 3x3 and 2x2 of them."""
+        return _of_scales(SHOWN_SCALES, shape)
 
     def cut(self, whole: np.ndarray, box: Sequence[int]) -> np.ndarray:
         """Pixels (height, width, channels) of a crop."""
@@ -145,8 +156,11 @@ class ImageWindows(Windows):
         shape = batch.shape[1:]
         if (height, width) == tuple(shape[:2]):
             return batch
-        crops = tf.image.resize(batch[:, top : top + height, left : left + width], shape[:2])
-        return tf.ensure_shape(crops, [None, *shape])
+        return self.to_size(batch[:, top : top + height, left : left + width], shape)
+
+    def to_size(self, parts: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+        """Crops (n, height, width, channels) resized to images (H, W, channels) (bilinear)."""
+        return tf.ensure_shape(tf.image.resize(parts, shape[:2]), [None, *shape])
 
     def picture(
         self, photograph: np.ndarray, box: Sequence[int], size: Sequence[int]
@@ -156,6 +170,17 @@ class ImageWindows(Windows):
         top, left, height, width = (int(end) for end in box)
         bottom, right = round((top + height) * high), round((left + width) * wide)
         return photograph[round(top * high) : bottom, round(left * wide) : right]
+
+
+def _of_scales(scales: Sequence[tuple[float, int]], shape: Sequence[int]) -> np.ndarray:
+    """(b, 4): crops in the image's proportions, so many along each side, from border to border."""
+    height, width = shape[:2]
+    boxes = []
+    for share, number in scales:
+        high, wide = max(1, round(share * height)), max(1, round(share * width))
+        for top in _starts(height, high, number):
+            boxes += [(top, left, high, wide) for left in _starts(width, wide, number)]
+    return np.array(boxes)
 
 
 def _starts(size: int, side: int, number: int) -> np.ndarray:

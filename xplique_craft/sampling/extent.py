@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ..factorization import Factorized
 from ..splitting.network import Network
+from .examples import Ranking
 from .stream import Stream
 
 
@@ -28,14 +29,24 @@ class Extent:
 
 
 def measure_extent(
-    stream: Stream, network: Network, factorized: Factorized, verbose: bool
+    stream: Stream,
+    network: Network,
+    factorized: Factorized,
+    verbose: bool,
+    ranking: Ranking | None = None,
 ) -> Extent:
-    """One pass over the images: how large coefficients get, and what they are on average."""
+    """
+    One pass over the images: how large coefficients get, and what they are on average.
+
+    A `ranking` is shown the coefficients on the way.
+    """
     k = len(factorized.bank)
     largest = np.zeros(k, np.float32)
     total, rows = np.zeros(k), 0
     for batch in stream.progress("scale", verbose):
         u, _ = factorized.encode(network.latents(batch.images))
+        if ranking is not None:
+            ranking.add(batch.indices, batch.images.shape[1:], u.numpy())
         places = list(range(u.shape.rank - 1))
         largest = np.maximum(largest, tf.reduce_max(tf.abs(u), places).numpy())
         total += tf.reduce_sum(u, places).numpy()

@@ -1,9 +1,11 @@
 """
-From images to the rows that a bank is fitted on: crops -> g -> mean over positions.
+From images to the rows that a bank is fitted on: pooled activations of crops, and activations at
+single positions of whole images.
 
-One pass over the stream. Crops, activations and images are held a batch at a time; of the pooled
-rows a seeded reservoir sample of stated size is kept: every crop has a random key of its own, by
-seed, image and crop, and the smallest keys stay. The sample does not depend on the batches.
+One pass over the stream. Crops, activations and images are held a batch at a time; of the rows a
+seeded reservoir sample of stated size is kept: every crop and every position has a random key of
+its own, by seed, image and number, and the smallest keys stay. The sample does not depend on the
+batches.
 """
 
 from collections.abc import Sequence
@@ -14,17 +16,20 @@ import numpy as np
 import tensorflow as tf
 
 from .._compiled import compile_function
-from .._random import keyed_bits
+from .._random import Draw, keyed_bits
 from ..factorization import Factorizer
 from ..splitting.network import Network
 from .crops import IMAGE_WINDOWS, Windows
 from .stream import Stream
 
 
+POSITIONS = 16  # of each image that are kept: more of them make no other bank, and take longer
+
+
 @dataclass(frozen=True)
 class CropRows:
     """
-    Pooled activations of crops.
+    Pooled activations of crops, and activations at positions of whole images.
 
     Parameters
     ----------
@@ -32,6 +37,9 @@ class CropRows:
         (m, 5) int: image, top, left, height, width; in the order of images and crops.
     rows
         (m, c) float32.
+    positions
+        (p, c) float32, drawn at random; p is 0 where activations have no positions, or none were
+        wanted.
     images
         How many images there were.
     predicted
@@ -68,10 +76,7 @@ def crop_latents(
     shape = images.shape[1:]
 
     def pooled(images: tf.Tensor, *starts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images = windows.to_input_size(images, [*starts, *lengths])
-        activations = network.activations(images)
-        positions = list(range(1, activations.shape.rank - 1))
-        return tf.reduce_mean(activations, positions), tf.reduce_min(activations, positions)
+        return pool(network.activations(windows.to_input_size(images, [*starts, *lengths])))
 
     signature = [tf.TensorSpec([None, *shape], tf.float32)]
     signature += [tf.TensorSpec([], tf.int32)] * len(starts)
@@ -83,6 +88,37 @@ def crop_latents(
     return network.shared(key, make)(images, *starts)
 
 
+class Reservoir:
+    """
+    What has the smallest keys of all that was added, in the order in which it came.
+
+    Parameters
+    ----------
+    most
+        So many are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: list[np.ndarray] | None = None
+
+    def add(self, *arrays: np.ndarray) -> None:
+        """Keys (m,) and what they are of, any number of arrays (m, ...)."""
+        every = list(arrays)
+        if self._kept is not None:
+            every = [np.concatenate(pair) for pair in zip(self._kept, arrays, strict=True)]
+        if len(every[0]) > self._most:
+            # In their order, so that the same ones stay in the same places.
+            kept = np.sort(np.argpartition(every[0], self._most)[: self._most])
+            every = [array[kept] for array in every]
+        self._kept = every
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """What is kept, without the keys; nothing before the first was added."""
+        return [] if self._kept is None else self._kept[1:]
+
+
 def extract_rows(
     stream: Stream,
     network: Network,
@@ -91,12 +127,13 @@ def extract_rows(
     class_id: int,
     patch_size: tuple[int, ...] | None,
     max_crops: int,
+    positions: int = 0,
     seed: int,
     verbose: bool,
     windows: Windows = IMAGE_WINDOWS,
 ) -> CropRows:
     """
-    Pooled activations of at most `max_crops` crops of the images.
+    Pooled activations of at most `max_crops` crops of the images, and as many of positions.
 
     Parameters
     ----------
@@ -111,41 +148,65 @@ def extract_rows(
     patch_size
         The sizes of the crops, see `Windows.boxes`.
     max_crops
-        So many crops are kept, drawn at random from all.
+        So many crops are kept, drawn at random from all, and no more positions than that.
+    positions
+        At how many positions of each image activations are kept, drawn at random.
     seed
-        Another seed keeps other crops.
+        Another seed keeps other crops and positions.
     verbose
         Whether a progress bar is shown.
     windows
         Where the crops are and how they are cut.
     """
-    boxes: np.ndarray = np.empty((0, 1 + 2 * windows.axes), int)
-    rows: np.ndarray = np.empty((0, network.channels), np.float32)
-    keys: np.ndarray = np.empty(0, np.uint64)
+    crops, places_kept = Reservoir(max_crops), Reservoir(max_crops)
     predicted = total = channels = 0
     for batch in stream.progress("crops", verbose):
         if batch.images.ndim != windows.axes + 2:
             raise ValueError(
                 f"Crops need images (n, H, W, channels), received shape {batch.images.shape}."
             )
-        n = len(batch.images)
-        places = windows.boxes(batch.images.shape[1:], patch_size)
+        n, shape = len(batch.images), batch.images.shape[1:]
+        places = windows.boxes(shape, patch_size)
         images = tf.convert_to_tensor(batch.images)
-        found = [crop_latents(network, images, place, windows) for place in places]
+        latents = network.latents(images)
+        found = [
+            pool(latents)
+            if tuple(place[windows.axes :]) == shape[: windows.axes]  # the image itself
+            else crop_latents(network, images, place, windows)
+            for place in places
+        ]
         pooled = tf.stack([f[0] for f in found], axis=1).numpy()
         lowest = tf.reduce_min(tf.stack([f[1] for f in found]), axis=0).numpy()
         factorizer.check(np.minimum(lowest, pooled.mean(axis=1)))  # a mean is NaN where any is
         image = np.repeat(batch.indices, len(places))
-        key = keyed_bits(seed, batch.indices[:, None], np.arange(len(places))).reshape(-1)
-        keys = np.concatenate([keys, key])
-        boxes = np.concatenate([boxes, np.column_stack([image, np.tile(places, (n, 1))])])
-        rows = np.concatenate([rows, pooled.reshape(-1, network.channels)])
-        if len(keys) > max_crops:
-            # In their order, so that the same crops stay in the same places.
-            kept = np.sort(np.argpartition(keys, max_crops)[:max_crops])
-            keys, boxes, rows = keys[kept], boxes[kept], rows[kept]
-        logits = network.logits(network.latents(images)).numpy()
+        crops.add(
+            keyed_bits(seed, batch.indices[:, None], np.arange(len(places))).reshape(-1),
+            np.column_stack([image, np.tile(places, (n, 1))]),
+            pooled.reshape(-1, network.channels),
+        )
+        if positions and latents.shape.rank > 2:
+            places_kept.add(*_drawn_positions(latents.numpy(), batch.indices, positions, seed))
+        logits = network.logits(latents).numpy()
         predicted += int((logits.argmax(axis=1) == class_id).sum())
         total += n
-        channels = batch.images.shape[-1]
-    return CropRows(boxes, rows, total, predicted, channels)
+        channels = shape[-1]
+    boxes, rows = crops.arrays
+    found_positions = places_kept.arrays or [np.empty((0, network.channels), np.float32)]
+    return CropRows(boxes, rows, found_positions[0], total, predicted, channels)
+
+
+def pool(activations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and minimum over positions of activations (n, ..., c), each (n, c)."""
+    positions = list(range(1, activations.shape.rank - 1))
+    return tf.reduce_mean(activations, positions), tf.reduce_min(activations, positions)
+
+
+def _drawn_positions(
+    activations: np.ndarray, indices: np.ndarray, number: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keys (m,) and activations (m, c) of so many positions of each image, drawn by its number."""
+    every = activations.reshape(len(activations), -1, activations.shape[-1])
+    keys = keyed_bits(seed, Draw.POSITIONS, indices[:, None], np.arange(every.shape[1]))
+    chosen = np.sort(np.argsort(keys, axis=1, kind="stable")[:, :number], axis=1)
+    rows = np.take_along_axis(every, chosen[..., None], axis=1)
+    return np.take_along_axis(keys, chosen, axis=1).reshape(-1), rows.reshape(-1, every.shape[2])

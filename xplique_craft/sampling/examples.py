@@ -1,0 +1,144 @@
+"""
+The crops that show a concept best, found among many windows without running g on each.
+
+A window is ranked by the mean of the concept's coefficients over the part of the whole image's
+activations that it covers: of each image the best window, of each concept the images whose window
+is best. Only these few are cut out and go through g, whose coefficients then decide.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from .._compiled import compile_function
+from ..factorization import Factorized
+from ..splitting.network import Network
+from .crops import IMAGE_WINDOWS, Windows
+from .rows import pool
+from .stream import Stream
+
+EXAMPLES = 12  # of each concept, as many as a card has room for
+PASSES = 4  # through g, for each image, that examples may cost in all
+
+
+def examples_for_each(number_of_images: int, number_of_concepts: int) -> int:
+    """How many windows of each concept go through g."""
+    return min(EXAMPLES, number_of_images, PASSES * number_of_images // number_of_concepts)
+
+
+class Ranking:
+    """
+    Windows by the coefficients of whole images, filled a batch at a time.
+
+    Parameters
+    ----------
+    number
+        How many windows are kept of each concept, each of another image.
+    windows
+        The geometry of the windows.
+    """
+
+    def __init__(self, number: int, windows: Windows = IMAGE_WINDOWS) -> None:
+        self._number = number
+        self._windows = windows
+        self._value = self._image = self._place = np.empty((0, 0))
+        self._places: np.ndarray = np.empty((0, 2 * windows.axes), int)
+
+    def add(self, indices: np.ndarray, shape: tuple[int, ...], u: np.ndarray) -> None:
+        """Coefficients u (n, h, w, k) of images (n,), whose shape is (H, W, channels)."""
+        axes, k = self._windows.axes, u.shape[-1]
+        if u.ndim != axes + 2:  # tokens, or pooled: not known which part of the image is which
+            return
+        if not len(self._places):
+            self._places = self._windows.candidates(shape)
+            self._covered = _covered(self._places, shape[:axes], u.shape[1:-1])
+            self._value = np.empty((0, k), np.float32)
+            self._image = self._place = np.empty((0, k), int)
+        means = np.einsum("bp,npk->nbk", self._covered, u.reshape(len(u), -1, k), optimize=True)
+        place = means.argmax(axis=1)
+        value = np.take_along_axis(means, place[:, None], axis=1)[:, 0]
+        image = np.broadcast_to(indices[:, None], place.shape)
+        every = [
+            np.concatenate(pair)
+            for pair in ((self._value, value), (self._image, image), (self._place, place))
+        ]
+        best = np.argsort(-every[0], axis=0, kind="stable")[: self._number]
+        self._value, self._image, self._place = (
+            np.take_along_axis(one, best, axis=0) for one in every
+        )
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(j, 5): image, top, left, height, width of the best windows, each once."""
+        shown = self._value > 0.0
+        if not shown.any():
+            return np.empty((0, 1 + 2 * self._windows.axes), int)
+        found = np.column_stack([self._image[shown], self._places[self._place[shown]]])
+        return np.unique(found, axis=0)
+
+
+def _covered(
+    places: np.ndarray, size: tuple[int, ...], cells: tuple[int, ...]
+) -> np.ndarray:
+    """(b, cells): what share of each window lies in each cell of the activations."""
+    axes = len(size)
+    whole = np.ones((len(places), 1))
+    for axis, (length, number) in enumerate(zip(size, cells, strict=True)):
+        edges = np.arange(number + 1) * length / number
+        start, reach = places[:, axis, None], places[:, axes + axis, None]
+        inside = np.minimum(start + reach, edges[1:]) - np.maximum(start, edges[:-1])
+        share = np.maximum(inside, 0.0) / reach
+        whole = (whole[:, :, None] * share[:, None, :]).reshape(len(places), -1)
+    return whole
+
+
+def new_boxes(boxes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Those boxes (j, 5) that are not among the known ones (m, 5)."""
+    seen = set(map(tuple, known.tolist()))
+    new = [box not in seen for box in map(tuple, boxes.tolist())]
+    return boxes[np.array(new, bool)]
+
+
+def encode_boxes(
+    stream: Stream,
+    network: Network,
+    factorized: Factorized,
+    boxes: np.ndarray,
+    windows: Windows = IMAGE_WINDOWS,
+) -> np.ndarray:
+    """
+    Coefficients (j, k) of parts of images, by g of each part alone.
+
+    Parts of one size go through g together, from whichever image and place they are.
+    """
+    rows = np.empty((len(boxes), network.channels), np.float32)
+    sizes, which = np.unique(boxes[:, 1 + windows.axes :], axis=0, return_inverse=True)
+    for number in range(len(sizes)):
+        of_size = np.flatnonzero(which.reshape(-1) == number)
+        for start in range(0, len(of_size), stream.batch_size):
+            some = of_size[start : start + stream.batch_size]
+            unique, inverse = np.unique(boxes[some, 0], return_inverse=True)
+            images = stream.images(unique)
+            parts = np.stack(
+                [
+                    windows.cut(images[i], box[1:])
+                    for i, box in zip(inverse.reshape(-1), boxes[some], strict=True)
+                ]
+            )
+            rows[some] = _pooled_parts(network, parts, images.shape[1:], windows).numpy()
+    return factorized.transform(rows)
+
+
+def _pooled_parts(
+    network: Network, parts: np.ndarray, shape: tuple[int, ...], windows: Windows
+) -> tf.Tensor:
+    """Pooled activations (j, c) of parts of one size, resized to the input's."""
+
+    def pooled(parts: tf.Tensor) -> tf.Tensor:
+        return pool(network.activations(windows.to_size(parts, shape)))[0]
+
+    key = ("parts", windows, *shape, *parts.shape[1:])
+    signature = [tf.TensorSpec([None, *parts.shape[1:]], tf.float32)]
+    made = network.shared(
+        key, lambda: compile_function(pooled, signature, rows=[0], room=network.room_of_g)
+    )
+    return made(tf.constant(parts, tf.float32))
