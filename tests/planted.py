@@ -32,9 +32,7 @@ class Given(NMF):
         super().__init__(max_iter=1)
         self.given = np.asarray(bank, np.float32)
 
-    def _fit(
-        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
-    ) -> Factorized:
+    def _fit(self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None) -> Factorized:
         return replace(super()._fit(rows, k, seed, weights), bank=self.given)
 
 

@@ -297,7 +297,7 @@ def _number(interval: str) -> Callable[[str, Any], float]:
 
 
 RULES: Mapping[str, Callable[[str, Any], Any]] = {
-    **dict.fromkeys(("keep_residual", "verbose"), check_bool),
+    **dict.fromkeys(("keep_residual", "verbose", "residual"), check_bool),
     **dict.fromkeys(("batch_size", "number_of_concepts", "n_components", "patch_size"), check_int),
     **dict.fromkeys(("max_crops", "max_images", "max_concepts", "images", "depth"), check_int),
     **dict.fromkeys(("number_of_crops", "number_of_views", "tree_depth"), _whole(0)),
@@ -307,13 +307,13 @@ RULES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("class_name", "model_name", "title"), _name),
     "seed": _whole(0, LARGEST_SEED),
     "grid_size": _whole(1, 1000),
-    "columns": _whole(1, 100),
-    "bins": _whole(1, 10_000),
+    **{"columns": _whole(1, 100), "bins": _whole(1, 10_000)},
     "max_size_of_image": _whole(32, 10_000),
-    **dict.fromkeys(("tolerance", "min_share", "min_mixedness"), check_number),
-    **dict.fromkeys(("max_unexplained", "least_share"), check_number),
+    **dict.fromkeys(("tolerance", "min_share", "min_mixedness", "max_unexplained"), check_number),
+    "least_share": check_number,
     **dict.fromkeys(
-        ("smoothing", "detail", "noise"), partial(check_number, finite=True, maximum=1e6)
+        ("smoothing", "detail", "noise", "position_weight"),
+        partial(check_number, finite=True, maximum=1e6),
     ),
     "radius": _number("(0, 1e6]"),
     "percentile": _number("[0, 100)"),

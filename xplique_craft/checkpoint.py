@@ -243,6 +243,7 @@ def of_extraction(settings: ExtractionSettings) -> dict[str, Any]:
         "number_of_concepts": settings.number_of_concepts,
         "patch_size": str(settings.patch_size),
         "max_crops": settings.max_crops,
+        "position_weight": settings.weight_of_positions,
     }
 
 

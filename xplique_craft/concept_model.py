@@ -33,6 +33,7 @@ from .splitting.network import Network
 from .targets import Targets
 
 BASELINES = ("zero", "mean")
+POSITION_WEIGHT = 0.7  # by the frontier of purity and reconstruction, see benchmarks
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,21 @@ class ExtractionSettings:
         The bank is fitted on at most so many crops.
     position_weight
         How much single positions of whole images count beside crops, as a share of the crops'
-        Frobenius norm.
+        Frobenius norm; None for what suits the crops.
     """
 
     factorizer: Factorizer
     number_of_concepts: int
     patch_size: tuple[int, ...] | None
     max_crops: int
-    position_weight: float = 0.0
+    position_weight: float | None = None
+
+    @property
+    def weight_of_positions(self) -> float:
+        """`position_weight`, or what suits the crops: none with the paper's."""
+        if self.position_weight is not None:
+            return self.position_weight
+        return POSITION_WEIGHT if self.patch_size is None else 0.0
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
     batch_size
         How many images, or images times gates, are run at a time; it bounds the memory.
     patch_size
-        None cuts crops at several scales up to the whole image; one side in pixels, or several,
-        cuts the paper's.
+        None cuts crops of a third of the side, and takes the whole image; one side in pixels, or
+        several, cuts the paper's.
     factorizer
         "nmf" finds parts that add up; "semi-nmf" does so where activations are signed; "kmeans" and
         "pca" are there to compare with. A factorizer object brings settings of its own.
@@ -65,8 +65,14 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         What stands in the place of concepts that are taken out: "zero", no activation, or "mean",
         the mean activation of the images of `fit`, for heads that begin with a normalisation.
     max_crops
-        The bank is fitted on at most so many crops, drawn at random where there are more; it
-        bounds the time and the memory.
+        The bank is fitted on at most so many crops, and as many positions, drawn at random where
+        there are more; it bounds the time and the memory.
+    position_weight
+        How much the activations at single positions of whole images count in the fit beside those
+        of crops, as a share of the crops' Frobenius norm. With 0 the bank is that of crops alone,
+        whose concepts are clean but rebuild less of the score; the larger it is, the more of the
+        score the concepts rebuild, and the more of several things each of them holds. None takes
+        0.7 with crops at several scales, and 0, as the paper does, where `patch_size` is given.
     seed
         Everything random follows from it.
     verbose
@@ -92,6 +98,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         keep_residual: bool = True,
         baseline: str = "zero",
         max_crops: int = MAX_CROPS,
+        position_weight: float | None = None,
         seed: int = 0,
         verbose: bool = False,
     ) -> None:
@@ -104,7 +111,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             seed=seed,
             verbose=verbose,
         )
-        self._look_for(factorizer, number_of_concepts, patch_size, max_crops)
+        self._look_for(factorizer, number_of_concepts, patch_size, max_crops, position_weight)
 
     @classmethod
     def from_model(
@@ -119,6 +126,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         keep_residual: bool = True,
         baseline: str = "zero",
         max_crops: int = MAX_CROPS,
+        position_weight: float | None = None,
         seed: int = 0,
         verbose: bool = False,
     ) -> Craft:
@@ -134,7 +142,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             Where to cut: the name, the index or the layer itself, see `candidate_layers`; None
             where `model` is split already.
         number_of_concepts, batch_size, patch_size, factorizer, keep_residual, baseline, max_crops,
-        seed, verbose
+        position_weight, seed, verbose
             They do what they do in `Craft(...)`.
 
         Raises
@@ -164,7 +172,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             seed=seed,
             verbose=verbose,
         )
-        craft._look_for(factorizer, number_of_concepts, patch_size, max_crops)
+        craft._look_for(factorizer, number_of_concepts, patch_size, max_crops, position_weight)
         return craft
 
     def _look_for(
@@ -173,18 +181,26 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         number_of_concepts: int,
         patch_size: int | Sequence[int] | None,
         max_crops: int,
+        position_weight: float | None,
     ) -> None:
         """Keep how concepts are looked for, checked."""
         self.number_of_concepts = check("number_of_concepts", number_of_concepts)
         self.factorizer = get_factorizer(factorizer)
         self.patch_size = check_patch_size(patch_size)
         self.max_crops = check("max_crops", max_crops)
+        if position_weight is not None:
+            position_weight = check("position_weight", position_weight)
+        self.position_weight = position_weight
 
     @property
     def extraction_settings(self) -> ExtractionSettings:
         """How the next `fit` looks for concepts."""
         return ExtractionSettings(
-            self.factorizer, self.number_of_concepts, self.patch_size, self.max_crops
+            self.factorizer,
+            self.number_of_concepts,
+            self.patch_size,
+            self.max_crops,
+            self.position_weight,
         )
 
     # --------------------------------------------------------------------- fit
@@ -316,6 +332,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             keep_residual=saved.keep_residual,
             baseline=saved.baseline,
             max_crops=saved.max_crops,
+            position_weight=saved.position_weight,
             seed=saved.seed,
             verbose=saved.verbose,
         )

@@ -80,7 +80,7 @@ def find_concepts(
                 class_id=class_id,
                 patch_size=settings.patch_size,
                 max_crops=settings.max_crops,
-                positions=POSITIONS if settings.position_weight else 0,
+                positions=POSITIONS if settings.weight_of_positions else 0,
                 seed=concept_model.seed,
                 verbose=concept_model.verbose,
             ),
@@ -116,10 +116,10 @@ def _fit(settings: ExtractionSettings, found: CropRows, seed: int) -> Factorized
     """The bank of crops and positions together."""
     fit, k = settings.factorizer.fit, settings.number_of_concepts
     size = float(np.linalg.norm(found.positions))
-    if settings.position_weight == 0.0 or size == 0.0:
+    wanted = settings.weight_of_positions * float(np.linalg.norm(found.rows))
+    if wanted == 0.0 or size == 0.0:
         return fit(found.rows, k, seed)
-    # Weights are of squares: this one makes the norm of the positions a share of the crops'.
-    weight = (settings.position_weight * float(np.linalg.norm(found.rows)) / size) ** 2
+    weight = (wanted / size) ** 2  # of squares: the norm of the positions is a share of the crops'
     weights = np.repeat([1.0, weight], [len(found.rows), len(found.positions)])
     return fit(np.concatenate([found.rows, found.positions]), k, seed, weights=weights)
 

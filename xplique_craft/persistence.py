@@ -105,6 +105,7 @@ class SavedFit:
     number_of_concepts: int
     patch_size: tuple[int, ...] | None
     max_crops: int
+    position_weight: float | None = 0.0  # files of before had none
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class SavedCraft:
     seed: int
     verbose: bool
     tolerance: float
+    position_weight: float | None = 0.0
 
 
 KINDS: Kinds = {
@@ -167,6 +169,7 @@ def save_craft(
         keep_residual=craft.keep_residual,
         baseline=craft.baseline,
         max_crops=looked_for.max_crops,
+        position_weight=looked_for.position_weight,
         seed=craft.seed,
         verbose=craft.verbose,
         tolerance=craft.tolerance,
@@ -202,6 +205,7 @@ def _saved_fit(craft: AnsweringModel, with_inputs: bool | None) -> SavedFit:
         number_of_concepts=settings.number_of_concepts,
         patch_size=settings.patch_size,
         max_crops=settings.max_crops,
+        position_weight=settings.position_weight,
     )
 
 
@@ -275,7 +279,11 @@ def load_craft(
         crops=Crops(fit.boxes, source, fit.images.shape[-1]),
         crops_u=fit.crops_u,
         settings=ExtractionSettings(
-            found_with, fit.number_of_concepts, fit.patch_size, fit.max_crops
+            found_with,
+            fit.number_of_concepts,
+            fit.patch_size,
+            fit.max_crops,
+            fit.position_weight,
         ),
     )
     concepts.keep(SavedImages, replace(fit.images, images=None))

@@ -38,7 +38,7 @@ from ..sampling.stream import concatenate_known
 from . import class_map
 from .explainer_choice import check_explainer
 from .maps import activation_maps, resize_maps, resize_sums, to_grid
-from .relevance import relevance_of
+from .relevance import relevance_of, residual_places
 from .xplique_explainers import ConceptMaps
 
 OUTPUTS = ("activation", "relevance")
@@ -91,6 +91,10 @@ class ConceptAttribution(ConceptExplainer):
         How far single pixels that speak for the class, by gradients, stand out of a class map, in
         standard deviations of the map. 0 adds none and is best to look at, for they look like dots;
         3 is best for metrics that put pixels in order. It costs 16 gradients an image.
+    residual
+        True lays what the concepts leave unexplained out over the class map too, where it acts on
+        the score: the map then is of the whole score, as the craft's explanation is. False shows
+        what the concepts explain alone. A craft that drops the residual has none in its maps.
 
     Raises
     ------
@@ -111,12 +115,14 @@ class ConceptAttribution(ConceptExplainer):
         output: str = "activation",
         smoothing: float | None = None,
         detail: float = 0.0,
+        residual: bool = True,
     ) -> None:
         super().__init__(craft, batch_size, operator)
         if smoothing is not None:
             smoothing = check("smoothing", smoothing)
         self.smoothing = smoothing
         self.detail = check("detail", detail)
+        self.residual = check("residual", residual)
         self.output = check_choice("output", output, OUTPUTS)
         check_explainer(explainer, explainer_args)
         self.explainer = explainer
@@ -151,9 +157,10 @@ class ConceptAttribution(ConceptExplainer):
         -------
         maps
             (n, H, W, 1), signed, in units of the score for each of the h x w cells of the layer:
-            the mean of a map times h w is score - h(0) - residual part, but for the gap of the
-            contributions. With `output="relevance"` it is so to first order, and exactly where the
-            head is affine. What an explainer's map of relevance lacks of that sum is added evenly.
+            the mean of a map times h w is score - h(0), but for the gap of the contributions; where
+            the residual is left out, it is less by the residual's part. With `output="relevance"`
+            it is so to first order, and exactly where the head is affine. What an explainer's map
+            of relevance lacks of that sum is added evenly.
         """
         stream = self._stream(inputs)
         batches = self._batches(stream, targets, self._description)
@@ -217,11 +224,23 @@ class ConceptAttribution(ConceptExplainer):
         if smoothing is None and self.explainer is not None:
             smoothing = 0.0
         whole = resize_sums(whole, coded.size, smoothing)
+        if self.residual and self.craft.keep_residual:
+            whole += resize_sums(self._of_residual(coded), coded.size, self.smoothing)
         if self.detail == 0.0:
             return whole
         weights = class_map.detail_weights(coded.gated.numpy(), parts, self.craft.coefficient_scale)
         gradients = self._details.whole(coded.images, None, weights)
         return class_map.with_detail(whole, gradients, self.detail)
+
+    def _of_residual(self, coded: Coded) -> np.ndarray:
+        """What the concepts leave unexplained, laid out where it acts, (n, h, w, 1)."""
+        head, opened = self._head(), self.output == "relevance"
+        places = residual_places(coded, head, opened=opened)
+        whole, axes = to_grid(places, coded.size), tuple(range(1, places.ndim))
+        total = places.sum(axis=axes, dtype=np.float64)
+        if not opened:  # known exactly, unlike the integral
+            total = head.ends(coded)[0] - head.baseline(coded)
+        return class_map.add_evenly(whole, total, whole[0].size)
 
     def _by_contribution(self, coded: Coded, phi: np.ndarray) -> np.ndarray:
         """Contributions phi (n, k) laid out where concepts are, (n, ., ., 1)."""

@@ -24,6 +24,8 @@ from ..concept_model import ConceptModel
 from ..gates import Coded, GatedHead
 from ..splitting.graph import call_unnoticed
 
+PLACES_POINTS = 16  # of the integral that lays out the residual
+
 
 def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
     """
@@ -45,6 +47,40 @@ def relevance_of(coded: Coded, head: GatedHead) -> np.ndarray:
             "model at another layer."
         )
     return found
+
+
+def residual_places(coded: Coded, head: GatedHead, *, opened: bool) -> np.ndarray:
+    """
+    What closed gates leave, C (see `gates.coded`), laid out where it acts on the score.
+
+    Parameters
+    ----------
+    coded
+        n images.
+    head
+        Their score.
+    opened
+        True: sum_c C(p) dh/dA(p) at the activations with all gates open, as the relevance of
+        concepts. False: integrated gradients from no activation to C, which add up to
+        f_x(0) - h(0), but for what their 16 points leave.
+
+    Returns
+    -------
+    places
+        (n, ..., 1) float32.
+    """
+    point, nodes, weights = coded.constant, *_gauss()
+    if opened:
+        point = coded.constant + tf.tensordot(coded.gated, coded.bank, 1)
+        nodes = weights = np.ones(1)
+    slopes = head.slopes_of_activations(point, coded.targets, nodes, weights)
+    return tf.reduce_sum(coded.constant * slopes, -1, keepdims=True).numpy()
+
+
+def _gauss() -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights of Gauss-Legendre quadrature over [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(PLACES_POINTS)
+    return (nodes + 1.0) / 2.0, weights / 2.0
 
 
 def relevance_model(

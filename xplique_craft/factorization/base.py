@@ -206,9 +206,7 @@ class Factorizer(ABC):
         return factorized
 
     @abstractmethod
-    def _fit(
-        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
-    ) -> Factorized:
+    def _fit(self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None) -> Factorized:
         """Find a bank for checked rows (n, c) float32 with checked weights (n,) float32 or none."""
 
     @abstractmethod

@@ -54,9 +54,7 @@ class NMF(ExactFactorizer):
         self.tolerance = check("tolerance", tolerance)
         self.solver = check_choice("solver", solver, ("auto", "sklearn", "hals"))
 
-    def _fit(
-        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
-    ) -> Factorized:
+    def _fit(self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None) -> Factorized:
         rows = weighted(rows, weights)
         scale = rows.max()  # the start and the tolerance are meant for values around 1
         rows = rows / scale

@@ -38,9 +38,7 @@ class SemiNMF(ExactFactorizer):
         self.max_iter = check("max_iter", max_iter)
         self.tolerance = check("tolerance", tolerance)
 
-    def _fit(
-        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
-    ) -> Factorized:
+    def _fit(self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None) -> Factorized:
         rows = weighted(rows, weights)
         # Clusters of the rows start U, softened so that no coefficient is locked at 0.
         clusters = SklearnKMeans(k, n_init=1, random_state=seed).fit(rows)

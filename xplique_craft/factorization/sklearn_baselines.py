@@ -36,9 +36,7 @@ class KMeans(Factorizer):
         self.max_iter = check("max_iter", max_iter)
         self.restarts = check("restarts", restarts)
 
-    def _fit(
-        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
-    ) -> Factorized:
+    def _fit(self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None) -> Factorized:
         solver = SklearnKMeans(k, n_init=self.restarts, max_iter=self.max_iter, random_state=seed)
         solver.fit(rows, sample_weight=weights)
         return self._found(
@@ -73,9 +71,7 @@ class PCA(Factorizer):
     name: ClassVar[str] = "pca"
     signed_coefficients: ClassVar[bool] = True
 
-    def _fit(
-        self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None
-    ) -> Factorized:
+    def _fit(self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None) -> Factorized:
         if k > min(rows.shape):
             raise ValueError(
                 f"number_of_concepts must be at most min(crops, channels) = {min(rows.shape)} for "

@@ -185,6 +185,21 @@ class GatedHead:
         )
         return found[0]
 
+    def slopes_of_activations(
+        self, activations: tf.Tensor, targets: np.ndarray, nodes: np.ndarray, weights: np.ndarray
+    ) -> tf.Tensor:
+        """
+        Derivatives of the score by activations (n, ..., c), (n, ..., c).
+
+        They are taken where the activations are multiplied by each node (q,), and summed with the
+        weights (q,).
+        """
+        self._verify(activations, targets)
+        channels = np.eye(activations.shape[-1], dtype=np.float32)  # each is a concept of its own
+        everywhere = np.broadcast_to(nodes, (len(targets), len(nodes)))
+        zeros = tf.zeros_like(activations)
+        return self._gradients(activations, zeros, channels, targets, everywhere, weights)[0]
+
     def slopes(self, coded: Coded, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Weighted sum of df_x/dm_j, (n, k), over nodes (q,) that all gates are set to."""
         return _over_positions(coded.gated * self.gradients(coded, nodes, weights))

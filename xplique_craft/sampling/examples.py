@@ -76,9 +76,7 @@ class Ranking:
         return np.unique(found, axis=0)
 
 
-def _covered(
-    places: np.ndarray, size: tuple[int, ...], cells: tuple[int, ...]
-) -> np.ndarray:
+def _covered(places: np.ndarray, size: tuple[int, ...], cells: tuple[int, ...]) -> np.ndarray:
     """(b, cells): what share of each window lies in each cell of the activations."""
     axes = len(size)
     whole = np.ones((len(places), 1))

@@ -22,7 +22,6 @@ from ..splitting.network import Network
 from .crops import IMAGE_WINDOWS, Windows
 from .stream import Stream
 
-
 POSITIONS = 16  # of each image that are kept: more of them make no other bank, and take longer
 
 
@@ -50,6 +49,7 @@ class CropRows:
 
     boxes: np.ndarray
     rows: np.ndarray
+    positions: np.ndarray
     images: int
     predicted: int
     channels: int
