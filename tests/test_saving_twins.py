@@ -37,7 +37,7 @@ def test_arrays_whose_names_meet_stay_apart(tmp_path: Path) -> None:
 def test_what_could_not_be_loaded_as_it_was_is_not_saved(
     tmp_path: Path, value: Any, error: type[Exception], says: str
 ) -> None:
-    with pytest.raises(error, match=rf"value\.a cannot be saved: it .*{says}"):
+    with pytest.raises(error, match=rf"result\.a cannot be saved: it .*{says}"):
         xc.save({"a": value}, tmp_path / "file")
     assert not (tmp_path / "file").exists()
 

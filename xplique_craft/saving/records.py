@@ -70,7 +70,8 @@ class Encoder:
             If it is nested too deeply.
         """
         if level > MOST_LEVELS:
-            raise ValueError("What is to be saved is nested too deeply, or holds itself.")
+            name = where.partition(".")[0]
+            raise ValueError(f"{name} is nested too deeply to be saved, or holds itself.")
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, Enum) and type(value) in self._names:
