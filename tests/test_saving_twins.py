@@ -205,16 +205,16 @@ def scaled(factor: float) -> Callable[[Any], Any]:
 NUMBERS = np.linspace(0.5, 1.0, 4, dtype=np.float32)
 MORE = NUMBERS + np.float32(1e-6) * np.eye(4, dtype=np.float32)[2]
 CALLS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], str]] = {
-    "array": (lambda x: x * NUMBERS, lambda x: x * MORE, "has argument 1 "),
+    "array": (lambda x: x * NUMBERS, lambda x: x * MORE, "has another argument 1"),
     "tensor": (
         lambda x: keras.ops.add(x, tf.constant(NUMBERS)),
         lambda x: keras.ops.add(x, tf.constant(MORE)),
-        "has argument 1 ",
+        "has another argument 1",
     ),
     "array in a list": (
         lambda x: keras.ops.concatenate([x, np.zeros((1, 6, 6, 1), "f")], -1),
         lambda x: keras.ops.concatenate([x, np.ones((1, 6, 6, 1), "f")], -1),
-        "has argument 0 ",
+        "has another argument 0",
     ),
     "scalar": (lambda x: x * np.float32(1), lambda x: x * np.float32(1.5), "1.5, not 1.0"),
     "part": (lambda x: x[:, ::2], lambda x: x[:, 1::2], "has argument 1 "),
@@ -234,17 +234,25 @@ CALLS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], str]] = {
         layers.TimeDistributed(layers.Conv1D(3, 1, activation=layers.ELU(alpha=0.25))),
         "has layer activation alpha 0.25, not 0.5",
     ),
-    "square": (layers.Lambda(lambda x: x), layers.Lambda(lambda x: x * x), "has function as "),
+    "square": (
+        layers.Lambda(lambda x: x),
+        layers.Lambda(lambda x: x * x),
+        "has another function as ",
+    ),
     "factor": (
         layers.Lambda(lambda x: x * 1.001),
         layers.Lambda(lambda x: x * 1.0),
-        "has function as ",
+        "has another function as ",
     ),
-    "closure": (layers.Lambda(scaled(1.001)), layers.Lambda(scaled(1.0)), "has function as "),
+    "closure": (
+        layers.Lambda(scaled(1.001)),
+        layers.Lambda(scaled(1.0)),
+        "has another function as ",
+    ),
     "mirror": (
         layers.Lambda(lambda x: x[:, :, ::1]),
         layers.Lambda(lambda x: x[:, :, ::-1]),
-        "has function as ",
+        "has another function as ",
     ),
     "arguments": (
         layers.Lambda(lambda x, rate: x * rate, arguments={"rate": 1.0}),
@@ -254,7 +262,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], str]] = {
     "activation's code": (
         layers.Activation(lambda x: x * 1.001),
         layers.Activation(lambda x: x * 1.0),
-        "has activation as ",
+        "has another activation as ",
     ),
 }
 

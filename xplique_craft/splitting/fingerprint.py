@@ -53,6 +53,8 @@ OF_TRAINING = ("_initializer", "_regularizer", "_constraint")  # ends of other s
 OWN_CODE = ("function", "activation", "recurrent_activation")
 """Attributes of layers that may be functions of the user's."""
 
+LONGEST_SHOWN = 60  # characters of a setting
+
 
 @dataclass(frozen=True)
 class WeightPrint:
@@ -278,8 +280,10 @@ def first_difference(saved: Sequence[LayerPrint], own: Sequence[LayerPrint]) -> 
         if before.output_shape != now.output_shape:
             return f"the output of {label} has shape {now.output_shape}, not {before.output_shape}"
         for name in sorted(set(before.settings) & set(now.settings)):
-            if before.settings[name] != now.settings[name]:
-                return f"{label} has {name} {now.settings[name]}, not {before.settings[name]}"
+            old, new = before.settings[name], now.settings[name]
+            if old != new:
+                long = max(len(old), len(new)) > LONGEST_SHOWN  # as a checksum
+                return f"{label} has " + (f"another {name}" if long else f"{name} {new}, not {old}")
         different = _different_weight(before.weights, now.weights)
         if different is not None:
             return f"{label} {different}"
