@@ -57,15 +57,13 @@ def test_what_could_not_be_loaded_as_it_was_is_not_saved(
     tmp_path: Path, value: Any, error: type[Exception], says: str
 ) -> None:
     for held in ({"a": value}, [value], {"a": (value,)}):
-        with pytest.raises(error, match=rf"^value\.[\.a0]+ cannot be saved: it .*{says}"):
+        with pytest.raises(error, match=rf"^\w+\.[\.a0]+ cannot be saved: it .*{says}"):
             xc.save(held, tmp_path / "new" / "file")
     assert not (tmp_path / "new").exists()
 
 
 def test_names_that_would_be_loaded_as_others_are_not_saved(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"the name '.*' in value\.a cannot be saved: it holds two"
-    ):
+    with pytest.raises(ValueError, match=r"\.a\.'.*' cannot be saved: it holds two halves"):
         xc.save({"a": {"\ud83d\ude00": 1, "\U0001f600": 2}}, tmp_path / "file")
 
 

@@ -98,9 +98,7 @@ class Encoder:
             return {"$": "tuple", "items": self._items(value, where, level)}
         if type(value) is dict and all(type(name) is str for name in value):
             items = {
-                _text(name, f"the name {name!r} in {where}"): self.encode(
-                    one, f"{where}.{name}", level + 1
-                )
+                _text(name, f"{where}.{name!r}"): self.encode(one, f"{where}.{name}", level + 1)
                 for name, one in value.items()
             }
             return {"$": "dict", "items": items}
