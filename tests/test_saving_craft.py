@@ -453,6 +453,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: rebuilt(relu={"max_value": 0.25}),
         r"layer 'relu' .* has max_value 0.25, not None",
     ),
+    "an activation of other settings": (
+        lambda: rebuilt(last={"activation": keras.layers.ReLU(max_value=100.0)}),
+        r"layer 'last' .* has activation ReLU, not relu",
+    ),
     "more channels": (
         wider,
         r"the output of layer 'last' .* has shape \(None, 8, 8, 7\), not \(None, 8, 8, 5\)",
