@@ -221,6 +221,7 @@ def test_places_that_cannot_be_written(tmp_path: Path, page: Path) -> None:
         page / "page.html": f"{page} is no folder",
         page / "new" / "page.html": f"{page} is no folder",
         tmp_path / "one": "its symbolic links go in a circle",
+        tmp_path / ("a" * 300): os.strerror(errno.ENAMETOOLONG),
     }
     before = sorted(tmp_path.iterdir())
     for path, reason in places.items():

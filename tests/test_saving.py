@@ -208,10 +208,10 @@ def test_pages_and_results_need_no_tensorflow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (Estimate("high", 0.0, 1.0), "value.value cannot be saved: it must be .*float.*a str"),  # type: ignore[arg-type]
-        ([1.0, {"key": {2, 3}}], r"value\.1\.key cannot be saved: it is of type set"),
-        ({1: 2}, "value cannot be saved: it is of type dict"),
-        ([np.array(["a"])], r"value\.0 cannot be saved: it is an array of type <U1"),
+        (Estimate("high", 0.0, 1.0), "result.value cannot be saved: it must be .*float.*a str"),  # type: ignore[arg-type]
+        ([1.0, {"key": {2, 3}}], r"result\.1\.key cannot be saved: it is of type set"),
+        ({1: 2}, "result cannot be saved: it is of type dict"),
+        ([np.array(["a"])], r"result\.0 cannot be saved: it is an array of type <U1"),
         (np.array([None]), "an array of type object"),
         (np.complex64(1j), "a number of type complex64"),
         (lambda: 0, "of type function"),
@@ -230,7 +230,9 @@ def test_what_cannot_be_saved(value: Any, message: str, tmp_path: Path) -> None:
 def test_what_holds_itself(tmp_path: Path) -> None:
     value: list[Any] = []
     value.append(value)
-    with pytest.raises(ValueError, match="nested too deeply, or holds itself"):
+    with pytest.raises(
+        ValueError, match="result is nested too deeply to be saved, or holds itself"
+    ):
         xc.save(value, tmp_path / "file")
 
 

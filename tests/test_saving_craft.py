@@ -453,6 +453,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: rebuilt(relu={"max_value": 0.25}),
         r"layer 'relu' .* has max_value 0.25, not None",
     ),
+    "an activation of other settings": (
+        lambda: rebuilt(last={"activation": keras.layers.ReLU(max_value=100.0)}),
+        r"layer 'last' .* has activation ReLU, not relu",
+    ),
     "more channels": (
         wider,
         r"the output of layer 'last' .* has shape \(None, 8, 8, 7\), not \(None, 8, 8, 5\)",
@@ -523,10 +527,13 @@ def test_files_of_other_kinds(craft: xc.Craft, saved: Path, tmp_path: Path) -> N
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_saved_otherwise_says_how(craft: xc.Craft, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"A Craft is saved by its own method: call its save\(path"):
+    with pytest.raises(
+        TypeError,
+        match=r"result must be no Craft, which is saved by its own method: call its save\(path",
+    ):
         xc.save(craft, tmp_path / "file")
     tree = craft.grow(1, 2.0)  # of concepts that are left whole
-    with pytest.raises(TypeError, match=r"A ConceptTree .*save\(tree\.view\(photographs\), path\)"):
+    with pytest.raises(TypeError, match=r"no ConceptTree, .*save\(tree\.view\(photographs\), path\)"):
         xc.save(tree, tmp_path / "file")
     assert same(xc.load(xc.save(tree.view(), tmp_path / "file")), tree.view())
 

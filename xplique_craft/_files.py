@@ -149,7 +149,11 @@ def write_file(path: Any, content: str | bytes, name: str = "path") -> Path:
 def _target(name: str, path: Path) -> Path:
     """The file that is meant: where a symbolic link leads to."""
     target = Path(os.path.realpath(path))
-    if target.is_symlink():
+    try:
+        circle = target.is_symlink()
+    except OSError as error:  # its name is too long
+        raise _error(name, path, error.errno or errno.EIO, str(error.strerror)) from error
+    if circle:
         raise _error(name, path, errno.ELOOP, "its symbolic links go in a circle")
     return target
 
@@ -160,6 +164,8 @@ def _old_file(name: str, target: Path) -> os.stat_result | None:
         old = target.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:  # in a folder that is not to be looked into
+        raise _error(name, target, error.errno or errno.EIO, str(error.strerror)) from error
     if stat.S_ISDIR(old.st_mode):
         raise _error(name, target, errno.EISDIR, "it is a folder")
     if not stat.S_ISREG(old.st_mode):

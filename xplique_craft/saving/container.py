@@ -27,7 +27,8 @@ METADATA = "xplique_craft"
 LARGEST_HEADER = 16 * 2**20  # bytes
 MOST_VALUES = 1_000_000  # of the header, told by its commas and brackets: each may take 100 bytes
 MOST_AXES = 32
-MOST_DIGITS = 100
+MOST_DIGITS = 100  # of a whole number, its sign among them
+LARGEST_EMPTY_AXIS = 2**31 - 1  # of an array without numbers, whose bytes bound nothing
 CHUNK = 2**20
 
 DTYPES = {
@@ -226,7 +227,7 @@ def _place_of(name: str, said: Any) -> _Place:
         raise _Fault(f"the shape or the place of its array {name!r} is none")
     begin, end = offsets
     size = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
-    if end - begin != size or (size == 0 and max(shape) >= 2**31):
+    if end - begin != size or (size == 0 and max(shape) > LARGEST_EMPTY_AXIS):
         raise _Fault(f"its array {name!r} has not the size that its shape {shape} says")
     return _Place(name, dtype, tuple(shape), begin, end)
 

@@ -43,7 +43,7 @@ _REMEDIES = {
 }
 
 
-def write_saved(kind: str, value: Any, path: Any, kinds: Kinds) -> Path:
+def write_saved(kind: str, value: Any, path: Any, kinds: Kinds, name: str = "value") -> Path:
     """
     Save a value of any stage; the file is moved into place when it is whole.
 
@@ -57,6 +57,8 @@ def write_saved(kind: str, value: Any, path: Any, kinds: Kinds) -> Path:
         The file to write; folders above it are made.
     kinds
         Frozen dataclasses and enums that it may hold, by the names that the file gives them.
+    name
+        What messages of errors call the value.
 
     Returns
     -------
@@ -73,12 +75,11 @@ def write_saved(kind: str, value: Any, path: Any, kinds: Kinds) -> Path:
         If the file cannot be written.
     """
     encoder = Encoder(kinds)
-    record = {
-        "version": VERSION,
-        "written_by": __version__,
-        "kind": kind,
-        "value": encoder.encode(value),
-    }
+    try:
+        encoded = encoder.encode(value)
+    except (TypeError, ValueError) as error:  # which begin with "value", and where in it
+        raise type(error)(f"{name}{str(error).removeprefix('value')}") from error
+    record = {"version": VERSION, "written_by": __version__, "kind": kind, "value": encoded}
     return write_container(path, record, encoder.arrays)
 
 
@@ -146,14 +147,15 @@ def save(result: Any, path: str | Path) -> Path:
     """
     if hasattr(result, "save"):
         raise TypeError(
-            f"A {type(result).__name__} is saved by its own method: call its save(path)."
+            f"result must be no {type(result).__name__}, which is saved by its own method: call "
+            "its save(path)."
         )
     if hasattr(result, "view") and hasattr(result, "nodes"):
         raise TypeError(
-            f"A {type(result).__name__} is saved as what it shows: "
+            f"result must be no {type(result).__name__}, which is saved as what it shows: "
             "save(tree.view(photographs), path)."
         )
-    return write_saved(_RESULTS_IN_FILES, result, path, RESULTS)
+    return write_saved(_RESULTS_IN_FILES, result, path, RESULTS, "result")
 
 
 def load(path: str | Path) -> Any:

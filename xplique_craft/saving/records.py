@@ -16,6 +16,7 @@ this one lack it.
 
 import dataclasses
 import math
+import re
 import types
 from collections.abc import Mapping
 from enum import Enum
@@ -24,12 +25,13 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from .container import DTYPES, MOST_DIGITS
+from .container import DTYPES, LARGEST_EMPTY_AXIS, MOST_AXES, MOST_DIGITS
 
 Kinds = Mapping[str, type]
 LONGEST_NAME = 200  # of an array
 MOST_LEVELS = 200  # of values within values
 SCALARS = frozenset(DTYPES.values())
+_TWO_FOR_ONE = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # JSON reads one character there
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -67,25 +69,27 @@ class Encoder:
         TypeError
             If it is, or holds, something that files have no kind for; `where` says what is meant.
         ValueError
-            If it is nested too deeply.
+            If it is nested too deeply, or beyond the limits that files are read with.
         """
         if level > MOST_LEVELS:
-            raise ValueError("What is to be saved is nested too deeply, or holds itself.")
+            name = where.partition(".")[0]
+            raise ValueError(f"{name} is nested too deeply to be saved, or holds itself.")
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, Enum) and type(value) in self._names:
             return {"$": self._names[type(value)], "member": value.name}
         if isinstance(value, str):
-            return str.__str__(value)
-        if isinstance(value, np.ma.MaskedArray):
-            raise TypeError(f"{where} cannot be saved: it is a masked array; fill it first.")
+            return _text(value, where)
         if isinstance(value, np.ndarray):
             return self._array(value, where)
         if isinstance(value, np.generic):
             return self._scalar(value, where)
         if type(value) is int:
-            if len(str(abs(value))) > MOST_DIGITS:
-                raise ValueError(f"{where} cannot be saved: it has more than {MOST_DIGITS} digits.")
+            if not -(10 ** (MOST_DIGITS - 1)) < value < 10**MOST_DIGITS:
+                raise ValueError(
+                    f"{where} cannot be saved: it has more than {MOST_DIGITS} digits, its sign "
+                    "counted."
+                )
             return value
         if type(value) is float:
             return _float(value)
@@ -95,7 +99,8 @@ class Encoder:
             return {"$": "tuple", "items": self._items(value, where, level)}
         if type(value) is dict and all(type(name) is str for name in value):
             items = {
-                name: self.encode(one, f"{where}.{name}", level + 1) for name, one in value.items()
+                _text(name, f"{where}.{name!r}"): self.encode(one, f"{where}.{name}", level + 1)
+                for name, one in value.items()
             }
             return {"$": "dict", "items": items}
         if type(value) in self._names and dataclasses.is_dataclass(value):
@@ -134,6 +139,20 @@ class Encoder:
         if array.dtype.name not in SCALARS:
             raise TypeError(
                 f"{where} cannot be saved: it is an array of type {array.dtype}, not of numbers."
+            )
+        if type(array) not in (np.ndarray, np.memmap):
+            raise TypeError(
+                f"{where} cannot be saved: it is a {type(array).__name__}, and files hold plain "
+                "arrays. Save np.asarray of it, a masked array once it is filled."
+            )
+        if array.ndim > MOST_AXES:
+            raise ValueError(
+                f"{where} cannot be saved: it has {array.ndim} axes, at most {MOST_AXES} are read."
+            )
+        if array.size == 0 and max(array.shape) > LARGEST_EMPTY_AXIS:
+            raise ValueError(
+                f"{where} cannot be saved: it is an empty array of shape {array.shape}, and an "
+                f"axis of one has a length of at most {LARGEST_EMPTY_AXIS}."
             )
         name = where.encode("ascii", "replace").decode()[:LONGEST_NAME]
         whole, number = name, 1
@@ -307,6 +326,15 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is bool:
         return isinstance(value, (bool, np.bool_))
     return isinstance(value, hint)
+
+
+def _text(value: str, where: str) -> str:
+    if _TWO_FOR_ONE.search(value):
+        raise ValueError(
+            f"{where} cannot be saved: it holds two halves of one character, which files cannot "
+            "tell from the character. Save text.encode('utf-16', 'surrogatepass').decode('utf-16')."
+        )
+    return str.__str__(value)
 
 
 def _float(value: float) -> Any:

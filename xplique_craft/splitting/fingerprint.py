@@ -2,14 +2,19 @@
 A fingerprint of a model: what it is told by, and the first difference between two.
 
 It is what stays the same from one version of Keras to the next: of every layer, in the order in
-which a flat graph calls them, the class, the layers before it, the shape of its output, its plain
-settings as far as both versions have them, and the weights with the SHA-256 of their values. Names
-are kept to speak of layers, and do not count: Keras numbers those that it gives, model by model.
+which a flat graph calls them, the class, the layers before it, the shape of its output, its
+settings and what it is called with, as far as both versions have them, and the weights with the
+SHA-256 of their values. Names are kept to speak of layers, and do not count: Keras numbers those
+that it gives, model by model.
 """
 
 import hashlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import PurePath
+from types import CodeType, FunctionType
 from typing import Any
 
 import keras
@@ -40,8 +45,15 @@ SETTINGS = (
 NOT_COUNTED = (
     *("batch_shape", "batch_input_shape", "dtype", "name", "optional", "ragged", "sparse"),
     *("momentum", "noise_shape", "rate", "seed", "trainable"),
+    *("input_layers", "output_layers"),
 )
 """Settings that are names, or do nothing once a model is trained."""
+OF_TRAINING = ("_initializer", "_regularizer", "_constraint")  # ends of other such names
+
+OWN_CODE = ("function", "activation", "recurrent_activation")
+"""Attributes of layers that may be functions of the user's."""
+
+LONGEST_SHOWN = 60  # characters of a setting
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,8 @@ class LayerPrint:
     output_shape
         The shape of its first output, None where it is not fixed.
     settings
-        Those of `SETTINGS` that it has, as text.
+        What is plain of its configuration, of what it was called with and of `SETTINGS`, as text;
+        arrays and functions of the user's by a checksum.
     weights
         Its weights, in Keras' order.
     """
@@ -123,17 +136,19 @@ def fingerprint_of(model: keras.Model) -> tuple[LayerPrint, ...]:
 
 
 def _settings(call: Call) -> dict[str, str]:
-    """The plain settings of an operation, and the numbers that it is called with."""
-    found = {}
-    for name, value in {**_config(call.operation), **_arguments(call)}.items():
-        text = _plain(value)
-        if text is not None and name not in NOT_COUNTED:
-            found[name] = text
+    """The settings of an operation, and what it is called with besides tensors of the model."""
+    found = dict(_of_config("", _config(call.operation)))
+    for name, value in _arguments(call).items():
+        found.update(_told(name, value))
     for name in SETTINGS:  # some differ from what the configuration says of them
         value = getattr(call.operation, name, None)
         text = _plain(getattr(value, "__name__", value))  # of an activation, its name
-        if value is not None and text is not None:
+        if value is not None and text is not None and not hasattr(value, "shape"):
             found[name] = text
+    for name in OWN_CODE:
+        value = getattr(call.operation, name, None)
+        if isinstance(value, FunctionType) and not _is_of_a_package(value):
+            found[f"{name} as {sys.implementation.cache_tag} compiles it"] = _digest_of(value)
     return found
 
 
@@ -150,25 +165,100 @@ def _arguments(call: Call) -> dict[str, Any]:
     return {**places, **{f"argument {name}": value for name, value in call.kwargs.items()}}
 
 
+def _of_config(before: str, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The settings of a configuration, by name; those of a layer within another after its own."""
+    for name, value in config.items():
+        if name not in NOT_COUNTED and not name.endswith(OF_TRAINING):
+            yield from _told(f"{before}{name}", value)
+
+
+def _told(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """A value as text, in parts where it has parts: versions of Keras may know more or fewer."""
+    text = _plain(value)
+    if text is not None:
+        yield name, text
+    elif isinstance(value, Mapping) and isinstance(value.get("class_name"), str):
+        if value["class_name"] in ("function", "__lambda__"):  # told by its code
+            return
+        yield name, value["class_name"]
+        if isinstance(value.get("config"), Mapping):
+            yield from _of_config(f"{name} ", value["config"])
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _told(f"{name} {key}", one)
+    elif isinstance(value, (list, tuple)):
+        for i, one in enumerate(value):
+            yield from _told(f"{name} {i}", one)
+
+
 def _plain(value: Any) -> str | None:
-    """A plain value as text, alike whether in a list or a tuple; None for anything else."""
+    """
+    A plain value as text, alike whether in a list or a tuple, an array by its checksum; None for
+    anything else.
+    """
     if isinstance(value, (list, tuple)):
         items = [_plain(one) for one in value]
         return None if None in items else ", ".join(map(str, items))
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, slice):
+        return f"{_plain(value.start)}:{_plain(value.stop)}:{_plain(value.step)}"
+    if isinstance(value, keras.KerasTensor):
+        return "a tensor"  # of the model: which one, `inputs` says
+    if isinstance(value, (tf.Tensor, tf.Variable, keras.Variable)):
+        value = tf.convert_to_tensor(value).numpy()
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind != "O":
+        if value.ndim == 0:
+            return str(value.item())
+        return f"{list(value.shape)} {_sha256(np.asarray(value))}"
+    if value is None or value is Ellipsis or isinstance(value, (bool, int, float, str)):
         return str(value)
     return None
 
 
+def _is_of_a_package(function: FunctionType) -> bool:
+    """Whether it is installed: what it is made of may change with the version of its package."""
+    where = PurePath(function.__code__.co_filename).parts
+    return "site-packages" in where or "dist-packages" in where
+
+
+def _digest_of(function: FunctionType) -> str:
+    """
+    A checksum of what a function does: its code as it is compiled, its constants, defaults, and
+    the plain values that it has from around it; not its name, its lines or what it says of itself.
+    """
+    digest = hashlib.sha256()
+
+    def add(code: CodeType) -> None:
+        digest.update(code.co_code + repr(code.co_names).encode())
+        for one in code.co_consts:
+            if isinstance(one, CodeType):
+                add(one)
+            elif isinstance(one, frozenset):  # in another order each time
+                digest.update(repr(sorted(map(repr, one))).encode())
+            else:
+                digest.update(repr(None if one == function.__doc__ else one).encode())
+
+    add(function.__code__)
+    given = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # nothing is in it
+            given.append(cell.cell_contents)
+    digest.update(repr([_plain(value) for value in given]).encode())
+    return digest.hexdigest()
+
+
 def _weight(weight: Any) -> WeightPrint:
     values = tf.convert_to_tensor(weight.value).numpy()
-    little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
     return WeightPrint(
         name=str(weight.name),
         shape=tuple(values.shape),
         dtype=keras.backend.standardize_dtype(weight.dtype),
-        sha256=hashlib.sha256(little.reshape(-1).view(np.uint8).data).hexdigest(),
+        sha256=_sha256(values),
     )
+
+
+def _sha256(values: np.ndarray) -> str:
+    little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
+    return hashlib.sha256(little.reshape(-1).view(np.uint8).data).hexdigest()
 
 
 def first_difference(saved: Sequence[LayerPrint], own: Sequence[LayerPrint]) -> str | None:
@@ -190,8 +280,10 @@ def first_difference(saved: Sequence[LayerPrint], own: Sequence[LayerPrint]) -> 
         if before.output_shape != now.output_shape:
             return f"the output of {label} has shape {now.output_shape}, not {before.output_shape}"
         for name in sorted(set(before.settings) & set(now.settings)):
-            if before.settings[name] != now.settings[name]:
-                return f"{label} has {name} {now.settings[name]}, not {before.settings[name]}"
+            old, new = before.settings[name], now.settings[name]
+            if old != new:
+                long = max(len(old), len(new)) > LONGEST_SHOWN  # as a checksum
+                return f"{label} has " + (f"another {name}" if long else f"{name} {new}, not {old}")
         different = _different_weight(before.weights, now.weights)
         if different is not None:
             return f"{label} {different}"
