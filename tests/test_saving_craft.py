@@ -533,7 +533,9 @@ def test_what_is_saved_otherwise_says_how(craft: xc.Craft, tmp_path: Path) -> No
     ):
         xc.save(craft, tmp_path / "file")
     tree = craft.grow(1, 2.0)  # of concepts that are left whole
-    with pytest.raises(TypeError, match=r"no ConceptTree, .*save\(tree\.view\(photographs\), path\)"):
+    with pytest.raises(
+        TypeError, match=r"no ConceptTree, .*save\(tree\.view\(photographs\), path\)"
+    ):
         xc.save(tree, tmp_path / "file")
     assert same(xc.load(xc.save(tree.view(), tmp_path / "file")), tree.view())
 
