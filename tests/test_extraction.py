@@ -9,9 +9,12 @@ from keras import layers
 import xplique_craft as xc
 from xplique_craft._random import keyed_bits
 from xplique_craft.factorization import NMF
+from xplique_craft.sampling.crops import IMAGE_WINDOWS
+from xplique_craft.sampling.examples import _covered, examples_for_each
 from xplique_craft.sampling.extent import measure_extent
 from xplique_craft.sampling.rows import extract_rows
 from xplique_craft.sampling.stream import Stream
+from xplique_craft.splitting.network import Network
 
 SIDE = 16
 
@@ -30,7 +33,9 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).random((11, SIDE, SIDE, 3)).astype(np.float32)
 
 
-def rows_of(network, inputs, *, batch_size=4, max_crops=10_000, seed=0, patch_size=None):
+def rows_of(
+    network, inputs, *, batch_size=4, max_crops=10_000, seed=0, patch_size=None, positions=0
+):
     stream = Stream(inputs, network.input_shape, batch_size)
     return extract_rows(
         stream,
@@ -39,6 +44,7 @@ def rows_of(network, inputs, *, batch_size=4, max_crops=10_000, seed=0, patch_si
         class_id=0,
         patch_size=patch_size,
         max_crops=max_crops,
+        positions=positions,
         seed=seed,
         verbose=False,
     )
@@ -46,9 +52,9 @@ def rows_of(network, inputs, *, batch_size=4, max_crops=10_000, seed=0, patch_si
 
 def test_every_crop_gives_the_mean_of_its_activations(network, images):
     found = rows_of(network, images)
-    assert found.rows.shape == (11 * 30, 5)
+    assert found.rows.shape == (11 * 10, 5)
     assert found.images == 11
-    for i in (0, 57, 329):
+    for i in (0, 57, 109):
         image, top, left, height, width = found.boxes[i]
         crop = images[image, top : top + height, left : left + width]
         resized = tf.image.resize(crop[None], (SIDE, SIDE))
@@ -76,6 +82,38 @@ def test_the_sample_is_part_of_all_and_depends_on_the_seed(network, images):
     assert {tuple(box) for box in first.boxes} <= every
     other = rows_of(network, images, max_crops=40, seed=1)
     assert not np.array_equal(first.boxes, other.boxes)
+
+
+def test_positions_are_drawn_by_image_whatever_the_batches(network, images):
+    activations = network.latents(images).numpy().reshape(11, -1, 5)
+    found = rows_of(network, images, positions=7)
+    assert found.positions.shape == (11 * 7, 5)
+    same = (found.positions.reshape(11, 7, 1, 5) == activations[:, None]).all(axis=-1)
+    where = same.argmax(axis=2)
+    assert same.any(axis=2).all()
+    assert (np.diff(where, axis=1) > 0).all()  # each once, in their order
+    assert len(np.unique(where)) > 30
+    for batch_size in (1, 64):
+        again = rows_of(network, images, positions=7, batch_size=batch_size)
+        np.testing.assert_allclose(again.positions, found.positions, rtol=1e-4, atol=1e-6)
+    other = rows_of(network, images, positions=7, seed=1)
+    assert not np.allclose(other.positions, found.positions)
+
+
+def test_positions_are_limited_as_crops_are(network, images):
+    few = rows_of(network, images, positions=10_000, max_crops=40)
+    assert len(few.positions) == len(few.rows) == 40
+    every = rows_of(network, images, positions=10_000)
+    assert len(every.positions) == 11 * 64
+    assert {tuple(row) for row in few.positions} <= {tuple(row) for row in every.positions}
+    assert rows_of(network, images).positions.shape == (0, 5)
+
+
+def test_pooled_activations_have_no_positions(images):
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.GlobalAveragePooling2D(name="last")(layers.Conv2D(5, 3, activation="relu")(image))
+    network = xc.split_model(keras.Model(image, layers.Dense(2)(x)), "last").network
+    assert rows_of(network, images, positions=7).positions.shape == (0, 5)
 
 
 def test_the_sample_is_uniform_over_images_and_crops():
@@ -117,7 +155,7 @@ def test_a_dataset_and_its_array_give_the_same_fit(images):
         craft = xc.Craft.from_model(model, "last", 3, batch_size=4)
         found, _, bank = craft.fit(inputs, class_id)
         banks.append(bank)
-        crops.append(found[[5, 300, 31]])
+        crops.append(found[[5, 100, 31]])
     np.testing.assert_array_equal(banks[0], banks[1])
     np.testing.assert_array_equal(banks[0], banks[2])
     np.testing.assert_array_equal(crops[0], crops[1])
@@ -137,6 +175,120 @@ def test_crops_are_limited_by_max_crops(images):
     x = image = keras.Input((SIDE, SIDE, 3))
     x = layers.Conv2D(5, 3, strides=2, padding="same", activation="relu", name="last")(x)
     model = keras.Model(image, layers.Dense(1)(layers.GlobalAveragePooling2D()(x)))
-    craft = xc.Craft.from_model(model, "last", 3, max_crops=50)
+    craft = xc.Craft.from_model(model, "last", 3, patch_size=6, max_crops=50)
     crops, crops_u, _ = craft.fit(images)
     assert len(crops) == len(crops_u) == 50
+
+
+# ------------------------------------------------------------ crops and positions in one bank
+class Told(NMF):
+    """What it is asked to fit."""
+
+    def _fit(self, rows, k, seed, weights):
+        self.told = rows, weights
+        return super()._fit(rows, k, seed, weights)
+
+
+def fitted_on(images, **settings):
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(5, 3, strides=2, padding="same", activation="relu", name="last")(x)
+    model = keras.Model(image, layers.Dense(1)(layers.GlobalAveragePooling2D()(x)))
+    factorizer = Told()
+    craft = xc.Craft.from_model(model, "last", 3, factorizer=factorizer, **settings)
+    craft.fit(images)
+    return craft, *factorizer.told
+
+
+@pytest.mark.parametrize("wanted", [0.3, 2.0])
+def test_positions_weigh_a_share_of_the_crops(images, wanted):
+    _, rows, weights = fitted_on(images, position_weight=wanted)
+    crops = np.linalg.norm(rows[: 11 * 10])
+    positions = np.linalg.norm(np.sqrt(weights[11 * 10 :, None]) * rows[11 * 10 :])
+    assert (weights[: 11 * 10] == 1.0).all()
+    assert len(rows) == 11 * (10 + 16)
+    np.testing.assert_allclose(positions / crops, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"position_weight": 0.0}, {"patch_size": 6}])
+def test_crops_alone(images, settings):
+    """The paper's bank, and that of crops at several scales."""
+    _, rows, weights = fitted_on(images, **settings)
+    assert weights is None
+    assert len(rows) == 11 * (16 if "patch_size" in settings else 10)
+
+
+def test_a_patch_size_takes_positions_where_they_are_asked_for(images):
+    _, rows, weights = fitted_on(images, patch_size=6, position_weight=0.5)
+    assert len(rows) == len(weights) == 11 * (16 + 16)
+
+
+# ---------------------------------------------------------------------------------- examples
+def test_examples_are_the_best_windows_by_the_coefficients_of_whole_images(images):
+    craft = fitted_on(images)[0]
+    u = craft.transform(images)
+    fitted, shown = craft.concepts.crops.boxes[:110], craft.concepts.crops.boxes[110:]
+    assert not {tuple(box) for box in fitted} & {tuple(box) for box in shown}
+    candidates = IMAGE_WINDOWS.candidates((SIDE, SIDE))
+    fine = u.repeat(2, axis=1).repeat(2, axis=2)  # a cell is 2 x 2 pixels
+    means = np.stack(
+        [
+            fine[:, top : top + high, left : left + wide].mean(axis=(1, 2))
+            for top, left, high, wide in candidates
+        ],
+        axis=1,
+    )
+    expected = set()
+    for j in range(3):
+        best = means[..., j].argmax(axis=1)
+        order = np.argsort(-means[np.arange(11), best, j], kind="stable")
+        for i in order[:11]:  # 4 passes an image are 14 a concept, and there are 11 images
+            if means[i, best[i], j] > 0.0:
+                expected.add((i, *candidates[best[i]]))
+    expected -= {tuple(box) for box in fitted}
+    assert {tuple(box) for box in shown.tolist()} == expected
+
+
+def test_coefficients_of_all_crops_are_those_of_g_alone(images):
+    craft = fitted_on(images)[0]
+    crops, crops_u = craft.concepts.crops, craft.concepts.crops_u
+    assert len(crops) == len(crops_u) > 110
+    for i in (3, 57, 109, 110, len(crops) - 1):
+        activations = craft.network.latents(tf.image.resize(crops[i][None], (SIDE, SIDE)))
+        expected = craft.factorized.transform(activations.numpy().mean(axis=(1, 2)))[0]
+        np.testing.assert_allclose(crops_u[i], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_few_images_and_many_concepts_get_fewer_examples():
+    assert examples_for_each(100, 10) == 12
+    assert examples_for_each(80, 25) == 12
+    assert examples_for_each(50, 25) == 8
+    assert examples_for_each(5, 2) == 5
+    assert examples_for_each(4, 20) == 0
+
+
+def test_passes_stay_within_15_an_image(images, monkeypatch):
+    """All that goes through g, cards included, with as many concepts as cost most."""
+    seen = []
+    activations = Network.activations
+
+    def counted(self, images):
+        tf.py_function(lambda x: seen.append(len(x)), [images], [])
+        return activations(self, images)
+
+    monkeypatch.setattr(Network, "activations", counted)
+    many = np.random.default_rng(1).random((40, SIDE, SIDE, 3)).astype(np.float32)
+    fitted_on(many, batch_size=16)
+    assert 11 * 40 < sum(seen) <= 15 * 40
+
+
+@pytest.mark.parametrize("cells", [(7, 7), (3, 5), (20, 20)])
+def test_what_windows_cover_adds_up(cells):
+    places = IMAGE_WINDOWS.candidates((17, 23))
+    covered = _covered(places, (17, 23), cells)
+    assert covered.shape == (29, cells[0] * cells[1])
+    np.testing.assert_allclose(covered.sum(axis=1), 1.0)
+    ramp = np.linspace(0, 1, cells[0] + 1)
+    rows = np.repeat((ramp[1:] + ramp[:-1]) / 2, cells[1])  # the height of the middle of a cell
+    middle = (places[:, 0] + places[:, 2] / 2) / 17
+    assert np.corrcoef(covered @ rows, middle)[0, 1] > 0.95

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from xplique_craft.sampling.crops import (
     IMAGE_WINDOWS,
-    MULTI_SCALE,
+    FITTED_SCALES,
+    SHOWN_SCALES,
     check_patch_size,
     describe_patch_size,
 )
@@ -28,26 +29,39 @@ def covered(boxes, height, width):
 
 
 # ------------------------------------------------------------------ boxes
+FITTED_AND_SHOWN = [
+    pytest.param(IMAGE_WINDOWS.boxes, FITTED_SCALES, id="fitted"),
+    pytest.param(IMAGE_WINDOWS.candidates, SHOWN_SCALES, id="shown"),
+]
+
+
+@pytest.mark.parametrize(("boxes_of", "scales"), FITTED_AND_SHOWN)
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (227, 227), (96, 64), (31, 200), (6, 7)])
-def test_several_scales_each_cover_the_image(height, width):
-    boxes = IMAGE_WINDOWS.boxes((height, width))
-    assert boxes.shape == (30, 4)
+def test_several_scales_each_cover_the_image(boxes_of, scales, height, width):
+    boxes = boxes_of((height, width))
     assert boxes.dtype.kind == "i"
     start = 0
-    for share, number in MULTI_SCALE:
+    for share, number in scales:
         scale = boxes[start : start + number**2]
-        assert (scale[:, 2:] == [round(share * height), round(share * width)]).all()
+        assert np.abs(scale[:, 2:] - [share * height, share * width]).max() <= 1.0
+        assert len(np.unique(scale[:, 2:], axis=0)) == 1
         assert covered(scale, height, width).min() >= 1
         start += number**2
-    assert start == 30
-    np.testing.assert_array_equal(boxes[-1], [0, 0, height, width])
+    assert boxes.shape == (start, 4)
 
 
-def test_every_side_is_covered_by_every_scale():
+def test_crops_that_a_bank_is_fitted_on_end_with_the_whole_image():
+    boxes = IMAGE_WINDOWS.boxes((227, 96))
+    assert len(boxes) == 10
+    np.testing.assert_array_equal(boxes[-1], [0, 0, 227, 96])
+
+
+@pytest.mark.parametrize(("boxes_of", "scales"), FITTED_AND_SHOWN)
+def test_every_side_is_covered_by_every_scale(boxes_of, scales):
     for side in range(6, 400):
-        boxes = IMAGE_WINDOWS.boxes((side, 6))
+        boxes = boxes_of((side, 6))
         start = 0
-        for _, number in MULTI_SCALE:
+        for _, number in scales:
             scale = boxes[start : start + number**2]
             tops, high = np.unique(scale[:, 0]), scale[0, 2]
             assert tops[0] == 0
@@ -57,7 +71,9 @@ def test_every_side_is_covered_by_every_scale():
 
 
 def test_boxes_by_hand():
-    boxes = IMAGE_WINDOWS.boxes((14, 28))
+    boxes = IMAGE_WINDOWS.boxes((12, 24))
+    np.testing.assert_array_equal(boxes[:4], [[0, i, 4, 8] for i in (0, 8, 16)] + [[4, 0, 4, 8]])
+    boxes = IMAGE_WINDOWS.candidates((14, 28))
     np.testing.assert_array_equal(
         boxes[:5], [[0, i, 4, 8] for i in (0, 7, 13, 20)] + [[3, 0, 4, 8]]
     )
@@ -157,7 +173,7 @@ def test_bad_patch_sizes(patch_size, error, message):
 
 
 def test_patch_sizes_in_words():
-    assert describe_patch_size(None) == "2/7, 1/2, 5/7 of the side and the whole image"
+    assert describe_patch_size(None) == "1/3 of the side and the whole image"
     assert describe_patch_size((64,)) == "64 px"
     assert describe_patch_size((64, 32)) == "64, 32 px"
 

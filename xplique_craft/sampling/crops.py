@@ -177,7 +177,8 @@ def _of_scales(scales: Sequence[tuple[float, int]], shape: Sequence[int]) -> np.
     height, width = shape[:2]
     boxes = []
     for share, number in scales:
-        high, wide = max(1, round(share * height)), max(1, round(share * width))
+        # So large at least that side by side they leave no pixel out.
+        high, wide = (max(round(share * size), -(-size // number)) for size in (height, width))
         for top in _starts(height, high, number):
             boxes += [(top, left, high, wide) for left in _starts(width, wide, number)]
     return np.array(boxes)
