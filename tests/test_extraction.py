@@ -10,7 +10,8 @@ import xplique_craft as xc
 from xplique_craft._random import keyed_bits
 from xplique_craft.factorization import NMF
 from xplique_craft.sampling.crops import IMAGE_WINDOWS
-from xplique_craft.sampling.examples import _covered, examples_for_each
+from xplique_craft.sampling.examples import covered as covered_by
+from xplique_craft.sampling.examples import examples_for_each
 from xplique_craft.sampling.extent import measure_extent
 from xplique_craft.sampling.rows import extract_rows
 from xplique_craft.sampling.stream import Stream
@@ -285,7 +286,7 @@ def test_passes_stay_within_15_an_image(images, monkeypatch):
 @pytest.mark.parametrize("cells", [(7, 7), (3, 5), (20, 20)])
 def test_what_windows_cover_adds_up(cells):
     places = IMAGE_WINDOWS.candidates((17, 23))
-    covered = _covered(places, (17, 23), cells)
+    covered = covered_by(places, (17, 23), cells)
     assert covered.shape == (29, cells[0] * cells[1])
     np.testing.assert_allclose(covered.sum(axis=1), 1.0)
     ramp = np.linspace(0, 1, cells[0] + 1)

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from xplique_craft.sampling.crops import (
-    IMAGE_WINDOWS,
     FITTED_SCALES,
+    IMAGE_WINDOWS,
     SHOWN_SCALES,
     check_patch_size,
     describe_patch_size,

@@ -12,8 +12,8 @@ from keras import layers
 import xplique_craft as xc
 from xplique_craft.factorization import NMF
 from xplique_craft.sampling.crops import IMAGE_WINDOWS, Windows
-from xplique_craft.sampling.lazy_crops import Crops
 from xplique_craft.sampling.examples import Ranking, encode_boxes
+from xplique_craft.sampling.lazy_crops import Crops
 from xplique_craft.sampling.rows import crop_latents, extract_rows
 from xplique_craft.sampling.stream import Stream
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from ._checks import as_array, check, check_callable, warn
 from .attributions import ConceptAttribution
-from .attributions.maps import drawn_maps
+from .attributions.crop_maps import drawn_maps
 from .concept_model import ConceptModel, check_craft
 from .importance.contributions import contributions_of
 from .photographs import are_pixels, as_pictures, as_uint8, call_restore
@@ -108,11 +108,8 @@ def explain_image(
         explained.append(ClassDifference(prediction, target))
     contributions = [contributions_of(concept_model, inputs, one) for one in explained]
     u = concept_model.transform(None, latents)
-    maps = drawn_maps(u, concept_model.coefficient_scale, inputs.shape[1:3])
-    class_map = None
-    if maps is not None:
-        weights = one_hot(explained[-1], 1, classes)
-        class_map = ConceptAttribution(concept_model).explain(inputs, weights).numpy()[0, ..., 0]
+    weights = one_hot(explained[-1], 1, classes)
+    class_map = ConceptAttribution(concept_model, by="crops").explain(inputs, weights)
     return ImageExplanation(
         prediction=prediction,
         probability=float(tf.nn.softmax(logits)[prediction]),
@@ -124,8 +121,8 @@ def explain_image(
         coefficients=u.reshape(1, -1, u.shape[-1]).mean(axis=1)[0],
         contributions=contributions[0],
         against=contributions[1] if len(contributions) == 2 else None,
-        maps=None if maps is None else maps[0],
-        class_map=class_map,
+        maps=drawn_maps(concept_model, inputs)[0],
+        class_map=class_map.numpy()[0, ..., 0],
         photograph=picture,
         crops=_crop_pictures(concept_model, number_of_crops, restore),
     )

@@ -36,8 +36,9 @@ from ..results import Contributions
 from ..sampling import Stream
 from ..sampling.stream import concatenate_known
 from . import class_map
+from .crop_maps import CELLS, crop_maps, scale_of_crops
 from .explainer_choice import check_explainer
-from .maps import activation_maps, resize_maps, resize_sums, to_grid
+from .maps import activation_maps, has_places, in_units_of, resize_maps, resize_sums, to_grid
 from .relevance import relevance_of, residual_places
 from .xplique_explainers import ConceptMaps
 
@@ -84,9 +85,17 @@ class ConceptAttribution(ConceptExplainer):
     output
         "activation" shows where a concept is found in the image, "relevance" where it raises or
         lowers the score of the class.
+    by
+        What tells where a concept is found, where no explainer does. "positions" takes the
+        coefficients at the positions of the layer, in one pass. "crops" cuts each image into 29
+        crops of several sizes, encodes them one by one and lays their coefficients back over the
+        image, which takes 29 passes: single positions are noisy, and what such a map is strongest
+        at shows the concept more often.
     smoothing
-        Class maps are blurred by a Gaussian of this standard deviation in pixels; 0 leaves them as
-        they are. None takes 3/4 of a cell of the layer, and 0 where an explainer makes the maps.
+        Maps that are read off the layer are blurred by a Gaussian of this standard deviation in
+        pixels, and class maps too; 0 leaves them as they are. None takes 3/4 of a cell of the
+        layer, and 0 for class maps by an explainer. Maps of concepts by an explainer or by crops
+        are not blurred.
     detail
         How far single pixels that speak for the class, by gradients, stand out of a class map, in
         standard deviations of the map. 0 adds none and is best to look at, for they look like dots;
@@ -113,6 +122,7 @@ class ConceptAttribution(ConceptExplainer):
         batch_size: int = 64,
         operator: Callable[..., Any] | str | None = None,
         output: str = "activation",
+        by: str = "positions",
         smoothing: float | None = None,
         detail: float = 0.0,
         residual: bool = True,
@@ -124,6 +134,12 @@ class ConceptAttribution(ConceptExplainer):
         self.detail = check("detail", detail)
         self.residual = check("residual", residual)
         self.output = check_choice("output", output, OUTPUTS)
+        self.by = check_choice("by", by, ("positions", "crops"))
+        if by == "crops" and (explainer is not None or output != "activation"):
+            raise ValueError(
+                "by must be 'positions' where an explainer makes the maps, or they are of "
+                "relevance: crops show where a concept is found, by their coefficients."
+            )
         check_explainer(explainer, explainer_args)
         self.explainer = explainer
         self.explainer_args = dict(explainer_args or {})
@@ -236,21 +252,36 @@ class ConceptAttribution(ConceptExplainer):
         """What the concepts leave unexplained, laid out where it acts, (n, h, w, 1)."""
         head, opened = self._head(), self.output == "relevance"
         places = residual_places(coded, head, opened=opened)
-        whole, axes = to_grid(places, coded.size), tuple(range(1, places.ndim))
-        total = places.sum(axis=axes, dtype=np.float64)
+        total = places.sum(axis=tuple(range(1, places.ndim)), dtype=np.float64)
         if not opened:  # known exactly, unlike the integral
             total = head.ends(coded)[0] - head.baseline(coded)
-        return class_map.add_evenly(whole, total, whole[0].size)
+        if has_places(places.shape, coded.size):
+            whole = to_grid(places, coded.size)
+        else:
+            whole = np.zeros((len(places), 1, 1, 1), np.float32)
+        return class_map.add_evenly(whole, total, self._cells(coded))
+
+    def _cells(self, coded: Coded) -> int:
+        """How many cells the unit of class maps is for: the layer's, or those of maps by crops."""
+        if self.by == "crops" and not has_places(coded.u.shape, coded.size):
+            return CELLS**2
+        return to_grid(coded.u[:1, ..., :1].numpy(), coded.size).size
 
     def _by_contribution(self, coded: Coded, phi: np.ndarray) -> np.ndarray:
         """Contributions phi (n, k) laid out where concepts are, (n, ., ., 1)."""
-        u = to_grid(coded.u.numpy(), coded.size)
-        if self.explainer is None:
-            shares = class_map.activation_shares(u)
+        if self.by == "crops":
+            shares = class_map.activation_shares(self._by_crops(coded.images))
+        elif self.explainer is None:
+            shares = class_map.activation_shares(to_grid(coded.u.numpy(), coded.size))
         else:
             every = np.arange(coded.number_of_concepts)
             shares = class_map.explained_shares(self._explained.maps(coded.images, None, every))
-        return class_map.lay_out(shares, phi, cells=u[0, ..., 0].size)
+        return class_map.lay_out(shares, phi, self._cells(coded))
+
+    def _by_crops(self, images: np.ndarray) -> np.ndarray:
+        """Coefficients of crops laid back over images, (n, ., ., k)."""
+        model = self.concept_model
+        return crop_maps(model.network, model.factorized, images)
 
     def _by_relevance(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """Where concepts act on the score, (n, ., ., 1); and how much each does, (n, k)."""
@@ -271,13 +302,19 @@ class ConceptAttribution(ConceptExplainer):
             for coded in self._batches(stream, targets, self._description):
                 if self.explainer is None:
                     relevance = relevance_of(coded, self._head())[..., chosen]
-                    yield resize_maps(to_grid(relevance, coded.size), coded.size)
+                    yield resize_sums(to_grid(relevance, coded.size), coded.size, self.smoothing)
                 else:
                     yield self._explained.maps(coded.images, coded.targets, chosen)
+        elif self.by == "crops":
+            scale = scale_of_crops(self.craft)[chosen]
+            for batch in stream.progress(self._description, self.craft.verbose):
+                maps = in_units_of(scale, self._by_crops(batch.images)[..., chosen])
+                yield resize_maps(maps, batch.images.shape[1:3])
         elif self.explainer is None:
             scale = self.craft.coefficient_scale[chosen]
             for coded in self._batches(stream, None, self._description, use_labels=False):
-                yield activation_maps(coded.u.numpy()[..., chosen], scale, coded.size)
+                u = coded.u.numpy()[..., chosen]
+                yield activation_maps(u, scale, coded.size, self.smoothing)
         else:
             for batch in stream.progress(self._description, self.craft.verbose):
                 yield self._explained.maps(batch.images, None, chosen)

@@ -67,9 +67,18 @@ def to_grid(u: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return einops.rearrange(patches, "n (rows columns) k -> n rows columns k", rows=grid[0])
 
 
-def resize_maps(maps: np.ndarray | tf.Tensor, size: tuple[int, ...]) -> np.ndarray:
-    """Maps (n, h, w, k) at the resolution (H, W) of the image, (n, H, W, k) float32."""
-    return tf.image.resize(maps, size, method="bilinear").numpy()
+def resize_maps(
+    maps: np.ndarray | tf.Tensor, size: tuple[int, ...], smoothing: float | None = 0.0
+) -> np.ndarray:
+    """
+    Maps (n, h, w, k) at the resolution (H, W) of the image, (n, H, W, k) float32.
+
+    Smoothed, as in `resize_sums`, a pixel is a weighted mean of the places around it.
+    """
+    if smoothing == 0.0:
+        return tf.image.resize(maps, size, method="bilinear").numpy()
+    weights = [w / w.sum(axis=1, keepdims=True) for w in _weights(maps.shape, size, smoothing)]
+    return _apply(np.asarray(maps, np.float32), *weights)
 
 
 def resize_sums(
@@ -97,11 +106,21 @@ def resize_sums(
     resized
         (n, H, W, k) float32; their mean times h w is the sum of the map.
     """
-    rows, columns = (
+    return _apply(maps.astype(np.float32), *_weights(maps.shape, size, smoothing))
+
+
+def _weights(
+    shape: tuple[int, ...], size: tuple[int, ...], smoothing: float | None
+) -> list[np.ndarray]:
+    """The matrices that resize and smooth maps of a shape (n, h, w, k) along their axes."""
+    return [
         _resizing(cells, pixels, SMOOTHING * pixels / cells if smoothing is None else smoothing)
-        for cells, pixels in zip(maps.shape[1:3], size, strict=True)
-    )
-    narrow = np.einsum("nhwk,xw->nhxk", maps.astype(np.float32), columns, optimize=True)
+        for cells, pixels in zip(shape[1:3], size, strict=True)
+    ]
+
+
+def _apply(maps: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    narrow = np.einsum("nhwk,xw->nhxk", maps, columns, optimize=True)
     return np.einsum("nhxk,yh->nyxk", narrow, rows, optimize=True)
 
 
@@ -126,7 +145,9 @@ def _resizing(cells: int, pixels: int, smoothing: float) -> np.ndarray:
     return (weights / (weights.sum(axis=0) * cells / pixels)).astype(np.float32)
 
 
-def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+def activation_maps(
+    u: np.ndarray, scale: np.ndarray, size: tuple[int, ...], smoothing: float | None = 0.0
+) -> np.ndarray:
     """
     Where each concept is.
 
@@ -139,21 +160,18 @@ def activation_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> 
         occurs. With the largest among the images of `fit`, an absent concept is dark.
     size
         (H, W).
+    smoothing
+        Standard deviation of a Gaussian, in pixels; None for 3/4 of a cell.
 
     Returns
     -------
     maps
         (n, H, W, k) float32, in [0, 1] for the images that the scale comes from.
     """
+    return resize_maps(to_grid(in_units_of(scale, u), size), size, smoothing)
+
+
+def in_units_of(scale: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Coefficients u (..., k) divided by a scale (k,); 0 where that is 0."""
     safe = np.where(scale > 0.0, scale, np.inf).astype(np.float32)
-    return resize_maps(to_grid(np.asarray(u, np.float32) / safe, size), size)
-
-
-def drawn_maps(u: np.ndarray, scale: np.ndarray, size: tuple[int, ...]) -> np.ndarray | None:
-    """
-    As `activation_maps`, of the magnitude of signed coefficients too and within [0, 1] in any
-    image, to be laid over its picture; None where activations have no places.
-    """
-    if not has_places(u.shape, size):
-        return None
-    return np.clip(activation_maps(np.abs(u), scale, size), 0.0, 1.0)
+    return np.asarray(u, np.float32) / safe

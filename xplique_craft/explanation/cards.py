@@ -12,29 +12,14 @@ from ..sampling.representatives import best_crops
 from ..sampling.stream import Stream
 
 
-def encode_for_page(craft: Craft, images: np.ndarray, shown: int) -> tuple[np.ndarray, np.ndarray]:
-    """
-    The coefficients of images (n, H, W, channels) that a page needs.
-
-    Returns
-    -------
-    means
-        (n, k): coefficients averaged over positions, for the histograms of the cards.
-    first
-        (shown, ..., k): of the first images, for the maps of the views; of the others coefficients
-        at every position are held for a batch at a time.
-    """
+def mean_coefficients(craft: Craft, images: np.ndarray) -> np.ndarray:
+    """(n, k): coefficients of images averaged over positions, a batch at a time."""
     stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
-    means: list[np.ndarray] = []
-    first: list[np.ndarray] = []
-    kept = 0
+    means = []
     for batch in stream.progress("encode", craft.verbose):
         u = craft.transform(None, craft.network.latents(batch.images))
         means.append(u.reshape(len(u), -1, u.shape[-1]).mean(axis=1))
-        if kept < shown or not first:  # of none their shape is needed
-            first.append(u[: shown - kept].copy())
-            kept += len(first[-1])
-    return np.concatenate(means), np.concatenate(first)
+    return np.concatenate(means)
 
 
 def concept_cards(

@@ -20,16 +20,9 @@ def note_warnings(told: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def note_limits(
-    craft: Craft, contributions: Contributions, fitted_on: int, *, with_maps: bool
-) -> list[str]:
-    """What limits the numbers of a craft, fitted on so many images, and what the page lacks."""
+def note_limits(craft: Craft, contributions: Contributions, fitted_on: int) -> list[str]:
+    """What limits the numbers of a craft, fitted on so many images."""
     notes = []
-    if not with_maps:
-        notes.append(
-            "The activations at this layer have no places in the image, so the concepts are not "
-            "laid over the photographs."
-        )
     if fitted_on < STABLE_IMAGES:
         notes.append(
             f"Only {fitted_on} images were used to find the concepts; from about "

@@ -13,7 +13,7 @@ import numpy as np
 from .. import __version__
 from .._checks import caught_warnings, check, check_is
 from .._files import readable
-from ..attributions.maps import drawn_maps
+from ..attributions.crop_maps import drawn_maps
 from ..checkpoint import Checkpoint, digest, of_extraction, of_model
 from ..craft import Craft
 from ..importance import SobolImportance
@@ -22,7 +22,7 @@ from ..results import ClassExplanation
 from ..sampling.crops import describe_patch_size
 from ..sampling.stream import Stream
 from ..targets import check_class_id, check_class_names, class_name_of
-from .cards import concept_cards, encode_for_page, image_views
+from .cards import concept_cards, image_views, mean_coefficients
 from .notes import NOTED, note_images_left_out, note_limits, note_warnings
 from .selection import images_as_array, select
 
@@ -157,14 +157,12 @@ def explain_class(
                 craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
             ).summary(images[asked], class_id),
         )
-        mean_coefficients, coefficients = kept.once(
-            "coefficients", lambda: encode_for_page(craft, images[asked], len(shown))
-        )
+        coefficients = kept.once("coefficients", lambda: mean_coefficients(craft, images[asked]))
+        maps = kept.once("maps", lambda: drawn_maps(craft, images[shown])) if len(shown) else None
         tree = None
         if tree_depth:
             grown = craft.grow(depth=tree_depth, checkpoint=checkpoint)
             tree = grown.view(pictures[fitted], number_of_crops)
-        maps = drawn_maps(coefficients, craft.coefficient_scale, size)
     class_name = readable(class_name or class_name_of(class_id, class_names))
     return ClassExplanation(
         model_name=readable(model_name or craft.model.name),
@@ -183,7 +181,7 @@ def explain_class(
         cards=concept_cards(
             contributions,
             importance,
-            mean_coefficients,
+            coefficients,
             (crops, crops_u),
             pictures[fitted],
             size=size,
@@ -194,7 +192,7 @@ def explain_class(
         ),
         notes=[
             *note_warnings(caught),
-            *note_limits(craft, contributions, len(fitted), with_maps=maps is not None),
+            *note_limits(craft, contributions, len(fitted)),
             *note_images_left_out(others, class_names),
         ],
         tree=tree,

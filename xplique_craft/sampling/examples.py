@@ -50,7 +50,7 @@ class Ranking:
             return
         if not len(self._places):
             self._places = self._windows.candidates(shape)
-            self._covered = _covered(self._places, shape[:axes], u.shape[1:-1])
+            self._covered = covered(self._places, shape[:axes], u.shape[1:-1])
             self._value = np.empty((0, k), np.float32)
             self._image = self._place = np.empty((0, k), int)
         means = np.einsum("bp,npk->nbk", self._covered, u.reshape(len(u), -1, k), optimize=True)
@@ -76,7 +76,7 @@ class Ranking:
         return np.unique(found, axis=0)
 
 
-def _covered(places: np.ndarray, size: tuple[int, ...], cells: tuple[int, ...]) -> np.ndarray:
+def covered(places: np.ndarray, size: tuple[int, ...], cells: tuple[int, ...]) -> np.ndarray:
     """(b, cells): what share of each window lies in each cell of the activations."""
     axes = len(size)
     whole = np.ones((len(places), 1))

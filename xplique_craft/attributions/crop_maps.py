@@ -1,0 +1,92 @@
+"""
+Concept maps made of crops: the coefficients of crops, laid back over the image.
+
+Single positions of a layer are noisy: what is around a concept's strongest position is often
+something else. A crop's coefficient is of all that is in it, seen as if it were the whole image,
+as the crops that the bank was fitted on. A place gets the mean of the coefficients of the crops
+that hold it, smaller crops counting more, as they say more exactly where:
+
+    M_j(p) = sum_b w_b(p) u_j(b) / sum_b w_b(p),    w_b(p) = [p in b] / side of b
+
+It needs no positions in the layer, so it works for pooled activations and tokens too, and takes
+one pass through g for each crop (`PASSES`, 29, an image).
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from ..concept_model import ConceptModel
+from ..factorization import Factorized
+from ..sampling.crops import IMAGE_WINDOWS, Windows
+from ..sampling.examples import covered
+from ..sampling.rows import crop_latents
+from ..splitting.network import Network
+from .maps import in_units_of, resize_maps
+
+CELLS = 28  # along each side of the image: finer than the steps between crops
+PASSES = len(IMAGE_WINDOWS.candidates((224, 224)))
+
+
+def crop_maps(
+    network: Network,
+    factorized: Factorized,
+    images: np.ndarray,
+    windows: Windows = IMAGE_WINDOWS,
+) -> np.ndarray:
+    """
+    Where concepts are in images (n, H, W, channels), by their crops.
+
+    Returns
+    -------
+    maps
+        (n, h, w, k) float32, in the unit of coefficients; at most 28 x 28 places.
+    """
+    size = images.shape[1 : 1 + windows.axes]
+    boxes = windows.candidates(images.shape[1:])
+    batch = tf.convert_to_tensor(images)
+    pooled = tf.stack([crop_latents(network, batch, box, windows)[0] for box in boxes], axis=1)
+    u = factorized.encode(pooled)[0].numpy()
+    cells = tuple(min(CELLS, length) for length in size)
+    held = covered(boxes, size, cells)  # of each box, what share is in each cell
+    # That share is the part of the cell that the box holds, divided by the size of the box.
+    sides = boxes[:, windows.axes :].prod(axis=1) ** (1.0 / windows.axes)
+    weights = held * (boxes[:, windows.axes :].prod(axis=1) / sides)[:, None]
+    weights /= weights.sum(axis=0)
+    maps = np.einsum("bp,nbk->npk", weights.astype(np.float32), u, optimize=True)
+    return maps.reshape(len(images), *cells, -1)
+
+
+def drawn_maps(concept_model: ConceptModel, images: np.ndarray) -> np.ndarray:
+    """
+    Where concepts are in images (n, H, W, channels), to be laid over their pictures.
+
+    Parameters
+    ----------
+    concept_model
+        A craft that was fitted.
+    images
+        As the model takes them; they are all held at once, with their maps.
+
+    Returns
+    -------
+    maps
+        (n, H, W, k) in [0, 1]: 1 is the largest coefficient of any crop of the images of `fit`; of
+        signed coefficients the magnitude.
+    """
+    maps = [
+        np.abs(crop_maps(concept_model.network, concept_model.factorized, batch.images))
+        for batch in concept_model.stream(images)
+    ]
+    scaled = in_units_of(scale_of_crops(concept_model), np.concatenate(maps))
+    return np.clip(resize_maps(scaled, images.shape[1:3]), 0.0, 1.0)
+
+
+def scale_of_crops(concept_model: ConceptModel) -> np.ndarray:
+    """(k,): the largest magnitude of each concept's coefficient in the crops of `fit`."""
+    crops_u = concept_model.concepts.crops_u
+    if crops_u is None:
+        raise ValueError(
+            "by must be 'positions' for concepts that were not found by fit: how large their "
+            "coefficients get in crops is not known."
+        )
+    return np.abs(crops_u).max(axis=0)
