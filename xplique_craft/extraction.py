@@ -89,7 +89,7 @@ def find_concepts(
         _warn(concept_model, found, class_id)
         factorized = kept.bank(
             "bank",
-            lambda: _fit(settings, found, concept_model.seed),
+            lambda: fit_bank(settings, found, concept_model.seed),
             settings.factorizer,
         )
         boxes, crops_u, extent = kept.once(
@@ -106,13 +106,14 @@ def find_concepts(
         extent=extent,
         settings=settings,
     )
+    concepts.keep(CropRows, found)
     concepts.keep(LayerPrint, model)
     if told is not None:
         concepts.keep(SavedImages, told)
     return concepts
 
 
-def _fit(settings: ExtractionSettings, found: CropRows, seed: int) -> Factorized:
+def fit_bank(settings: ExtractionSettings, found: CropRows, seed: int) -> Factorized:
     """The bank of crops and positions together."""
     fit, k = settings.factorizer.fit, settings.number_of_concepts
     size = float(np.linalg.norm(found.positions))
