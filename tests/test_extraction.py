@@ -89,6 +89,7 @@ def test_positions_are_drawn_by_image_whatever_the_batches(network, images):
     activations = network.latents(images).numpy().reshape(11, -1, 5)
     found = rows_of(network, images, positions=7)
     assert found.positions.shape == (11 * 7, 5)
+    np.testing.assert_array_equal(found.position_images, np.arange(11).repeat(7))
     same = (found.positions.reshape(11, 7, 1, 5) == activations[:, None]).all(axis=-1)
     where = same.argmax(axis=2)
     assert same.any(axis=2).all()

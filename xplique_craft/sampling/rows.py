@@ -39,6 +39,8 @@ class CropRows:
     positions
         (p, c) float32, drawn at random; p is 0 where activations have no positions, or none were
         wanted.
+    position_images
+        (p,) int: the image of each position.
     images
         How many images there were.
     predicted
@@ -50,6 +52,7 @@ class CropRows:
     boxes: np.ndarray
     rows: np.ndarray
     positions: np.ndarray
+    position_images: np.ndarray
     images: int
     predicted: int
     channels: int
@@ -191,8 +194,9 @@ def extract_rows(
         total += n
         channels = shape[-1]
     boxes, rows = crops.arrays
-    found_positions = places_kept.arrays or [np.empty((0, network.channels), np.float32)]
-    return CropRows(boxes, rows, found_positions[0], total, predicted, channels)
+    nothing = [np.empty((0, network.channels), np.float32), np.empty(0, int)]
+    of_positions = places_kept.arrays or nothing
+    return CropRows(boxes, rows, *of_positions, total, predicted, channels)
 
 
 def pool(activations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -203,10 +207,15 @@ def pool(activations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _drawn_positions(
     activations: np.ndarray, indices: np.ndarray, number: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (m,) and activations (m, c) of so many positions of each image, drawn by its number."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Keys (m,), activations (m, c) and images (m,) of so many positions of each image, drawn by its
+    number.
+    """
     every = activations.reshape(len(activations), -1, activations.shape[-1])
     keys = keyed_bits(seed, Draw.POSITIONS, indices[:, None], np.arange(every.shape[1]))
     chosen = np.sort(np.argsort(keys, axis=1, kind="stable")[:, :number], axis=1)
     rows = np.take_along_axis(every, chosen[..., None], axis=1)
-    return np.take_along_axis(keys, chosen, axis=1).reshape(-1), rows.reshape(-1, every.shape[2])
+    keys = np.take_along_axis(keys, chosen, axis=1)
+    images = np.repeat(indices, chosen.shape[1])
+    return keys.reshape(-1), rows.reshape(-1, every.shape[2]), images
