@@ -195,8 +195,8 @@ def extract_rows(
         channels = shape[-1]
     boxes, rows = crops.arrays
     nothing = [np.empty((0, network.channels), np.float32), np.empty(0, int)]
-    of_positions = places_kept.arrays or nothing
-    return CropRows(boxes, rows, *of_positions, total, predicted, channels)
+    at, of_images = places_kept.arrays or nothing
+    return CropRows(boxes, rows, at, of_images, total, predicted, channels)
 
 
 def pool(activations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
