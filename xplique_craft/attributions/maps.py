@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 WIDEST = 10.0  # times the map: a wider Gaussian leaves nothing but the mean
 SMOOTHING = 0.75  # of a cell: the Gaussian's standard deviation (benchmarks/results/heatmaps.md)
+WIDEST_OF_SUMS = 1.0 / 18.0  # of the side, for class maps: where cells are large, less is better
 
 
 def grid_of(tokens: int, size: tuple[int, ...]) -> tuple[int, int] | None:
@@ -99,22 +100,28 @@ def resize_sums(
     size
         (H, W).
     smoothing
-        Standard deviation of a Gaussian, in pixels; None for 3/4 of a cell.
+        Standard deviation of a Gaussian, in pixels; None for 3/4 of a cell, but at most 1/18 of
+        the image's side.
 
     Returns
     -------
     resized
         (n, H, W, k) float32; their mean times h w is the sum of the map.
     """
-    return _apply(maps.astype(np.float32), *_weights(maps.shape, size, smoothing))
+    weights = _weights(maps.shape, size, smoothing, widest=WIDEST_OF_SUMS)
+    return _apply(maps.astype(np.float32), *weights)
 
 
 def _weights(
-    shape: tuple[int, ...], size: tuple[int, ...], smoothing: float | None
+    shape: tuple[int, ...], size: tuple[int, ...], smoothing: float | None, widest: float = 1.0
 ) -> list[np.ndarray]:
     """The matrices that resize and smooth maps of a shape (n, h, w, k) along their axes."""
     return [
-        _resizing(cells, pixels, SMOOTHING * pixels / cells if smoothing is None else smoothing)
+        _resizing(
+            cells,
+            pixels,
+            min(SMOOTHING / cells, widest) * pixels if smoothing is None else smoothing,
+        )
         for cells, pixels in zip(shape[1:3], size, strict=True)
     ]
 
