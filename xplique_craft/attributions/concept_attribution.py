@@ -94,8 +94,9 @@ class ConceptAttribution(ConceptExplainer):
     smoothing
         Maps that are read off the layer are blurred by a Gaussian of this standard deviation in
         pixels, and class maps too; 0 leaves them as they are. None takes 3/4 of a cell of the
-        layer, for class maps and relevance at most 1/18 of the image's side, and 0 for class maps
-        by an explainer. Maps of concepts by an explainer or by crops are not blurred.
+        layer, less for class maps and relevance of coarse layers, which enlarging blurs enough,
+        and 0 for class maps by an explainer. Maps of concepts by an explainer or by crops are not
+        blurred.
     detail
         How far single pixels that speak for the class, by gradients, stand out of a class map, in
         standard deviations of the map. 0 adds none and is best to look at, for they look like dots;

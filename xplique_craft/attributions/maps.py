@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 WIDEST = 10.0  # times the map: a wider Gaussian leaves nothing but the mean
 SMOOTHING = 0.75  # of a cell: the Gaussian's standard deviation (benchmarks/results/heatmaps.md)
-WIDEST_OF_SUMS = 1.0 / 18.0  # of the side, for class maps: where cells are large, less is better
+FINENESS = 1.0 / 17.0  # of the side: class maps are blurred in all to no more than that
 
 
 def grid_of(tokens: int, size: tuple[int, ...]) -> tuple[int, int] | None:
@@ -100,30 +100,35 @@ def resize_sums(
     size
         (H, W).
     smoothing
-        Standard deviation of a Gaussian, in pixels; None for 3/4 of a cell, but at most 1/18 of
-        the image's side.
+        Standard deviation of a Gaussian, in pixels; None for 3/4 of a cell, but where cells are
+        large no more than makes 1/17 of the image's side together with the enlargement, which
+        blurs by itself.
 
     Returns
     -------
     resized
         (n, H, W, k) float32; their mean times h w is the sum of the map.
     """
-    weights = _weights(maps.shape, size, smoothing, widest=WIDEST_OF_SUMS)
+    weights = _weights(maps.shape, size, smoothing, FINENESS)
     return _apply(maps.astype(np.float32), *weights)
 
 
 def _weights(
-    shape: tuple[int, ...], size: tuple[int, ...], smoothing: float | None, widest: float = 1.0
+    shape: tuple[int, ...], size: tuple[int, ...], smoothing: float | None, fineness: float = 1.0
 ) -> list[np.ndarray]:
     """The matrices that resize and smooth maps of a shape (n, h, w, k) along their axes."""
     return [
-        _resizing(
-            cells,
-            pixels,
-            min(SMOOTHING / cells, widest) * pixels if smoothing is None else smoothing,
-        )
+        _resizing(cells, pixels, smoothing)
+        if smoothing is not None
+        else _resizing(cells, pixels, pixels * _blur(cells, fineness))
         for cells, pixels in zip(shape[1:3], size, strict=True)
     ]
+
+
+def _blur(cells: int, fineness: float) -> float:
+    """A Gaussian's standard deviation, as a share of the side; bilinear resizing is one as well."""
+    resizing = 1.0 / 6.0 / cells**2  # the variance of a triangle of one cell to either side
+    return min(SMOOTHING / cells, max(0.0, fineness**2 - resizing) ** 0.5)
 
 
 def _apply(maps: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
