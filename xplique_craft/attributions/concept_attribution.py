@@ -84,7 +84,8 @@ class ConceptAttribution(ConceptExplainer):
         targets.
     output
         "activation" shows where a concept is found in the image, "relevance" where it raises or
-        lowers the score of the class.
+        lowers the score of the class. None takes what answers each question best: concept maps
+        show activation, and class maps relevance, unless an explainer or crops make them.
     by
         What tells where a concept is found, where no explainer does. "positions" takes the
         coefficients at the positions of the layer, in one pass. "crops" cuts each image into 29
@@ -122,7 +123,7 @@ class ConceptAttribution(ConceptExplainer):
         *,
         batch_size: int = 64,
         operator: Callable[..., Any] | str | None = None,
-        output: str = "activation",
+        output: str | None = None,
         by: str = "positions",
         smoothing: float | None = None,
         detail: float = 0.0,
@@ -134,9 +135,9 @@ class ConceptAttribution(ConceptExplainer):
         self.smoothing = smoothing
         self.detail = check("detail", detail)
         self.residual = check("residual", residual)
-        self.output = check_choice("output", output, OUTPUTS)
+        self.output = check_choice("output", output, (None, *OUTPUTS))
         self.by = check_choice("by", by, ("positions", "crops"))
-        if by == "crops" and (explainer is not None or output != "activation"):
+        if by == "crops" and (explainer is not None or output == "relevance"):
             raise ValueError(
                 "by must be 'positions' where an explainer makes the maps, or they are of "
                 "relevance: crops show where a concept is found, by their coefficients."
@@ -157,6 +158,13 @@ class ConceptAttribution(ConceptExplainer):
     def runs_once_a_concept(self) -> bool:
         """Whether maps of k concepts cost k runs of the explainer: it shares nothing among them."""
         return self.explainer is not None and not self._explained.shared
+
+    @property
+    def output_of_class_maps(self) -> str:
+        """ "activation" or "relevance", as `output` says, or what suits class maps."""
+        if self.output is not None:
+            return self.output
+        return "relevance" if self.explainer is None and self.by == "positions" else "activation"
 
     def explain(self, inputs: Any, targets: Any = None) -> tf.Tensor:
         """
@@ -231,7 +239,7 @@ class ConceptAttribution(ConceptExplainer):
     # -------------------------------------------------------------------- class maps
     def _class_map(self, coded: Coded, divided: list[Contributions]) -> np.ndarray:
         """(n, H, W, 1); the contributions that it lays out are added to `divided`."""
-        if self.output == "relevance":
+        if self.output_of_class_maps == "relevance":
             whole, parts = self._by_relevance(coded)
         else:
             divided.append(contributions(coded, self._head()))
@@ -251,7 +259,9 @@ class ConceptAttribution(ConceptExplainer):
 
     def _of_residual(self, coded: Coded) -> np.ndarray:
         """What the concepts leave unexplained, laid out where it acts, (n, h, w, 1)."""
-        head, opened = self._head(), self.output == "relevance"
+        head = self._head()
+        # An explainer's map of relevance is of the slopes with all gates open.
+        opened = self.explainer is not None and self.output == "relevance"
         places = residual_places(coded, head, opened=opened)
         total = places.sum(axis=tuple(range(1, places.ndim)), dtype=np.float64)
         if not opened:  # known exactly, unlike the integral
@@ -286,13 +296,17 @@ class ConceptAttribution(ConceptExplainer):
 
     def _by_relevance(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """Where concepts act on the score, (n, ., ., 1); and how much each does, (n, k)."""
-        relevance = relevance_of(coded, self._head())
+        head = self._head()
+        relevance = relevance_of(coded, head, integrated=self.explainer is None)
         parts = relevance.sum(axis=tuple(range(1, relevance.ndim - 1)), dtype=np.float64)
         whole = to_grid(relevance, coded.size).sum(axis=-1, keepdims=True)
         cells = whole[0].size
         if self.explainer is not None:
             whole = self._explained.whole(coded.images, coded.targets, np.ones_like(parts))
-        return class_map.add_evenly(whole, parts.sum(axis=1), cells), parts
+            total = parts.sum(axis=1)
+        else:
+            total = np.subtract(*head.ends(coded)[::-1])  # known exactly, unlike the integral
+        return class_map.add_evenly(whole, total, cells), parts
 
     # ------------------------------------------------------------------ concept maps
     def _concept_maps(

@@ -24,7 +24,7 @@ from ..concept_model import ConceptModel
 from ..gates import Coded, GatedHead
 from ..splitting.graph import call_unnoticed
 
-PLACES_POINTS = 16  # of the integral that lays out the residual
+POINTS = 16  # of the integrals that lay class maps out
 
 
 def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
@@ -37,9 +37,16 @@ def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
     return gated * slopes
 
 
-def relevance_of(coded: Coded, head: GatedHead) -> np.ndarray:
-    """Relevance of each concept at each place of the layer, (n, ..., k) float32."""
-    found = relevance(coded.gated, head.gradients(coded, np.ones(1), np.ones(1))).numpy()
+def relevance_of(coded: Coded, head: GatedHead, *, integrated: bool = False) -> np.ndarray:
+    """
+    Relevance of each concept at each place of the layer, (n, ..., k) float32.
+
+    With `integrated`, the slopes are not those with all gates open but their mean while the gates
+    open together: r_j(p) then adds up to the contribution phi_j on any head, but for what 16 points
+    leave of the integral.
+    """
+    nodes, weights = _gauss() if integrated else (np.ones(1), np.ones(1))
+    found = relevance(coded.gated, head.gradients(coded, nodes, weights)).numpy()
     if not np.isfinite(found).all():
         raise ValueError(
             "The relevance of concepts is NaN or infinite at some places: the score has no "
@@ -79,7 +86,7 @@ def residual_places(coded: Coded, head: GatedHead, *, opened: bool) -> np.ndarra
 
 def _gauss() -> tuple[np.ndarray, np.ndarray]:
     """Points and weights of Gauss-Legendre quadrature over [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(PLACES_POINTS)
+    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
     return (nodes + 1.0) / 2.0, weights / 2.0
 
 
