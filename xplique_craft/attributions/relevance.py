@@ -24,7 +24,7 @@ from ..concept_model import ConceptModel
 from ..gates import Coded, GatedHead
 from ..splitting.graph import call_unnoticed
 
-POINTS = 16  # of the integrals that lay class maps out
+POINTS = 8  # of the integrals that lay class maps out
 
 
 def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
@@ -42,7 +42,7 @@ def relevance_of(coded: Coded, head: GatedHead, *, integrated: bool = False) -> 
     Relevance of each concept at each place of the layer, (n, ..., k) float32.
 
     With `integrated`, the slopes are not those with all gates open but their mean while the gates
-    open together: r_j(p) then adds up to the contribution phi_j on any head, but for what 16 points
+    open together: r_j(p) then adds up to the contribution phi_j on any head, but for what 8 points
     leave of the integral.
     """
     nodes, weights = _gauss() if integrated else (np.ones(1), np.ones(1))
@@ -69,7 +69,7 @@ def residual_places(coded: Coded, head: GatedHead, *, opened: bool) -> np.ndarra
     opened
         True: sum_c C(p) dh/dA(p) at the activations with all gates open, as the relevance of
         concepts. False: integrated gradients from no activation to C, which add up to
-        f_x(0) - h(0), but for what their 16 points leave.
+        f_x(0) - h(0), but for what their 8 points leave.
 
     Returns
     -------
