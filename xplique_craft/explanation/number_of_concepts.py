@@ -92,8 +92,12 @@ def choose_number_of_concepts(
     photographs
         The pictures that the judge's crops are cut from, one for each of the n images; or a
         function that makes them of images. None cuts them from the images themselves.
-    prepare, shown, trials
+    prepare, trials
         They do what they do in `metrics.purity`.
+    shown
+        How many crops stand for each concept at most, each of another held-out image. Where few are
+        held out, the crops of a concept that few of them hold show it faintly, and many concepts
+        look less pure than they are on more images.
 
     Returns
     -------

@@ -1,5 +1,6 @@
 """Numbers of concepts: what each reaches, and which one is recommended."""
 
+import textwrap
 from collections.abc import Callable
 
 import numpy as np
@@ -42,17 +43,20 @@ def number_of_concepts(result: NumberOfConcepts) -> Figure:
     figure
         A new figure that pyplot does not know: a panel for faithfulness, one for stability and,
         where there was a judge, one for purity. Floors are dotted and grey; the number that is
-        recommended is marked in each.
+        recommended is marked in each, and the reason stands above them.
     """
     check_is("result", result, NumberOfConcepts, "what choose_number_of_concepts returns")
     panels = [("Faithful to the model", FAITHFUL), ("The same again", STABLE)]
     if all(one.purity is not None for one in result.tried):
         panels.append(("Of one kind each", PURE))
-    figure = Figure(figsize=(3.4 * len(panels), 3.5), layout="constrained")
+    width = 3.5 * len(panels)
+    figure = Figure(figsize=(width, 4.3), layout="constrained")
     axes = figure.subplots(1, len(panels), sharex=True, squeeze=False)[0]
     for ax, (title, lines) in zip(axes, panels, strict=True):
         _draw(ax, result, lines)
         ax.set_title(title, loc="left", color=INK, fontsize=10)
+    reason = textwrap.fill(result.reason, round(14.5 * width))
+    figure.suptitle(reason, x=0.01, ha="left", color=INK, fontsize=9.5)
     return figure
 
 
@@ -85,7 +89,10 @@ def _draw(ax: Axes, result: NumberOfConcepts, lines: tuple[tuple[str, Values], .
             label=name,
         )
     ax.set_xticks(numbers)
+    margin = max(1.0, 0.06 * np.ptp(numbers))
+    ax.set_xlim(numbers[0] - margin, numbers[-1] + margin)
     ax.set_xlabel("concepts", color=INK)
     ax.set_ylim(0.0, max(1.02, ax.get_ylim()[1]))
-    ax.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower left")
+    below = (0.0, -0.2)  # where no line is
+    ax.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left", bbox_to_anchor=below)
     tidy(ax, kept=["bottom", "left"])
