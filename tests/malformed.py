@@ -157,6 +157,19 @@ class World:
         return metrics.intruder_test(self.clusters, trials=20)
 
     @functools.cached_property
+    def judge(self) -> keras.Model:
+        """Sees the mean colour."""
+        image = keras.Input((8, 8, 3))
+        return keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
+
+    @functools.cached_property
+    def numbers(self) -> Any:
+        craft = xc.Craft.from_model(self.split, None, 3, batch_size=4)
+        return xc.choose_number_of_concepts(
+            craft, self.images, self.class_id, (2, 3), held_out=None, folds=2
+        )
+
+    @functools.cached_property
     def folder(self) -> str:
         """Where calls write files: `main` makes it the working directory, and removes it."""
         return str(Path.cwd())
@@ -241,6 +254,15 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     add("Craft.bound_decoder", craft("bound_decoder"), **asked)
     for name in ("contributions", "ablation_effects", "quality"):
         add(f"Craft.{name}", craft(name), targets=lambda: w.targets, **asked)
+    judged = {
+        "judge": lambda: w.judge,
+        "photographs": lambda: w.pictures,
+        "prepare": fixed(lambda pictures: pictures / 2.0),
+        "shown": fixed(6),
+        "trials": fixed(20),
+    }
+    add("Craft.purity", craft("purity"), **judged)
+    add("Craft.stability", craft("stability"), folds=fixed(2))
     add(
         "Craft.estimate_importance",
         craft("estimate_importance"),
@@ -364,6 +386,19 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         **asked,
     )
     # -------------------------------------------------------------------- metrics and compare
+    add("metrics.purity", fixed(metrics.purity), craft=lambda: w.craft, **judged)
+    add("metrics.stability", fixed(metrics.stability), craft=lambda: w.craft, folds=fixed(2))
+    add(
+        "choose_number_of_concepts",
+        fixed(xc.choose_number_of_concepts),
+        craft=lambda: xc.Craft.from_model(w.split, None, 3, batch_size=4),
+        images=lambda: w.images,
+        class_id=lambda: w.class_id,
+        numbers=fixed((2, 3)),
+        held_out=fixed(None),
+        folds=fixed(2),
+        **judged,
+    )
     add("sanity_check", fixed(xc.sanity_check), craft=lambda: w.craft, **asked)
     add(
         "measure_prevalence",
@@ -508,6 +543,7 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         measure=fixed("deletion"),
     )
     add("plots.maps_side_by_side", fixed(plots.maps_side_by_side), comparison=lambda: w.comparison)
+    add("plots.number_of_concepts", fixed(plots.number_of_concepts), result=lambda: w.numbers)
     add("plots.concept_tree", fixed(plots.concept_tree), view=lambda: w.tree.view(w.pictures))
     add("plots.tree_rows", fixed(plots.tree_rows), view=lambda: w.tree.view(w.pictures))
     # -------------------------------------------------------------------------------- report

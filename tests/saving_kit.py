@@ -15,6 +15,7 @@ import xplique_craft as xc
 from xplique_craft.results import (
     Comparison,
     ConceptCard,
+    ConceptStability,
     Contributions,
     Estimate,
     EvaluationPath,
@@ -23,7 +24,10 @@ from xplique_craft.results import (
     Importance,
     Measure,
     MethodScores,
+    NumberOfConcepts,
+    NumberTried,
     Prevalence,
+    Purity,
     SanityCheck,
 )
 
@@ -119,7 +123,9 @@ def results() -> dict[str, Any]:
         {"deletion": eighths(5, 3, period=9)},
         eighths(2, 8, 8, period=9).astype(np.float16),
     )
-    quality = explanation.quality
+    quality, share = explanation.quality, Estimate(0.5, 0.25, 0.75)
+    purity = Purity(share, [share, Estimate(*3 * [float("nan")])], share, 0.2, [1], 20, 1000, 9)
+    stability = ConceptStability(share, share, share, np.abs(eighths(2, 5)).astype(np.float64), 9)
     return {
         "explanation": explanation,
         "contributions": contributions,
@@ -154,6 +160,13 @@ def results() -> dict[str, Any]:
         ),
         "sanity": SanityCheck(quality, quality, quality),
         "tree": make_tree(2),
+        "number of concepts": NumberOfConcepts(
+            [NumberTried(2, quality, stability, purity), NumberTried(3, quality, stability)],
+            2,
+            "2 is the smallest number.",
+            10,
+            4,
+        ),
         "several": [contributions, (importance, {"a name": importance})],
     }
 

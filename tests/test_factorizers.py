@@ -193,3 +193,11 @@ def test_unknown_factorizers():
     for wrong in (NMF, None, 3):
         with pytest.raises(TypeError, match="factorizer must be a name or a Factorizer"):
             get_factorizer(wrong)
+
+
+def test_k_means_of_very_large_rows(rng: np.random.Generator) -> None:
+    """Whose squares no float32 holds; scaled by a power of two they give the same clusters."""
+    rows = rng.random((20, 5)).astype(np.float32)
+    large, small = (KMeans().fit(rows * np.float32(2.0**power), 3) for power in (120, 0))
+    np.testing.assert_array_equal(large.bank, small.bank * np.float32(2.0**120))
+    assert large.relative_error == small.relative_error

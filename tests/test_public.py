@@ -17,6 +17,7 @@ NAMES = [
     "Split",
     "attributions",
     "candidate_layers",
+    "choose_number_of_concepts",
     "compare",
     "explain_class",
     "factorization",
@@ -35,10 +36,10 @@ NAMES = [
 MODULES = {
     "xplique_craft.attributions": ["ConceptAttribution"],
     "xplique_craft.comparison": ["compare"],
-    "xplique_craft.explanation": ["explain_class"],
+    "xplique_craft.explanation": ["choose_number_of_concepts", "explain_class"],
     "xplique_craft.factorization": ["NMF"],
     "xplique_craft.importance": ["SobolImportance"],
-    "xplique_craft.metrics": ["intruder_test", "binary_choice"],
+    "xplique_craft.metrics": ["intruder_test", "binary_choice", "purity", "stability"],
     "xplique_craft.recursion": ["ConceptNode", "ConceptTree"],
     "xplique_craft.report": ["write_report"],
 }

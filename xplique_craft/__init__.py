@@ -8,8 +8,10 @@ In the order of use:
     importance                        how much each concept matters: Sobol, Shapley, gradients...
     measure_prevalence, sanity_check  how often each matters most; what no concepts would reach
     attributions                      where each concept is, and why this class
+    choose_number_of_concepts         what each number of them reaches, and which is recommended
     explain_class, report             everything about a class, as one page
-    metrics                           whether concepts are of one kind: the intruder test
+    metrics                           whether concepts are of one kind, and come again: purity,
+                                      stability
     compare                           concept maps and heatmaps measured against each other
     plots                             figures of results
     factorization                     how activations become concepts

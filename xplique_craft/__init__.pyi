@@ -6,6 +6,9 @@ from . import plots as plots
 from . import report as report
 from .comparison import compare as compare
 from .craft import Craft as Craft
+from .explanation.number_of_concepts import (
+    choose_number_of_concepts as choose_number_of_concepts,
+)
 from .explanation.of_class import explain_class as explain_class
 from .keras_models import load_model as load_model
 from .metrics.prevalence import measure_prevalence as measure_prevalence

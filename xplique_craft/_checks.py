@@ -303,7 +303,7 @@ RULES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("number_of_crops", "number_of_views", "tree_depth"), _whole(0)),
     **dict.fromkeys(("max_iter", "restarts", "trials", "shown", "steps"), _whole(1, MOST)),
     **dict.fromkeys(("nb_samples", "nb_permutations", "nb_neighbours"), _whole(1, MOST)),
-    **dict.fromkeys(("nb_design", "max_design", "nb_subsets"), _whole(2, MOST)),
+    **dict.fromkeys(("nb_design", "max_design", "nb_subsets", "folds"), _whole(2, MOST)),
     **dict.fromkeys(("class_name", "model_name", "title"), _name),
     "seed": _whole(0, LARGEST_SEED),
     "grid_size": _whole(1, 1000),

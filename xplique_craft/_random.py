@@ -22,6 +22,8 @@ class Draw(IntEnum):
     BOOTSTRAP = 0xB007
     RANDOM_BANK = 0xBA4D
     POSITIONS = 0x9051
+    RANDOM_CROPS = 0xC909
+    FOLDS = 0xF01D5
 
 
 def generator(*entropy: int) -> np.random.Generator:

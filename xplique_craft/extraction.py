@@ -73,17 +73,7 @@ def find_concepts(
     with Checkpoint(checkpoint, "fit", asked) as kept:
         found = kept.once(
             "crops",
-            lambda: extract_rows(
-                stream,
-                network,
-                settings.factorizer,
-                class_id=class_id,
-                patch_size=settings.patch_size,
-                max_crops=settings.max_crops,
-                positions=POSITIONS if settings.weight_of_positions else 0,
-                seed=concept_model.seed,
-                verbose=concept_model.verbose,
-            ),
+            lambda: rows_of(concept_model, settings, stream, class_id),
             {"CropRows": CropRows},
         )
         _warn(concept_model, found, class_id)
@@ -111,6 +101,23 @@ def find_concepts(
     if told is not None:
         concepts.keep(SavedImages, told)
     return concepts
+
+
+def rows_of(
+    concept_model: ConceptModel, settings: ExtractionSettings, stream: Stream, class_id: int
+) -> CropRows:
+    """Crops and positions of the images, as a bank is fitted on them."""
+    return extract_rows(
+        stream,
+        concept_model.network,
+        settings.factorizer,
+        class_id=class_id,
+        patch_size=settings.patch_size,
+        max_crops=settings.max_crops,
+        positions=POSITIONS if settings.weight_of_positions else 0,
+        seed=concept_model.seed,
+        verbose=concept_model.verbose,
+    )
 
 
 def fit_bank(settings: ExtractionSettings, found: CropRows, seed: int) -> Factorized:

@@ -19,9 +19,11 @@ from .concept_model import ConceptModel
 from .importance import SobolImportance
 from .importance.contributions import TOLERANCE, ablation_effects_of, contributions_of
 from .keras_models import KerasModels, bound_decoder
+from .metrics.folds import stability as stability_between_folds
+from .metrics.judged_crops import purity as purity_by_judge
 from .metrics.quality import measure_quality
 from .one_image import explain_image
-from .results import Contributions, ImageExplanation, Quality
+from .results import ConceptStability, Contributions, ImageExplanation, Purity, Quality
 
 
 class AnsweringModel(ConceptModel):
@@ -159,6 +161,59 @@ class AnsweringModel(ConceptModel):
             sparsity and KKT residual.
         """
         return measure_quality(self, inputs, targets)
+
+    def purity(
+        self,
+        judge: keras.Model,
+        *,
+        inputs: Any = None,
+        photographs: Any = None,
+        prepare: Callable[[np.ndarray], Any] | None = None,
+        shown: int = 20,
+        trials: int = 1000,
+        batch_size: int = 64,
+        seed: int = 0,
+    ) -> Purity:
+        """
+        How often another network finds the odd crop among five: is each concept of one kind?
+
+        Parameters
+        ----------
+        judge, inputs, photographs, prepare, shown, trials, batch_size, seed
+            They do what they do in `metrics.purity`; `judge` is the other network.
+
+        Returns
+        -------
+        purity
+            The share of the trials that it wins, of all and of each concept, beside its floor.
+        """
+        return purity_by_judge(
+            self,
+            judge,
+            inputs=inputs,
+            photographs=photographs,
+            prepare=prepare,
+            shown=shown,
+            trials=trials,
+            batch_size=batch_size,
+            seed=seed,
+        )
+
+    def stability(self, *, folds: int = 5, seed: int = 0) -> ConceptStability:
+        """
+        Whether the same concepts come again from other photographs of the class.
+
+        Parameters
+        ----------
+        folds, seed
+            They do what they do in `metrics.stability`.
+
+        Returns
+        -------
+        stability
+            Mean cosines of matched concepts, beside their floor, and those of each concept.
+        """
+        return stability_between_folds(self, folds=folds, seed=seed)
 
     def explain_image(
         self,

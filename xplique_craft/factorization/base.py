@@ -286,7 +286,7 @@ def _is_numbers(value: Any) -> bool:
 
 
 def _warn_small_rank(bank: np.ndarray) -> None:
-    norms = np.linalg.norm(bank, axis=1, keepdims=True)
+    norms = np.linalg.norm(bank.astype(np.float64), axis=1, keepdims=True)
     directions = bank / np.where(norms > 0.0, norms, 1.0)
     values = np.linalg.svd(directions, compute_uv=False)
     rank, k = int((values > RANK_TOLERANCE * values[0]).sum()), len(bank)

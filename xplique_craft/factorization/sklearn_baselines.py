@@ -37,10 +37,13 @@ class KMeans(Factorizer):
         self.restarts = check("restarts", restarts)
 
     def _fit(self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None) -> Factorized:
+        # By a power of two, which changes no digit: squares of very large rows are infinite.
+        scale = np.float32(2.0 ** np.floor(np.log2(np.abs(rows).max())))
+        rows = rows / scale
         solver = SklearnKMeans(k, n_init=self.restarts, max_iter=self.max_iter, random_state=seed)
         solver.fit(rows, sample_weight=weights)
         return self._found(
-            solver.cluster_centers_,
+            scale * solver.cluster_centers_,
             converged=bool(solver.n_iter_ < self.max_iter),
             iterations=int(solver.n_iter_),
             relative_error=np.sqrt(solver.inertia_) / np.linalg.norm(weighted(rows, weights)),

@@ -1,8 +1,10 @@
 """How good concepts are, measured."""
 
 from .. import _backend as _backend
+from .folds import stability
+from .intruder import Trials, binary_choice, difference, intruder_test
 from .judge import CropCluster, embed_crops
-from .purity import Trials, binary_choice, difference, intruder_test
+from .judged_crops import purity
 
 __all__ = [
     "CropCluster",
@@ -11,4 +13,6 @@ __all__ = [
     "difference",
     "embed_crops",
     "intruder_test",
+    "purity",
+    "stability",
 ]

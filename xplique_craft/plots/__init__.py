@@ -12,6 +12,7 @@ dash pattern that change together, and it is always labelled by its index in the
 from .bars import activation_histogram, importance_bars, waterfall
 from .compare import fidelity_curves, maps_side_by_side, method_scores
 from .image import class_map, image_explanation
+from .numbers import number_of_concepts
 from .pictures import concept_crops, concept_overlay
 from .steps import Step, decimals_for, displayed_steps, waterfall_steps, waterfall_steps_of
 from .style import ConceptStyle, concept_label, concept_ranks, concept_style, histogram_bins
@@ -37,6 +38,7 @@ __all__ = [
     "importance_bars",
     "maps_side_by_side",
     "method_scores",
+    "number_of_concepts",
     "tree_rows",
     "waterfall",
     "waterfall_steps",

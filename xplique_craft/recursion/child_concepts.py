@@ -134,9 +134,13 @@ class ChildConcepts:
         network = shared.split(self.layer).network
         return measure_extent(shared.stream(), network, self.factorized, shared.craft.verbose)
 
-    @cached_property
+    @property
     def siblings_below(self) -> Siblings:
         """The children, and which crops hold them, where these hold their parent."""
+        return self._siblings_below
+
+    @cached_property
+    def _siblings_below(self) -> Siblings:
         rows = self._rows(np.arange(len(self.shared.boxes)))
         presence = self.siblings.presence(self.concept_id)
         coefficients = self.factorized.transform(rows) * presence[:, None]

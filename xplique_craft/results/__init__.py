@@ -19,10 +19,13 @@ from .comparison import RANDOM, Comparison, Measure, MethodScores
 from .contributions import Contributions
 from .estimate import Estimate
 from .importance import EvaluationPath, Importance
+from .number_of_concepts import NumberOfConcepts, NumberTried
 from .of_class import ClassExplanation, ConceptCard
 from .of_image import ImageExplanation, ImageView
 from .prevalence import Prevalence
+from .purity import Purity
 from .quality import Quality, SanityCheck
+from .stability import ConceptStability
 from .tree import BranchState, TreeBranch, TreeView
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "ClassExplanation",
     "Comparison",
     "ConceptCard",
+    "ConceptStability",
     "Contributions",
     "Estimate",
     "EvaluationPath",
@@ -39,7 +43,10 @@ __all__ = [
     "Importance",
     "Measure",
     "MethodScores",
+    "NumberOfConcepts",
+    "NumberTried",
     "Prevalence",
+    "Purity",
     "Quality",
     "SanityCheck",
     "TreeBranch",

@@ -172,6 +172,32 @@ class ImageWindows(Windows):
         return photograph[round(top * high) : bottom, round(left * wide) : right]
 
 
+class ShownWindows(ImageWindows):
+    """All windows that may show a concept, and the whole image."""
+
+    def boxes(self, shape: Sequence[int], patch_size: tuple[int, ...] | None = None) -> np.ndarray:
+        """The candidates and the whole image, whatever crops a bank was fitted on."""
+        return np.concatenate([self.candidates(shape), [(0, 0, *shape[:2])]])
+
+
+class PhotographWindows(ImageWindows):
+    """
+    Crops that are cut from photographs, of whatever size.
+
+    Parameters
+    ----------
+    size
+        (H, W) of the images that the boxes refer to.
+    """
+
+    def __init__(self, size: Sequence[int]) -> None:
+        self.size = tuple(size)
+
+    def cut(self, whole: np.ndarray, box: Sequence[int]) -> np.ndarray:
+        """Pixels (height', width', channels) of a crop of a photograph."""
+        return self.picture(whole, box, self.size)
+
+
 def _of_scales(scales: Sequence[tuple[float, int]], shape: Sequence[int]) -> np.ndarray:
     """(b, 4): crops in the image's proportions, so many along each side, from border to border."""
     height, width = shape[:2]
@@ -190,3 +216,4 @@ def _starts(size: int, side: int, number: int) -> np.ndarray:
 
 
 IMAGE_WINDOWS = ImageWindows()
+SHOWN_WINDOWS = ShownWindows()
