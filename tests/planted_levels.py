@@ -18,6 +18,7 @@ from keras import layers
 import xplique_craft as xc
 
 SIZE = (16, 16)
+PATCHES = (5, 8, 11, 16)  # small ones, which hold one thing
 EARLY, LATE = "early", "late"
 MIXING = np.array([[1.0, 0.0, 0.0], [0.8, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 EARLY_BANK = np.array(
@@ -56,7 +57,7 @@ def model() -> keras.Model:
 
 def fitted(pictures: np.ndarray, batch_size: int = 8) -> xc.Craft:
     """A craft of the late concepts, found by factorisation."""
-    craft = xc.Craft.from_model(model(), LATE, 3, batch_size)
+    craft = xc.Craft.from_model(model(), LATE, 3, batch_size, PATCHES)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Only .* images are predicted as class")
         craft.fit(pictures, 0)

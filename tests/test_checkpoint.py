@@ -71,7 +71,7 @@ def assert_same_fit(craft: xc.Craft, expected: xc.Craft) -> None:
 
 STAGES = {  # where it is interrupted, at which call, and what was finished by then
     "crops": ("extraction:extract_rows", 1, 0),
-    "within crops": ("sampling.rows:crop_latents", 40, 0),
+    "within crops": ("sampling.rows:crop_latents", 15, 0),
     "bank": ("factorization.nmf:NMF._fit", 1, 1),
     "coefficients": ("extraction:measure_extent", 1, 2),
 }

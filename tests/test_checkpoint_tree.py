@@ -31,7 +31,9 @@ def levels() -> xc.Craft:
 
 def fresh(craft: xc.Craft) -> xc.Craft:
     """The same craft, of which nothing is known yet but its concepts, and its model at layers."""
-    other = xc.Craft.from_model(craft.split, None, craft.number_of_concepts, craft.batch_size)
+    other = xc.Craft.from_model(
+        craft.split, None, craft.number_of_concepts, craft.batch_size, craft.patch_size
+    )
     other._concepts = replace(craft.concepts)
     for key, value in craft.concepts._made.items():
         if isinstance(key, tuple) and key[0] in ("model", "encoder"):
@@ -140,7 +142,9 @@ def page(levels: xc.Craft, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def unfitted(craft: xc.Craft) -> xc.Craft:
-    return xc.Craft.from_model(craft.split, None, craft.number_of_concepts, craft.batch_size)
+    return xc.Craft.from_model(
+        craft.split, None, craft.number_of_concepts, craft.batch_size, craft.patch_size
+    )
 
 
 @pytest.mark.parametrize("stage", PAGE_STAGES)

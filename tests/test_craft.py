@@ -78,8 +78,9 @@ def test_fit_gives_crops_coefficients_and_bank(
     craft: xc.Craft, images: np.ndarray, class_id: int
 ) -> None:
     crops, crops_u, bank = refit(craft, images).fit(images, class_id)
-    number = len(images) * len(IMAGE_WINDOWS.boxes(SIZE))
-    assert len(crops) == number
+    fitted = len(images) * len(IMAGE_WINDOWS.boxes(SIZE))
+    number = len(crops)
+    assert fitted < number <= fitted + 3 * len(images)  # and examples
     assert crops_u.shape == (number, 3)
     assert bank.shape == (3, 6)
     assert crops_u.dtype == bank.dtype == np.float32
@@ -92,7 +93,7 @@ def test_the_crops_are_those_that_the_coefficients_are_of(
 ) -> None:
     """The pixels of a crop, resized, through g, averaged and encoded."""
     found = craft.factorization
-    for i in [0, 17, 29, 30, 111, len(found.crops) - 1]:
+    for i in [0, 17, 29, 30, 89, 90, len(found.crops) - 1]:
         image, top, left, height, width = found.crops.boxes[i]
         pixels = images[image, top : top + height, left : left + width]
         assert_array_equal(found.crops[i], pixels)
@@ -216,8 +217,8 @@ def test_crops_of_given_sizes(
 
 def test_at_most_so_many_crops(craft: xc.Craft, images: np.ndarray) -> None:
     """A seeded sample of all crops; the same for any batches."""
-    few, same = (refit(craft, images, max_crops=50, batch_size=b) for b in (2, 64))
-    other = refit(craft, images, max_crops=50, seed=1)
+    few, same = (refit(craft, images, (5, 8), max_crops=50, batch_size=b) for b in (2, 64))
+    other = refit(craft, images, (5, 8), max_crops=50, seed=1)
     assert len(few.factorization.crops) == 50
     assert few.factorization.crops_u.shape == (50, 3)
     assert_array_equal(few.factorization.crops.boxes, same.factorization.crops.boxes)

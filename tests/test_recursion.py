@@ -195,7 +195,7 @@ def deep() -> tuple[xc.Craft, ConceptNode, ConceptNode, np.ndarray]:
     rng = np.random.default_rng(0)
     images = rng.random((10, 16, 24, 3)).astype(np.float32)
     model = planted.convolutional(bend="relu")
-    craft = xc.Craft.from_model(model, "third", 3, 4)
+    craft = xc.Craft.from_model(model, "third", 3, 4, planted_levels.PATCHES)
     craft.fit(images, planted.predicted(model, images))
     strongest = int(np.argmax(craft.contributions(images).share))
     node = craft.decompose(strongest, planted.LAYER, 3, 80.0)

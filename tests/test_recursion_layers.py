@@ -119,7 +119,9 @@ def test_a_layer_that_is_not_there(craft: xc.Craft) -> None:
 
 # ------------------------------------------------------------------------------ other arguments
 def test_an_unfitted_parent() -> None:
-    craft = xc.Craft.from_model(planted_levels.model(), planted_levels.LATE, 3)
+    craft = xc.Craft.from_model(
+        planted_levels.model(), planted_levels.LATE, 3, patch_size=planted_levels.PATCHES
+    )
     with pytest.raises(NotFittedError, match="call fit"):
         craft.decompose(0)
     with pytest.raises(NotFittedError, match="call fit"):
