@@ -12,7 +12,6 @@ from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.attributions.class_map import activation_shares, explained_shares, lay_out
 from xplique_craft.attributions.maps import (
     activation_maps,
-    drawn_maps,
     grid_of,
     has_places,
     resize_maps,
@@ -276,23 +275,6 @@ def test_a_scale_below_one_is_a_scale() -> None:
     assert_allclose(maps[0, 0, 0], [2.0, 0.5])
     assert maps.dtype == np.float32
     assert_allclose(activation_maps([[[[1, 3]]]], np.array([2.0, 6.0]), (1, 1))[0, 0, 0], 0.5)
-
-
-def test_drawn_maps_by_hand() -> None:
-    """Magnitudes, and 1 for all that is larger than the scale."""
-    u = np.array([[[[-1.0, 0.5], [3.0, 0.0]]]], np.float32)
-    maps = drawn_maps(u, np.array([2.0, 2.0]), (1, 2))
-    assert maps is not None
-    assert_allclose(maps[0, 0], [[0.5, 0.25], [1.0, 0.0]])
-
-
-def test_what_has_no_places_is_not_drawn() -> None:
-    tokens = np.ones((1, 8, 2), np.float32)
-    assert drawn_maps(tokens, np.ones(2), (8, 8)) is None
-    assert drawn_maps(tokens[:, 0], np.ones(2), (8, 8)) is None
-    drawn = drawn_maps(tokens, np.ones(2), (8, 16))
-    assert drawn is not None
-    assert drawn.shape == (1, 8, 16, 2)
 
 
 # ------------------------------------------------------------------------------ tokens and pooled
