@@ -214,13 +214,28 @@ def test_concepts_are_inside_their_shapes(
     """At least 90% of each concept's map, in images that are not square; smoothed, with a cell."""
     images, places = shapes
     explainer = None if name is None else getattr(xplique.attributions, name)
-    attribution = ConceptAttribution(known, explainer, arguments, output=output, smoothing=smoothing)
+    attribution = ConceptAttribution(
+        known, explainer, arguments, output=output, smoothing=smoothing
+    )
     if smoothing is None:
         places = binary_dilation(places, np.ones((1, 3, 3, 1)))
     maps = np.abs(attribution.explain_concepts(images, targets=0))
     mass = maps.sum(axis=(1, 2))
     assert (mass > 0.0).all()
     assert ((maps * places).sum(axis=(1, 2)) / mass).min() >= 0.9
+
+
+def test_concepts_are_strongest_in_their_shapes_by_crops(
+    known: xc.Craft, shapes: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Crops are larger than places: what such a map is strongest at is what it shows."""
+    images, places = shapes
+    maps = ConceptAttribution(known, by="crops").explain_concepts(images)
+    assert maps.shape == places.shape
+    for found, inside in zip(maps, places, strict=True):
+        for concept in range(3):
+            one = found[..., concept]
+            assert inside[..., concept][np.unravel_index(one.argmax(), one.shape)]
 
 
 # ------------------------------------------------------------------------ activation and relevance
