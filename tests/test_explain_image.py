@@ -210,7 +210,7 @@ def test_captions_say_what_the_maps_are(explanation: ImageExplanation) -> None:
     """Those of earlier versions were of single positions, and without the residual."""
     old = replace(explanation, map_crops=0, with_residual=False)
     for found, places, residual in (
-        (explanation, ",\ncoefficients of 29 crops laid back over the photograph", True),
+        (explanation, ",\nof 29 crops laid back over the picture", True),
         (old, "", False),
     ):
         titles = [ax.get_title(loc="left") for ax in plots.image_explanation(found).axes]

@@ -103,9 +103,7 @@ def image_explanation(
         concept_overlay(view.photograph, whole, top, ranks=ranks, shows=None, ax=photograph)
         title = "where they are: activation"
         if explanation.map_crops:
-            title += (
-                f",\ncoefficients of {explanation.map_crops} crops laid back over the photograph"
-            )
+            title += f",\nof {explanation.map_crops} crops laid back over the picture"
         photograph.set_title(title, loc="left", color=INK, fontsize=9)
         class_map(explanation, ax=below)
     bars = figure.add_subplot(grid[1])
