@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import xplique.attributions
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.stats import spearmanr
 from xplique import metrics
 from xplique.attributions import (
@@ -76,7 +76,7 @@ def test_none_is_left_out() -> None:
 
 @pytest.mark.parametrize("name", RUNNING)
 def test_maps_of_concepts_and_of_the_class(one: xc.Craft, images: np.ndarray, name: str) -> None:
-    """Finite, not constant, of one concept not those of another; class maps add up."""
+    """Finite, not constant, of one concept not those of another; class maps are of the score."""
     craft, attribution = one, made(one, name)
     maps = attribution.explain_concepts(images, [0, 2])
     assert maps.shape == (2, *SIZE, 2)
@@ -89,8 +89,9 @@ def test_maps_of_concepts_and_of_the_class(one: xc.Craft, images: np.ndarray, na
     whole = attribution.explain(images).numpy()
     assert whole.shape == (2, *SIZE, 1)
     cells = np.prod(craft.transform(images).shape[1:3])
-    phi = craft.contributions(images).phi.sum(axis=1)
-    assert_allclose(whole.mean(axis=(1, 2, 3)) * cells, phi, rtol=1e-3)
+    found = craft.contributions(images)
+    total = found.phi.sum(axis=1) + found.residual
+    assert_allclose(whole.mean(axis=(1, 2, 3)) * cells, total, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["GradCAM", "IntegratedGradients", "Occlusion", "Saliency"])
@@ -190,14 +191,15 @@ def known(request: pytest.FixtureRequest, shapes: tuple[np.ndarray, np.ndarray])
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"),
+    ("name", "arguments", "smoothing"),
     [
-        (None, None),
-        ("GradCAM", None),
-        ("GradientInput", None),
-        ("IntegratedGradients", {"steps": 8}),
-        ("Occlusion", {"patch_size": 1, "patch_stride": 1}),
-        ("Saliency", None),
+        (None, None, 0.0),
+        (None, None, None),
+        ("GradCAM", None, 0.0),
+        ("GradientInput", None, 0.0),
+        ("IntegratedGradients", {"steps": 8}, 0.0),
+        ("Occlusion", {"patch_size": 1, "patch_stride": 1}, 0.0),
+        ("Saliency", None, 0.0),
     ],
 )
 @pytest.mark.parametrize("output", ["activation", "relevance"])
@@ -206,16 +208,34 @@ def test_concepts_are_inside_their_shapes(
     shapes: tuple[np.ndarray, np.ndarray],
     name: str | None,
     arguments: dict[str, Any] | None,
+    smoothing: float | None,
     output: str,
 ) -> None:
-    """At least 90% of each concept's map, in images that are not square."""
+    """At least 90% of each concept's map, in images that are not square; smoothed, with a cell."""
     images, places = shapes
     explainer = None if name is None else getattr(xplique.attributions, name)
-    attribution = ConceptAttribution(known, explainer, arguments, output=output)
+    attribution = ConceptAttribution(
+        known, explainer, arguments, output=output, smoothing=smoothing
+    )
+    if smoothing is None:
+        places = binary_dilation(places, np.ones((1, 3, 3, 1)))
     maps = np.abs(attribution.explain_concepts(images, targets=0))
     mass = maps.sum(axis=(1, 2))
     assert (mass > 0.0).all()
     assert ((maps * places).sum(axis=(1, 2)) / mass).min() >= 0.9
+
+
+def test_concepts_are_strongest_in_their_shapes_by_crops(
+    known: xc.Craft, shapes: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Crops are larger than places: what such a map is strongest at is what it shows."""
+    images, places = shapes
+    maps = ConceptAttribution(known, by="crops").explain_concepts(images)
+    assert maps.shape == places.shape
+    for found, inside in zip(maps, places, strict=True):
+        for concept in range(3):
+            one = found[..., concept]
+            assert inside[..., concept][np.unravel_index(one.argmax(), one.shape)]
 
 
 # ------------------------------------------------------------------------ activation and relevance
@@ -226,7 +246,8 @@ def test_relevance_by_hand(kind: str) -> None:
     bank = planted.bank()
     model = planted.network(bank, kind)
     craft = planted.fitted(model, bank, images)
-    found = ConceptAttribution(craft, output="relevance").explain_concepts(images, targets=2)
+    attribution = ConceptAttribution(craft, output="relevance", smoothing=0.0)
+    found = attribution.explain_concepts(images, targets=2)
     activations = images.astype(np.float64) @ bank.astype(np.float64)
     kernels = {
         n: model.get_layer(n).get_weights() for n in ("logits", "hidden")[: 1 + (kind == "relu")]
@@ -248,7 +269,7 @@ def test_a_concept_that_the_class_does_not_use_is_active_but_not_relevant() -> N
         [np.array([[2.0, 0, 0], [0, 0, 0], [-1.0, 0, 0]], np.float32), np.zeros(3, np.float32)]
     )
     craft = planted.fitted(model, np.eye(3), images)
-    active = ConceptAttribution(craft).explain_concepts(images)
+    active = ConceptAttribution(craft, smoothing=0.0).explain_concepts(images)
     relevant = ConceptAttribution(craft, output="relevance").explain_concepts(images)
     assert active[..., 1].max() > 0.9
     assert_array_equal(relevant[..., 1], 0.0)
@@ -258,17 +279,19 @@ def test_a_concept_that_the_class_does_not_use_is_active_but_not_relevant() -> N
 
 @pytest.mark.parametrize("baseline", ["zero", "mean"])
 @pytest.mark.parametrize("name", [None, "Saliency", "Occlusion"])
-def test_relevance_sums_to_the_contributions_of_an_affine_head(
-    baseline: str, name: str | None
-) -> None:
+def test_relevance_sums_to_the_score_of_an_affine_head(baseline: str, name: str | None) -> None:
     """Before resizing and after, also where gates lead towards the mean."""
     images = planted.paintings(5, (8, 12), seed=1)
     model = planted.network(planted.bank(), "affine", size=(8, 12), stride=2)
     craft = planted.fitted(model, planted.bank(), images, baseline=baseline)
     found = craft.contributions(images, 1)
-    maps = made(craft, name, output="relevance").explain(images, 1).numpy()
-    total = found.score - found.base - found.residual
-    assert_allclose(maps.mean(axis=(1, 2, 3)) * 24, total, rtol=1e-4, atol=1e-5)
+    whole, parts = (
+        made(craft, name, output="relevance", residual=residual).explain(images, 1).numpy()
+        for residual in (True, False)
+    )
+    total = found.score - found.base
+    assert_allclose(whole.mean(axis=(1, 2, 3)) * 24, total, rtol=1e-4, atol=1e-5)
+    assert_allclose(parts.mean(axis=(1, 2, 3)) * 24, total - found.residual, rtol=1e-4, atol=1e-5)
 
 
 def test_the_class_map_by_occlusion_of_relevance_is_what_hiding_costs() -> None:
@@ -326,11 +349,23 @@ def test_details_are_integrated_gradients_of_the_concepts_part(
 def test_maps_of_an_explainer_are_smoothed_when_asked(
     one: xc.Craft, images: np.ndarray, name: str, output: str
 ) -> None:
-    plain = made(one, name, output=output).explain(images).numpy()
-    smooth = made(one, name, output=output, smoothing=2.5).explain(images).numpy()
+    """What is read off the layer, as the residual's part, is smoothed without being asked."""
+
+    def whole(smoothing: float | None, residual: bool) -> np.ndarray:
+        settings = {"output": output, "smoothing": smoothing, "residual": residual}
+        return made(one, name, **settings).explain(images).numpy()
+
+    plain, left = whole(None, False), whole(0.0, True) - whole(0.0, False)
+    tolerance = 1e-5 * np.abs(plain).max()
     expected = gaussian_filter(plain, (0, 2.5, 2.5, 0), mode="reflect")
-    assert_allclose(smooth, expected, atol=1e-5 * np.abs(plain).max())
-    assert_array_equal(made(one, name, output=output, smoothing=0.0).explain(images), plain)
+    assert_allclose(whole(2.5, False), expected, atol=tolerance)
+    assert_array_equal(whole(0.0, False), plain)
+    cell = SIZE[0] / one.transform(images).shape[1]
+    for smoothing in (2.5, None):
+        found = whole(smoothing, True) - whole(smoothing, False)
+        width = 0.75 * cell if smoothing is None else smoothing
+        expected = gaussian_filter(left, (0, width, width, 0), mode="reflect")
+        assert_allclose(found, expected, atol=2 * tolerance)
 
 
 @pytest.mark.parametrize("argument", ["detail", "smoothing"])

@@ -82,7 +82,7 @@ def test_a_class_map_of_rise_is_the_sum_of_its_concept_maps(
     craft: xc.Craft, images: np.ndarray
 ) -> None:
     """Of relevance, but for a constant: the same masks for all of them, for every image."""
-    attribution = by(craft, "Rise", output="relevance")
+    attribution = by(craft, "Rise", output="relevance", residual=False)
     whole = attribution.explain(images[:3]).numpy()[..., 0]
     parts = attribution.explain_concepts(images[:3]).sum(axis=-1)
     difference = whole - parts
@@ -346,7 +346,7 @@ class ClassToken(layers.Layer):
 @pytest.mark.parametrize("name", [None, "Occlusion"])
 @pytest.mark.parametrize("reads", ["class token", "all tokens"])
 def test_what_a_class_token_is_worth_is_in_the_class_map(reads: str, name: str | None) -> None:
-    """It has no place and is laid out evenly; the sum is that of the contributions."""
+    """It has no place and is laid out evenly, of concepts and of the residual; the sum is whole."""
     image = keras.Input((8, 8, 3))
     x = layers.Conv2D(5, 1, use_bias=False, activation="relu", name="mix")(image)
     x = layers.Reshape((16, 5))(layers.AveragePooling2D(2)(x))
@@ -359,11 +359,15 @@ def test_what_a_class_token_is_worth_is_in_the_class_map(reads: str, name: str |
     craft = planted.fitted(model, bank, images)
     explainer = None if name is None else getattr(xplique.attributions, name)
     arguments = None if name is None else {"patch_size": 4, "patch_stride": 4}
-    attribution = ConceptAttribution(craft, explainer, arguments, output="relevance")
-    total = craft.contributions(images, 1).phi.sum(axis=1)
-    assert np.abs(total).min() > 1e-3
-    maps = attribution.explain(images, 1).numpy()
-    assert_allclose(maps.mean(axis=(1, 2, 3)) * 16, total, rtol=1e-4, atol=1e-6)
+    found = craft.contributions(images, 1)
+    parts = found.phi.sum(axis=1)
+    assert min(np.abs(parts).min(), np.abs(found.residual).min()) > 1e-3
+    for residual, total in ((False, parts), (True, found.score - found.base)):
+        attribution = ConceptAttribution(
+            craft, explainer, arguments, output="relevance", residual=residual
+        )
+        maps = attribution.explain(images, 1).numpy()
+        assert_allclose(maps.mean(axis=(1, 2, 3)) * 16, total, rtol=1e-4, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------ odd concepts

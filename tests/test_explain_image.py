@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
 from xplique_craft import plots
+from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.results.of_image import ImageExplanation
 
 SIZE = (16, 24)
@@ -73,15 +74,22 @@ def test_it_adds_up(explanation: ImageExplanation, craft: xc.Craft, image: np.nd
     assert explanation.probability == pytest.approx(powers[0] / powers.sum(), abs=1e-5)
 
 
-def test_where(explanation: ImageExplanation, image: np.ndarray) -> None:
-    """Activation where each concept is; the class map is signed: the moon speaks against."""
+def test_where(explanation: ImageExplanation, craft: xc.Craft, image: np.ndarray) -> None:
+    """Strongest where each concept is; the class map is signed: the moon speaks against."""
     assert explanation.maps.shape == (*SIZE, 3)
-    assert_allclose(explanation.maps, image, atol=1e-5)
+    assert explanation.map_crops == 29
+    by_crops = ConceptAttribution(craft, by="crops").explain_concepts(image[None])[0]
+    assert_allclose(explanation.maps, np.clip(by_crops, 0.0, 1.0), atol=1e-6)
+    for concept in range(3):
+        found, inside = explanation.maps[..., concept], image[..., concept] > 0.0
+        assert found[inside].mean() > 1.5 * found[~inside].mean()
     assert explanation.class_map.shape == SIZE
-    assert (explanation.class_map[image[..., 0] > 0] > 0.0).all()
-    assert (explanation.class_map[image[..., 1] > 0] < 0.0).all()
+    assert explanation.class_map[image[..., 0] > 0].mean() > 0.0
+    assert explanation.class_map[image[..., 1] > 0].mean() < 0.0
+    assert explanation.with_residual
+    found = explanation.against
     assert explanation.class_map.mean() * np.prod(SIZE) == pytest.approx(
-        explanation.against.phi.sum(), rel=1e-3
+        float(found.score[0] - found.base[0]), rel=1e-3
     )
 
 
@@ -184,11 +192,31 @@ def test_layers_without_places() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The image is predicted as")
         found = craft.explain_image(images[0], 2, photograph=(255 * images[0]).astype(np.uint8))
-    assert found.maps is None
-    assert found.class_map is None
-    with pytest.raises(ValueError, match="have no places: cut the model at an earlier layer"):
-        plots.class_map(found)
+    assert found.maps.shape == (8, 8, 3)  # of crops, which need none
+    assert np.ptp(found.maps, axis=(0, 1)).min() > 0.05
+    assert found.class_map.shape == (8, 8)
     assert isinstance(plots.image_explanation(found), Figure)
+
+
+def test_explanations_without_maps(explanation: ImageExplanation) -> None:
+    """As earlier versions made of layers without places, and saved them."""
+    bare = replace(explanation, maps=None, class_map=None, map_crops=0, with_residual=False)
+    with pytest.raises(ValueError, match="an earlier version made none: explain the image anew"):
+        plots.class_map(bare)
+    assert isinstance(plots.image_explanation(bare), Figure)
+
+
+def test_captions_say_what_the_maps_are(explanation: ImageExplanation) -> None:
+    """Those of earlier versions were of single positions, and without the residual."""
+    old = replace(explanation, map_crops=0, with_residual=False)
+    for found, places, residual in (
+        (explanation, ",\nof 29 crops laid back over the picture", True),
+        (old, "", False),
+    ):
+        titles = [ax.get_title(loc="left") for ax in plots.image_explanation(found).axes]
+        assert titles[0] == f"where they are: activation{places}"
+        assert ("with the residual where it acts" in titles[1]) == residual
+    assert explanation.view().map_crops == 29
 
 
 @pytest.mark.parametrize(
@@ -215,8 +243,8 @@ def test_the_figure(explanation: ImageExplanation, tmp_path: Path) -> None:
     assert figure.get_suptitle().startswith("Predicted as shovel (probability 0.")
     assert figure.get_suptitle().endswith("; it is moon")
     titles = [ax.get_title(loc="left") for ax in figure.axes]
-    assert titles[0] == "where they are: activation"
-    assert titles[1] == "why shovel instead of moon: contributions by activation"
+    assert titles[0].startswith("where they are: activation")
+    assert titles[1].startswith("why shovel instead of moon: contributions by activation")
     phi = explanation.against.phi[0]
     assert titles[3:] == [
         f"C0 misled the model by {phi[0]:+.2f}",

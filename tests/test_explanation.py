@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import xplique_craft as xc
 from xplique_craft._checks import warn
-from xplique_craft.attributions.maps import activation_maps
+from xplique_craft.attributions import ConceptAttribution
+from xplique_craft.attributions.residual import drawn_residual
 from xplique_craft.explanation import explain_class
 from xplique_craft.explanation.notes import note_images_left_out
 from xplique_craft.importance import SobolImportance
@@ -247,10 +248,10 @@ def test_maps_are_kept_of_the_images_shown_alone(
     for card in explanation.cards:
         mean = u[..., card.concept].mean(axis=(1, 2))
         assert_allclose(card.coefficients, mean, rtol=1e-4)
-    expected = np.clip(
-        activation_maps(u[8:9], craft.coefficient_scale, images.shape[1:3])[0], 0.0, 1.0
-    )
+    attribution = ConceptAttribution(craft, by="crops")
+    expected = np.clip(attribution.explain_concepts(images[used[8:9]])[0], 0.0, 1.0)
     assert_allclose(explanation.images[8].maps, expected, atol=1e-5)
+    assert explanation.images[8].map_crops == 29
 
 
 def test_best_crops_by_hand() -> None:
@@ -278,6 +279,23 @@ def test_views_are_of_the_photographs(
         assert view.prediction == "class 0"
 
 
+def test_views_have_the_residuals_places(images: np.ndarray) -> None:
+    """Of the images shown; none where the craft drops the residual."""
+    model = planted.network(np.eye(3), "affine", size=SIZE)
+    kernel = np.array([[1.0, 0.1, 0.0], [-0.2, 1.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
+    model.get_layer("logits").set_weights([kernel, np.zeros(3, np.float32)])
+    craft = xc.Craft.from_model(model, planted.LAYER, 1)
+    explanation = explain_class(craft, images, 0, number_of_views=3)
+    rows = sorted(shown(explanation))
+    expected = drawn_residual(craft, images[rows])
+    assert np.ptp(expected) > 0.05
+    for view, one in zip(explanation.images, expected, strict=True):
+        assert_allclose(view.residual_map, one, atol=1e-5)
+    dropping = xc.Craft.from_model(craft.split, None, 1, keep_residual=False)
+    explanation = explain_class(dropping, images, 0, number_of_views=3)
+    assert [view.residual_map for view in explanation.images] == [None] * 3
+
+
 def test_so_many_views_and_crops(craft: xc.Craft, images: np.ndarray) -> None:
     explanation = explain_class(craft, images, 0, number_of_views=2, number_of_crops=1)
     assert len(explanation.images) == 2
@@ -291,7 +309,7 @@ def test_what_was_explained_is_said(explained: tuple[ClassExplanation, xc.Craft]
     assert explanation.layer == planted.LAYER
     assert explanation.model_name == "planted"
     assert (explanation.class_id, explanation.class_name) == (0, "class 0")
-    assert explanation.patch_sizes == "2/7, 1/2, 5/7 of the side and the whole image"
+    assert explanation.patch_sizes == "1/3 of the side and the whole image"
     assert explanation.versions["xplique_craft"] == xc.__version__
     assert {"xplique", "tensorflow", "keras"} < set(explanation.versions)
     assert any("Only 8 images were used" in note for note in explanation.notes)
@@ -394,16 +412,15 @@ def test_heads_that_are_not_linear_are_noted(images: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("latent", ["tokens", "pooled"])
-def test_layers_without_maps_are_explained(images: np.ndarray, latent: str) -> None:
+def test_layers_without_places_are_explained(images: np.ndarray, latent: str) -> None:
     model = planted.network(np.eye(3), "affine", size=SIZE, latent=latent)
     kernel = np.array([[1.0, 0.1, 0.0], [-0.2, 1.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
     model.get_layer("logits").set_weights([kernel, np.zeros(3, np.float32)])
     craft = xc.Craft.from_model(model, planted.LAYER, 3)
     explanation = explain_class(craft, images, 0)
     assert explanation.number_of_images == 8
-    noted = any("no places in the image" in note for note in explanation.notes)
-    assert noted == (latent == "pooled")
-    assert all((view.maps is None) == noted for view in explanation.images)
+    assert all(view.maps.shape == (*SIZE, 3) for view in explanation.images)  # made of crops
+    assert all((view.residual_map is None) == (latent == "pooled") for view in explanation.images)
     assert explanation.quality_held_out.agreement.value == 1.0
 
 

@@ -88,12 +88,15 @@ def test_fem_says_why_it_cannot(real: Real) -> None:
 
 
 @pytest.mark.parametrize("output", ["activation", "relevance"])
-def test_class_maps_add_up(real: Real, output: str) -> None:
+@pytest.mark.parametrize("residual", [True, False])
+def test_class_maps_add_up(real: Real, output: str, residual: bool) -> None:
     """To 1e-3 resized, where cells do not divide pixels (squeezenet) too."""
     found = real.craft.contributions(real.images)
-    maps = ConceptAttribution(real.craft, output=output).explain(real.images).numpy()
+    attribution = ConceptAttribution(real.craft, output=output, residual=residual)
+    maps = attribution.explain(real.images).numpy()
     cells = np.prod(real.craft.network.latents(real.images[:1]).shape[1:3])
-    total, sums = found.phi.sum(axis=1), maps.mean(axis=(1, 2, 3)) * cells
+    total = found.phi.sum(axis=1) + (found.residual if residual else 0.0)
+    sums = maps.mean(axis=(1, 2, 3)) * cells
     if output == "relevance" and not real.craft.head().affine:
         pytest.skip("to first order only, the head being a ReLU")
     assert (np.abs(sums - total) <= 1e-3 * np.abs(total)).all()

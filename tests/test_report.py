@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
-from report_kit import Elements, amount, inside, make_explanation
+from report_kit import Elements, amount, bump, inside, make_explanation
 from skimage import data
 
 from xplique_craft import plots
@@ -87,8 +87,9 @@ def test_the_page_is_well_formed(render):
 
 def test_hatches_of_figures_are_found_under_their_own_ids(page):
     named = set(re.findall(r"fill: url\(#([^)]+)\)", page))
-    assert len(named) == 3  # the first of four concepts is plain
     assert all(f'<pattern id="{name}"' in page for name in named)
+    named.remove("hatch")  # the page's own, for the residual
+    assert len(named) == 3  # the first of four concepts is plain
     assert all(name.startswith("class-0-") for name in named)
 
 
@@ -229,6 +230,89 @@ def test_there_is_a_toggle_for_each_concept_of_each_picture(page):
     for rank in ranks:
         rule = f'.view:has(input[data-rank="{rank}"]:checked) .layer[data-rank="{rank}"]'
         assert rule in page
+
+
+def with_residual(explanation, residual_map, **changes):
+    views = [replace(v, residual_map=residual_map, **changes) for v in explanation.images]
+    return replace(explanation, images=views)
+
+
+RAISED = bump(200, 300, 0.8, 0.3, 0.15) - bump(200, 300, 0.2, 0.8, 0.15)
+
+
+def test_the_residual_is_toggled_as_a_concept_is(render):
+    """In its row, off at first; it shows where the residual raises the score, and nowhere else."""
+    page = render(with_residual(make_explanation(), RAISED))
+    elements = Elements(page)
+    assert elements.mistakes == []
+    ids = [e["id"] for e in elements.found if "id" in e]
+    assert len(set(ids)) == len(ids)
+    for view in elements.all("article", class_="view"):
+        (box,) = [e for e in elements.all("input", data_toggle="residual") if inside(e, view)]
+        assert box["type"] == "checkbox"
+        assert {"checked", "disabled"}.isdisjoint(box)
+        (label,) = [e for e in elements.all("label", **{"for": box["id"]})]
+        assert label["text"].strip() == "residual"
+        row = next(e for e in reversed(box["parents"]) if e["tag"] == "tr")
+        assert row["class"].split() == ["residual", "present"]
+        (shown,) = [e for e in elements.all("div", class_="residual") if inside(e, view)]
+        assert shown["data-rank"] == box["data-rank"] == "residual"
+        assert shown["text"].strip() == "residual"
+        assert "top" not in shown["class"].split()
+        (picture,) = [e for e in elements.all("img") if inside(e, shown)]
+        assert picture["alt"].startswith("Where the residual raises the score of astronaut")
+        image = Image.open(io.BytesIO(base64.b64decode(picture["src"].split(",")[1])))
+        alpha = np.asarray(image.convert("RGBA"))[..., 3]
+        assert alpha[13, 76] == 0  # where it lowers the score
+        row, column = np.unravel_index(alpha.argmax(), alpha.shape)
+        assert (row / 64, column / 96) == pytest.approx((0.8, 0.3), abs=0.03)
+        assert len([e for e in elements.all("path", class_="hatched") if inside(e, shown)]) == 1
+    rule = '.view:has(input[data-rank="residual"]:checked) .layer[data-rank="residual"]'
+    assert rule in page
+    assert "The residual, in hatched grey, shows where" in page
+
+
+def test_a_residual_that_raises_the_score_nowhere_cannot_be_ticked(render):
+    elements = Elements(render(with_residual(make_explanation(), -np.abs(RAISED))))
+    boxes = elements.all("input", data_toggle="residual")
+    assert len(boxes) == 2
+    for box in boxes:
+        assert "disabled" in box
+        assert "hardly raises it" in box["parents"][-1]["text"]
+    assert elements.all("div", class_="residual") == []
+
+
+def test_a_residual_without_bars_can_be_toggled(render):
+    explanation = with_residual(make_explanation(), RAISED, score=NAN)
+    elements = Elements(render(explanation))
+    boxes = elements.all("input", type="checkbox")
+    assert [box["data-toggle"] for box in boxes[:5]][-1] == "residual"
+    assert len(boxes) == 10
+
+
+def test_without_a_map_the_residual_has_no_toggle(page):
+    assert Elements(page).all("input", data_toggle="residual") == []
+    assert "hatched grey" not in page
+
+
+def test_the_page_says_what_an_overlay_shows(render):
+    """Of files that earlier versions saved it says nothing of crops: there were none."""
+    explanation = make_explanation()
+    said = "It is the coefficients of 29 crops laid back over the photograph"
+    assert said not in render(explanation)
+    views = [replace(view, map_crops=29) for view in explanation.images]
+    (hint,) = Elements(render(replace(explanation, images=views))).all("p", class_="hint")
+    assert said in hint["text"]
+    assert "29 passes a photograph" in hint["text"]
+    assert "full colour is the largest coefficient of any crop" in hint["text"]
+    bare = [replace(view, maps=None, map_crops=29) for view in explanation.images]
+    assert said not in render(replace(explanation, images=bare))
+
+
+def test_a_residual_map_of_another_shape_is_refused(tmp_path):
+    explanation = with_residual(make_explanation(), np.zeros((200, 300, 1)))
+    with pytest.raises(ValueError, match=r"residual_map of 'astronaut 0' must be \(H, W\), rece"):
+        write_report([explanation], tmp_path / "page.html")
 
 
 def test_only_the_three_largest_concepts_are_shown_at_first(render):

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from ._checks import as_array, check, check_callable, warn
 from .attributions import ConceptAttribution
-from .attributions.crop_maps import drawn_maps
+from .attributions.crop_maps import crops_laid_back, drawn_maps
 from .concept_model import ConceptModel, check_craft
 from .importance.contributions import contributions_of
 from .photographs import are_pixels, as_pictures, as_uint8, call_restore
@@ -125,6 +125,8 @@ def explain_image(
         class_map=class_map.numpy()[0, ..., 0],
         photograph=picture,
         crops=_crop_pictures(concept_model, number_of_crops, restore),
+        map_crops=crops_laid_back(inputs),
+        with_residual=concept_model.keep_residual,
     )
 
 

@@ -39,7 +39,8 @@ from . import class_map
 from .crop_maps import CELLS, crop_maps, scale_of_crops
 from .explainer_choice import check_explainer
 from .maps import activation_maps, has_places, in_units_of, resize_maps, resize_sums, to_grid
-from .relevance import relevance_of, residual_places
+from .relevance import relevance_of
+from .residual import residual_map
 from .xplique_explainers import ConceptMaps
 
 OUTPUTS = ("activation", "relevance")
@@ -250,27 +251,15 @@ class ConceptAttribution(ConceptExplainer):
             smoothing = 0.0
         whole = resize_sums(whole, coded.size, smoothing)
         if self.residual and self.craft.keep_residual:
-            whole += resize_sums(self._of_residual(coded), coded.size, self.smoothing)
+            # An explainer's map of relevance is of the slopes with all gates open.
+            opened = self.explainer is not None and self.output == "relevance"
+            left = residual_map(coded, self._head(), self._cells(coded), opened=opened)
+            whole += resize_sums(left, coded.size, self.smoothing)
         if self.detail == 0.0:
             return whole
         weights = class_map.detail_weights(coded.gated.numpy(), parts, self.craft.coefficient_scale)
         gradients = self._details.whole(coded.images, None, weights)
         return class_map.with_detail(whole, gradients, self.detail)
-
-    def _of_residual(self, coded: Coded) -> np.ndarray:
-        """What the concepts leave unexplained, laid out where it acts, (n, h, w, 1)."""
-        head = self._head()
-        # An explainer's map of relevance is of the slopes with all gates open.
-        opened = self.explainer is not None and self.output == "relevance"
-        places = residual_places(coded, head, opened=opened)
-        total = places.sum(axis=tuple(range(1, places.ndim)), dtype=np.float64)
-        if not opened:  # known exactly, unlike the integral
-            total = head.ends(coded)[0] - head.baseline(coded)
-        if has_places(places.shape, coded.size):
-            whole = to_grid(places, coded.size)
-        else:
-            whole = np.zeros((len(places), 1, 1, 1), np.float32)
-        return class_map.add_evenly(whole, total, self._cells(coded))
 
     def _cells(self, coded: Coded) -> int:
         """How many cells the unit of class maps is for: the layer's, or those of maps by crops."""

@@ -56,6 +56,11 @@ def crop_maps(
     return maps.reshape(len(images), *cells, -1)
 
 
+def crops_laid_back(images: np.ndarray, windows: Windows = IMAGE_WINDOWS) -> int:
+    """How many crops of each image (n, H, W, channels) its maps are made of."""
+    return len(windows.candidates(images.shape[1:]))
+
+
 def drawn_maps(concept_model: ConceptModel, images: np.ndarray) -> np.ndarray:
     """
     Where concepts are in images (n, H, W, channels), to be laid over their pictures.

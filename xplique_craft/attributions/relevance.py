@@ -8,8 +8,9 @@ leave (see `gates.coded`). With the residual kept, A is the image's own activati
 is active where the model does not use it has activation but no relevance. Where h is affine,
 sum_p r_j(p) is the contribution phi_j; elsewhere it is its first-order part.
 
-The unit of relevance is decided in one place, the function `relevance`, which is called twice: by
-`relevance_of`, for the concepts' own maps, and by `ConceptRelevance`, for the maps of explainers.
+The unit of relevance is decided in one place, the function `relevance`, which is called by
+`relevance_of`, for the concepts' own maps, by `ConceptRelevance`, for the maps of explainers, and
+by `residual_places`, for what the concepts leave.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
     r_j(p) of v_j(p) and df/du_j(p), all (n, ..., k), in units of the score for each cell.
 
     Every map of relevance is in the unit that this function gives it, and class maps of relevance
-    add up in it.
+    add up in it; the residual's part in them too, whose C and dh/dA are (n, ..., c).
     """
     return gated * slopes
 
@@ -81,7 +82,8 @@ def residual_places(coded: Coded, head: GatedHead, *, opened: bool) -> np.ndarra
         point = coded.constant + tf.tensordot(coded.gated, coded.bank, 1)
         nodes = weights = np.ones(1)
     slopes = head.slopes_of_activations(point, coded.targets, nodes, weights)
-    return tf.reduce_sum(coded.constant * slopes, -1, keepdims=True).numpy()
+    acts = relevance(coded.constant, slopes) if opened else coded.constant * slopes
+    return tf.reduce_sum(acts, -1, keepdims=True).numpy()
 
 
 def _gauss() -> tuple[np.ndarray, np.ndarray]:

@@ -64,12 +64,18 @@ def concept_cards(
 
 def image_views(
     contributions: Contributions,
-    maps: np.ndarray | None,
+    found: tuple[np.ndarray | None, np.ndarray | None, int],
     pictures: np.ndarray,
     titles: Sequence[str],
     prediction: str,
 ) -> list[ImageView]:
-    """One view for each picture; they are of the first images that contributions are of."""
+    """
+    One view for each picture; they are of the first images that contributions are of.
+
+    `found` are the concepts' maps (n, H, W, k), those of the residual (n, H, W), and of how many
+    crops the former are made.
+    """
+    maps, residual_maps, map_crops = found
     return [
         ImageView(
             photograph=picture,
@@ -81,6 +87,8 @@ def image_views(
             gap=float(contributions.gap[i]),
             title=title,
             prediction=prediction,
+            residual_map=None if residual_maps is None else residual_maps[i],
+            map_crops=map_crops,
         )
         for i, (picture, title) in enumerate(zip(pictures, titles, strict=True))
     ]

@@ -13,7 +13,8 @@ import numpy as np
 from .. import __version__
 from .._checks import caught_warnings, check, check_is
 from .._files import readable
-from ..attributions.crop_maps import drawn_maps
+from ..attributions.crop_maps import crops_laid_back, drawn_maps
+from ..attributions.residual import drawn_residual
 from ..checkpoint import Checkpoint, digest, of_extraction, of_model
 from ..craft import Craft
 from ..importance import SobolImportance
@@ -158,7 +159,10 @@ def explain_class(
             ).summary(images[asked], class_id),
         )
         coefficients = kept.once("coefficients", lambda: mean_coefficients(craft, images[asked]))
-        maps = kept.once("maps", lambda: drawn_maps(craft, images[shown])) if len(shown) else None
+        maps = residual_maps = None
+        if len(shown):
+            maps = kept.once("maps", lambda: drawn_maps(craft, images[shown]))
+            residual_maps = kept.once("residual", lambda: drawn_residual(craft, images[shown]))
         tree = None
         if tree_depth:
             grown = craft.grow(depth=tree_depth, checkpoint=checkpoint)
@@ -188,7 +192,11 @@ def explain_class(
             number_of_crops=number_of_crops,
         ),
         images=image_views(
-            contributions, maps, pictures[shown], [titles[row] for row in shown], class_name
+            contributions,
+            (maps, residual_maps, crops_laid_back(images)),
+            pictures[shown],
+            [titles[row] for row in shown],
+            class_name,
         ),
         notes=[
             *note_warnings(caught),

@@ -27,19 +27,20 @@ def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     ax
-        The axes; its title says that contributions are laid out by activation.
+        The axes; its title says that contributions are laid out by activation, and whether the map
+        also holds the residual.
 
     Raises
     ------
     ValueError
-        If there is no photograph, or the activations have no places.
+        If there is no photograph, or no class map.
     """
     check_is("explanation", explanation, ImageExplanation, "what Craft.explain_image returns")
     photograph = explanation.view().photograph
     if explanation.class_map is None:
         raise ValueError(
-            "`explanation` must have a class map, and the activations of its layer have no places: "
-            "cut the model at an earlier layer."
+            "`explanation` must have a class map, and of activations without places an earlier "
+            "version made none: explain the image anew."
         )
     ax = axes_or_new(ax, 4.0, 4.0 * photograph.shape[0] / photograph.shape[1])
     values = explanation.class_map
@@ -48,6 +49,8 @@ def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
     predicted, true = explanation.names
     instead = "" if explanation.against is None else f" instead of {true}"
     title = f"why {predicted}{instead}: contributions by activation"
+    if explanation.with_residual:
+        title += ",\nwith the residual where it acts"
     ax.set_title(as_written(title), loc="left", color=INK, fontsize=9)
     return ax
 
@@ -98,7 +101,10 @@ def image_explanation(
         whole = np.zeros((rows, columns, len(order)), np.float32)
         whole[..., top] = shrunk(view.maps[..., top], (rows, columns))
         concept_overlay(view.photograph, whole, top, ranks=ranks, shows=None, ax=photograph)
-        photograph.set_title("where they are: activation", loc="left", color=INK, fontsize=9)
+        title = "where they are: activation"
+        if explanation.map_crops:
+            title += f",\nof {explanation.map_crops} crops laid back over the picture"
+        photograph.set_title(title, loc="left", color=INK, fontsize=9)
         class_map(explanation, ax=below)
     bars = figure.add_subplot(grid[1])
     waterfall(view, max_concepts=max_concepts, ranks=ranks, ax=bars)

@@ -70,6 +70,12 @@ def _checked(explanations: Any) -> list[ClassExplanation]:
                     f"{where}.images: the maps of {view.title!r} must be (H, W, "
                     f"{number_of_concepts}), one for each concept, received {maps.shape}."
                 )
+            residual_map = view.residual_map
+            if residual_map is not None and residual_map.ndim != 2:
+                raise ValueError(
+                    f"{where}.images: the residual_map of {view.title!r} must be (H, W), received "
+                    f"{residual_map.shape}."
+                )
     return found
 
 
@@ -126,7 +132,7 @@ def write_report(
         "page.html.j2",
         title=readable(title),
         sections=sections,
-        ranks=range(max(len(one.concepts) for one in sections)),
+        layers=[*range(max(len(one.concepts) for one in sections)), "residual"],
         styles={c.rank: c.style for one in sections for c in one.concepts},
         residual_color=RESIDUAL_COLOR,
         css=stylesheet("page.css"),

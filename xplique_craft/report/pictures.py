@@ -60,8 +60,8 @@ def jpeg_uri(pixels: np.ndarray, side: int, quality: int = 82) -> str:
 
 def layer(activation: np.ndarray, color: str) -> Layer | None:
     """
-    The wash and outline of a map (H, W) in [0, 1], in the colour "#rrggbb" of its concept; None
-    where the concept is (almost) absent.
+    The wash and outline of a map (H, W) in [0, 1], in the colour "#rrggbb" of its concept; what is
+    below 0 is left out. None where the concept is (almost) absent.
     """
     activation = np.clip(np.nan_to_num(np.asarray(activation, dtype=np.float32)), 0.0, 1.0)
     if activation.max(initial=0.0) < FAINT:

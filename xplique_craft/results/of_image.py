@@ -19,7 +19,7 @@ class ImageView:
         uint8 (H, W, 3): the picture as people look at it.
     maps
         (H, W, k) in [0, 1]: where each concept is active, on one scale per concept over all
-        images; None where the activations have no places.
+        images; None where that is not known.
     phi
         (k,): the contributions of the concepts.
     base, residual, score, gap
@@ -28,6 +28,12 @@ class ImageView:
         What to call the picture (a file name, "image 3").
     prediction
         What the model says it is.
+    residual_map
+        (H, W) in [-1, 1]: where what the concepts leave unexplained raises (+) or lowers (-) the
+        score; None where it was dropped, or where activations have no places.
+    map_crops
+        Of how many crops the coefficients are laid back over the image to make `maps`; 0 where the
+        maps are of the single positions of the layer.
     """
 
     photograph: np.ndarray
@@ -39,6 +45,8 @@ class ImageView:
     gap: float
     title: str
     prediction: str
+    residual_map: np.ndarray | None = None
+    map_crops: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,15 +73,20 @@ class ImageExplanation:
         The same for the score of the prediction less that of the target: what speaks for the one
         *instead of* the other. None where there is no target, or it is the prediction.
     maps
-        (H, W, k) in [0, 1]: where each concept is active; None where activations have no places.
+        (H, W, k) in [0, 1]: where each concept is active; None where that is not known.
     class_map
         (H, W), signed: the contributions laid out over those places, of `against` where there is
-        one; None where activations have no places.
+        one; None where that is not known.
     photograph
         uint8 (H', W', 3): the picture as people look at it; None where it was not given.
     crops
         For each concept, uint8 crops of the images that the concepts were found in, best first;
         empty where these cannot be shown.
+    map_crops
+        Of how many crops the coefficients are laid back over the image to make `maps`; 0 where the
+        maps are of the single positions of the layer.
+    with_residual
+        Whether the class map also holds what the concepts leave unexplained, where it acts.
     """
 
     prediction: int
@@ -87,6 +100,8 @@ class ImageExplanation:
     class_map: np.ndarray | None
     photograph: np.ndarray | None
     crops: list[list[np.ndarray]]
+    map_crops: int = 0
+    with_residual: bool = False
 
     @property
     def right(self) -> bool | None:
@@ -132,6 +147,7 @@ class ImageExplanation:
             gap=float(found.gap[0]),
             title=title,
             prediction=self.names[0],
+            map_crops=self.map_crops,
         )
 
     def summary(self) -> str:
