@@ -65,7 +65,9 @@ def test_it_is_a_black_box_explainer(
 def test_it_is_the_class_map_resized(
     craft: xc.Craft, images: np.ndarray, targets: np.ndarray
 ) -> None:
-    attribution = ConceptAttribution(craft, batch_size=3, smoothing=0.0, residual=False)
+    attribution = ConceptAttribution(
+        craft, batch_size=3, output="activation", smoothing=0.0, residual=False
+    )
     maps = attribution.explain(images, targets)
     phi = craft.contributions(images, targets).phi
     u = craft.transform(images)

@@ -53,6 +53,6 @@ def test_activation_has_no_unit_of_relevance(
     craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its maps never ask for it."""
-    expected = ConceptAttribution(craft).explain(images)
+    expected = ConceptAttribution(craft, output="activation").explain(images)
     monkeypatch.setattr(module, "relevance", None)
-    assert_allclose(ConceptAttribution(craft).explain(images), expected)
+    assert_allclose(ConceptAttribution(craft, output="activation").explain(images), expected)

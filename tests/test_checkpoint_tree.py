@@ -121,8 +121,10 @@ PAGE_STAGES = {
     "quality held out": ("questions:measure_quality", 2, 2),
     "contributions": ("questions:contributions_of", 1, 3),
     "importance": ("importance.base:_Gathered.importance", 1, 4),
-    "coefficients": ("explanation.of_class:encode_for_page", 1, 5),
-    "tree": ("recursion.child_concepts:measure_extent", 1, 6),
+    "coefficients": ("explanation.of_class:mean_coefficients", 1, 5),
+    "maps": ("explanation.of_class:drawn_maps", 1, 6),
+    "residual": ("explanation.of_class:drawn_residual", 1, 7),
+    "tree": ("recursion.child_concepts:measure_extent", 1, 8),
 }
 
 

@@ -219,13 +219,25 @@ def test_pixels_are_means_of_the_cells_they_cover() -> None:
     assert_allclose(resize_sums(maps, (2, 4)), blocks, atol=1e-6)
 
 
+def fine(cells: int) -> float:
+    """With the variance of a triangle of one cell to either side it makes 1/17 of the side."""
+    return min(0.75 / cells, max(0.0, 1 / 17**2 - 1 / (6 * cells**2)) ** 0.5)
+
+
+def test_class_maps_of_coarse_layers_are_blurred_by_enlarging_alone() -> None:
+    assert fine(5) == 0.0
+    assert 0.0 < fine(7) < 0.02
+    assert fine(14) == pytest.approx(0.0511, abs=1e-4)
+    assert fine(56) == 0.75 / 56
+
+
 @pytest.mark.parametrize("size", [(28, 40), (30, 44)])
 def test_smoothing_is_a_gaussian_over_the_resized_map(size: tuple[int, int]) -> None:
-    """In pixels, or 3/4 of a cell, which is not the same along both axes; the sum is kept."""
+    """In pixels, or by cells, which are not the same along both axes; the sum is kept."""
     maps = np.random.default_rng(0).standard_normal((2, 7, 5, 1)).astype(np.float32)
     total = maps.sum(axis=(1, 2, 3))
     plain = resize_sums(maps, size)
-    for smoothing, sigmas in ((3.0, (3.0, 3.0)), (None, (0.75 * size[0] / 7, 0.75 * size[1] / 5))):
+    for smoothing, sigmas in ((3.0, (3.0, 3.0)), (None, (fine(7) * size[0], fine(5) * size[1]))):
         smooth = resize_sums(maps, size, smoothing)
         expected = gaussian_filter(plain, (0, *sigmas, 0), mode="reflect")
         assert_allclose(smooth, expected, atol=1e-5 if size == (28, 40) else 0.02)

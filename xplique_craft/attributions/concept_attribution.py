@@ -183,10 +183,10 @@ class ConceptAttribution(ConceptExplainer):
         -------
         maps
             (n, H, W, 1), signed, in units of the score for each of the h x w cells of the layer:
-            the mean of a map times h w is score - h(0), but for the gap of the contributions; where
-            the residual is left out, it is less by the residual's part. With `output="relevance"`
-            it is so to first order, and exactly where the head is affine. What an explainer's map
-            of relevance lacks of that sum is added evenly.
+            the mean of a map times h w is score - h(0), exactly where the head is affine, elsewhere
+            but for what 8 points leave of an integral; of activation, for the gap of the
+            contributions; by an explainer of relevance, to first order, and what it lacks of that
+            is added evenly. Where the residual is left out, it is less by the residual's part.
         """
         stream = self._stream(inputs)
         batches = self._batches(stream, targets, self._description)
@@ -251,9 +251,11 @@ class ConceptAttribution(ConceptExplainer):
             smoothing = 0.0
         whole = resize_sums(whole, coded.size, smoothing)
         if self.residual and self.craft.keep_residual:
+            relevant = self.output_of_class_maps == "relevance"
             # An explainer's map of relevance is of the slopes with all gates open.
-            opened = self.explainer is not None and self.output == "relevance"
-            left = residual_map(coded, self._head(), self._cells(coded), opened=opened)
+            opened = relevant and self.explainer is not None
+            cells = self._cells(coded)
+            left = residual_map(coded, self._head(), cells, relevant=relevant, opened=opened)
             whole += resize_sums(left, coded.size, self.smoothing)
         if self.detail == 0.0:
             return whole
@@ -292,10 +294,7 @@ class ConceptAttribution(ConceptExplainer):
         cells = whole[0].size
         if self.explainer is not None:
             whole = self._explained.whole(coded.images, coded.targets, np.ones_like(parts))
-            total = parts.sum(axis=1)
-        else:
-            total = np.subtract(*head.ends(coded)[::-1])  # known exactly, unlike the integral
-        return class_map.add_evenly(whole, total, cells), parts
+        return class_map.add_evenly(whole, parts.sum(axis=1), cells), parts
 
     # ------------------------------------------------------------------ concept maps
     def _concept_maps(

@@ -57,7 +57,9 @@ def relevance_of(coded: Coded, head: GatedHead, *, integrated: bool = False) -> 
     return found
 
 
-def residual_places(coded: Coded, head: GatedHead, *, opened: bool) -> np.ndarray:
+def residual_places(
+    coded: Coded, head: GatedHead, *, relevant: bool, opened: bool = False
+) -> np.ndarray:
     """
     What closed gates leave, C (see `gates.coded`), laid out where it acts on the score.
 
@@ -67,6 +69,8 @@ def residual_places(coded: Coded, head: GatedHead, *, opened: bool) -> np.ndarra
         n images.
     head
         Their score.
+    relevant
+        Whether it is in the unit of relevance; else it is in that of contributions.
     opened
         True: sum_c C(p) dh/dA(p) at the activations with all gates open, as the relevance of
         concepts. False: integrated gradients from no activation to C, which add up to
@@ -82,7 +86,7 @@ def residual_places(coded: Coded, head: GatedHead, *, opened: bool) -> np.ndarra
         point = coded.constant + tf.tensordot(coded.gated, coded.bank, 1)
         nodes = weights = np.ones(1)
     slopes = head.slopes_of_activations(point, coded.targets, nodes, weights)
-    acts = relevance(coded.constant, slopes) if opened else coded.constant * slopes
+    acts = relevance(coded.constant, slopes) if relevant else coded.constant * slopes
     return tf.reduce_sum(acts, -1, keepdims=True).numpy()
 
 

@@ -15,7 +15,9 @@ from .maps import has_places, resize_sums, to_grid
 from .relevance import residual_places
 
 
-def residual_map(coded: Coded, head: GatedHead, cells: int, *, opened: bool) -> np.ndarray:
+def residual_map(
+    coded: Coded, head: GatedHead, cells: int, *, relevant: bool = False, opened: bool = False
+) -> np.ndarray:
     """
     The residual's part of class maps.
 
@@ -27,6 +29,9 @@ def residual_map(coded: Coded, head: GatedHead, cells: int, *, opened: bool) -> 
         Their score.
     cells
         Class maps are in units of the score for each of so many cells.
+    relevant
+        True: in the unit of relevance, beside relevance of concepts. False: in that of
+        contributions, of which the sum is known exactly.
     opened
         True: what it is worth to first order where all gates are open, as concepts' relevance.
         False: what it adds to h(0) where all gates are closed, as contributions have it.
@@ -37,9 +42,9 @@ def residual_map(coded: Coded, head: GatedHead, cells: int, *, opened: bool) -> 
         (n, h, w, 1) float32, signed; (n, 1, 1, 1) where activations have no places. Their mean
         times the number of cells is the residual's part of the score.
     """
-    places = residual_places(coded, head, opened=opened)
+    places = residual_places(coded, head, relevant=relevant, opened=opened)
     total = places.sum(axis=tuple(range(1, places.ndim)), dtype=np.float64)
-    if not opened:  # known exactly, unlike the integral
+    if not relevant:  # known exactly, unlike the integral
         total = head.ends(coded)[0] - head.baseline(coded)
     if has_places(places.shape, coded.size):
         whole = to_grid(places, coded.size)
@@ -74,7 +79,7 @@ def drawn_residual(concept_model: ConceptModel, images: np.ndarray) -> np.ndarra
         if not has_places(coded.u.shape, coded.size):
             return None
         cells = to_grid(coded.u[:1, ..., :1].numpy(), coded.size).size
-        found = residual_map(coded, head, cells, opened=False)
+        found = residual_map(coded, head, cells)
         maps.append(resize_sums(found, coded.size, None)[..., 0])
         even.append((head.ends(coded)[1] - head.baseline(coded)) / cells)
     unit = max(abs(float(np.concatenate(even).mean())), *(float(np.abs(one).max()) for one in maps))
