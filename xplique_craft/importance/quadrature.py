@@ -278,7 +278,8 @@ def _halved(
     """Values and errors (m, k) of some images (m,), by halving; their points are counted."""
     n, k = len(points), parts.slopes.shape[-1]
     values, errors = np.zeros((n, k)), np.zeros((n, k))
-    going, stalls = np.zeros(n, bool), np.zeros(n, int)
+    going = np.zeros(n, bool)
+    stalls: np.ndarray = np.zeros(n, int)
     last: np.ndarray = np.full(n, np.inf)
     going[images] = True
     while True:
