@@ -61,6 +61,7 @@ def nothing_left() -> Iterator[None]:
         functions = [vars(owner)[name] for owner, name in PATCHED]
         return [*generators, *functions, np.random.get_state()[1].tobytes()]  # noqa: NPY002
 
+    BlackBoxExplainer._cache_models.clear()  # what earlier tests left, which some here clear
     before = state()
     yield
     assert all(a is b or a == b for a, b in zip(state(), before, strict=True))

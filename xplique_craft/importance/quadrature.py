@@ -89,7 +89,7 @@ def _middle(number: np.ndarray) -> np.ndarray:
     return 0.5 + IRREGULAR * _irregular(number)
 
 
-PLACES = np.zeros(2 * FIRST_PARTS + 1)  # of the irregular points, ends included
+PLACES: np.ndarray = np.zeros(2 * FIRST_PARTS + 1)  # of the irregular points, ends included
 PLACES[::2] = _CUTS
 PLACES[1::2] = _CUTS[:-1] + np.diff(_CUTS) * _middle(_FIRST)
 PLACES = np.clip(PLACES, EDGE, 1.0 - EDGE)
@@ -278,7 +278,9 @@ def _halved(
     """Values and errors (m, k) of some images (m,), by halving; their points are counted."""
     n, k = len(points), parts.slopes.shape[-1]
     values, errors = np.zeros((n, k)), np.zeros((n, k))
-    going, stalls, last = np.zeros(n, bool), np.zeros(n, int), np.full(n, np.inf)
+    going = np.zeros(n, bool)
+    stalls: np.ndarray = np.zeros(n, int)
+    last: np.ndarray = np.full(n, np.inf)
     going[images] = True
     while True:
         each = parts.values()

@@ -8,7 +8,9 @@ SHA-256 of their values. Names are kept to speak of layers, and do not count: Ke
 that it gives, model by model.
 """
 
+import dis
 import hashlib
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -220,6 +222,9 @@ def _is_of_a_package(function: FunctionType) -> bool:
     return "site-packages" in where or "dist-packages" in where
 
 
+_PAIR = re.compile("((?:LOAD|STORE)_FAST)_((?:LOAD|STORE)_FAST)")
+
+
 def _digest_of(function: FunctionType) -> str:
     """
     A checksum of what a function does: its code as it is compiled, its constants, defaults, and
@@ -228,14 +233,21 @@ def _digest_of(function: FunctionType) -> str:
     digest = hashlib.sha256()
 
     def add(code: CodeType) -> None:
-        digest.update(code.co_code + repr(code.co_names).encode())
-        for one in code.co_consts:
-            if isinstance(one, CodeType):
-                add(one)
-            elif isinstance(one, frozenset):  # in another order each time
-                digest.update(repr(sorted(map(repr, one))).encode())
+        for step in dis.get_instructions(code):
+            pair = _PAIR.fullmatch(step.opname)
+            if pair and step.arg is not None:  # Python 3.13 joins them where they share a line
+                first, second = divmod(step.arg, 16)
+                digest.update(f"{pair[1]}{first}{pair[2]}{second}".encode())
+                continue
+            digest.update(step.opname.encode())
+            if step.opcode not in dis.hasconst and step.opcode not in dis.hasname:
+                digest.update(repr(step.arg).encode())  # variables by their number
+            elif isinstance(step.argval, CodeType):
+                add(step.argval)
+            elif isinstance(step.argval, frozenset):  # in another order each time
+                digest.update(repr(sorted(map(repr, step.argval))).encode())
             else:
-                digest.update(repr(None if one == function.__doc__ else one).encode())
+                digest.update(repr(step.argval).encode())
 
     add(function.__code__)
     given = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
