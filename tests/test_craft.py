@@ -217,8 +217,10 @@ def test_crops_of_given_sizes(
 
 def test_at_most_so_many_crops(craft: xc.Craft, images: np.ndarray) -> None:
     """A seeded sample of all crops; the same for any batches."""
-    few, same = (refit(craft, images, (5, 8), max_crops=50, batch_size=b) for b in (2, 64))
-    other = refit(craft, images, (5, 8), max_crops=50, seed=1)
+    few, same = (
+        refit(craft, images, patch_size=(5, 8), max_crops=50, batch_size=b) for b in (2, 64)
+    )
+    other = refit(craft, images, patch_size=(5, 8), max_crops=50, seed=1)
     assert len(few.factorization.crops) == 50
     assert few.factorization.crops_u.shape == (50, 3)
     assert_array_equal(few.factorization.crops.boxes, same.factorization.crops.boxes)
