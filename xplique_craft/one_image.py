@@ -19,6 +19,7 @@ import tensorflow as tf
 from ._checks import as_array, check, check_callable, warn
 from .attributions import ConceptAttribution
 from .attributions.crop_maps import crops_laid_back, drawn_maps
+from .attributions.maps import has_places
 from .concept_model import ConceptModel, check_craft
 from .importance.contributions import contributions_of
 from .photographs import are_pixels, as_pictures, as_uint8, call_restore
@@ -109,7 +110,8 @@ def explain_image(
     contributions = [contributions_of(concept_model, inputs, one) for one in explained]
     u = concept_model.transform(None, latents)
     weights = one_hot(explained[-1], 1, classes)
-    class_map = ConceptAttribution(concept_model, by="crops").explain(inputs, weights)
+    by = "positions" if has_places(u.shape, inputs.shape[1:3]) else "crops"
+    class_map = ConceptAttribution(concept_model, by=by).explain(inputs, weights)
     return ImageExplanation(
         prediction=prediction,
         probability=float(tf.nn.softmax(logits)[prediction]),
