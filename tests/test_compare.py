@@ -450,3 +450,17 @@ def test_settings_of_measures(
 def test_datasets_are_refused(craft: xc.Craft, images: np.ndarray) -> None:
     with pytest.raises(TypeError, match=r"inputs must be an array .* received .*Dataset"):
         xc.compare(craft, tf.data.Dataset.from_tensor_slices(images))
+
+
+def test_concept_maps_at_their_defaults_are_no_heatmaps(
+    craft: xc.Craft, images: np.ndarray
+) -> None:
+    """Class maps by default are of relevance, those by crops of activation."""
+    methods = {
+        "default": ConceptAttribution(craft),
+        "crops": ConceptAttribution(craft, by="crops"),
+        "Saliency": Saliency,
+    }
+    found = xc.compare(craft, images, methods=methods, measures=[Deletion(steps=2)])
+    outputs = {method.name: method.output for method in found.methods if not method.is_floor}
+    assert outputs == {"default": "relevance", "crops": "activation", "Saliency": None}

@@ -179,7 +179,7 @@ def _method(name: str, what: Any, batch_size: int) -> Method:
     if what is None:
         return Method(name, None)
     if isinstance(what, ConceptAttribution):
-        return Method(name, lambda model: _of_model(what, model), what.output)
+        return Method(name, lambda model: _of_model(what, model), what.output_of_class_maps)
     settings: dict[str, Any] = {}
     if isinstance(what, tuple) and len(what) == 2 and isinstance(what[1], Mapping):
         what, settings = what[0], dict(what[1])
@@ -210,6 +210,8 @@ def _told_by(what: Any, craft: ConceptModel) -> str | None:
             "batch_size": what.batch_size,
             "operator": what.operator,
             "output": what.output,
+            "by": what.by,
+            "residual": what.residual,
             "smoothing": what.smoothing,
             "detail": what.detail,
             "keep_residual": what.keep_residual,
