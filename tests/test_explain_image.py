@@ -244,7 +244,7 @@ def test_the_figure(explanation: ImageExplanation, tmp_path: Path) -> None:
     assert figure.get_suptitle().endswith("; it is moon")
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles[0].startswith("where they are: activation")
-    assert titles[1].startswith("why shovel instead of moon: contributions by activation")
+    assert titles[1].startswith("why shovel instead of moon: contributions where they act")
     phi = explanation.against.phi[0]
     assert titles[3:] == [
         f"C0 misled the model by {phi[0]:+.2f}",

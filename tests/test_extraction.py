@@ -270,7 +270,7 @@ def test_few_images_and_many_concepts_get_fewer_examples():
 
 
 def test_passes_stay_within_15_an_image(images, monkeypatch):
-    """All that goes through g, cards included, with as many concepts as cost most."""
+    """All that goes through g, cards included; how many these are, the next test goes through."""
     seen = []
     activations = Network.activations
 
@@ -282,6 +282,26 @@ def test_passes_stay_within_15_an_image(images, monkeypatch):
     many = np.random.default_rng(1).random((40, SIDE, SIDE, 3)).astype(np.float32)
     fitted_on(many, batch_size=16)
     assert 11 * 40 < sum(seen) <= 15 * 40
+
+
+def test_examples_never_take_more_than_four_passes_an_image():
+    for images in range(1, 200):
+        for k in (1, 2, 5, 10, 14, 25, 64):
+            assert 0 <= k * examples_for_each(images, k) <= 4 * images
+
+
+def test_a_dataset_is_read_once_for_all_examples(images):
+    reads = []
+
+    def watched():
+        reads.append(1)
+        yield from images
+
+    spec = tf.TensorSpec((SIDE, SIDE, 3), tf.float32)
+    dataset = tf.data.Dataset.from_generator(watched, output_signature=spec)
+    craft = fitted_on(dataset, batch_size=2)[0]
+    assert len(craft.concepts.crops) > 110
+    assert len(reads) == 3  # crops, extent, examples
 
 
 @pytest.mark.parametrize("cells", [(7, 7), (3, 5), (20, 20)])

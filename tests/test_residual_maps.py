@@ -92,7 +92,7 @@ def test_the_residual_is_where_it_acts(
 
 @pytest.mark.parametrize("kind", ["relu", "attention"])
 def test_the_residuals_part_is_exact_where_heads_bend(images: np.ndarray, kind: str) -> None:
-    """f_x(0) - h(0) to the digit, though its places are an integral of 16 points."""
+    """f_x(0) - h(0) to the digit, though its places are an integral of 8 points."""
     craft = of_few(images, kind)
     found = craft.contributions(images, 1)
     whole, parts = (
@@ -153,3 +153,14 @@ def test_a_score_of_nothing_is_drawn_as_nothing(images: np.ndarray) -> None:
     drawn = drawn_residual(craft, images)
     assert drawn is not None
     assert_array_equal(drawn, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["relu", "attention"])
+def test_class_maps_by_default_add_up_where_heads_bend(images: np.ndarray, kind: str) -> None:
+    """To score - h(0), and without the residual to f_x(1) - f_x(0)."""
+    craft = of_few(images, kind)
+    found = craft.contributions(images, 1)
+    for residual, total in ((True, found.score - found.base), (False, None)):
+        maps = ConceptAttribution(craft, residual=residual).explain(images, 1).numpy()
+        expected = found.score - found.base - found.residual if total is None else total
+        assert_allclose(maps.mean(axis=(1, 2, 3)) * CELLS, expected, rtol=1e-4, atol=1e-5)

@@ -123,11 +123,12 @@ def rows_of(
 def fit_bank(settings: ExtractionSettings, found: CropRows, seed: int) -> Factorized:
     """The bank of crops and positions together."""
     fit, k = settings.factorizer.fit, settings.number_of_concepts
-    size = float(np.linalg.norm(found.positions))
-    wanted = settings.weight_of_positions * float(np.linalg.norm(found.rows))
-    if wanted == 0.0 or size == 0.0:
+    size, wanted = _norm(found.positions), settings.weight_of_positions * _norm(found.rows)
+    weight = 0.0
+    if size > 0.0:  # of squares: the norm of the positions is a share of the crops'
+        weight = float(np.float32((wanted / size) ** 2))
+    if weight == 0.0:
         return fit(found.rows, k, seed)
-    weight = (wanted / size) ** 2  # of squares: the norm of the positions is a share of the crops'
     weights = np.repeat([1.0, weight], [len(found.rows), len(found.positions)])
     return fit(np.concatenate([found.rows, found.positions]), k, seed, weights=weights)
 
@@ -156,6 +157,11 @@ def _look_over(
         ),
         extent,
     )
+
+
+def _norm(rows: np.ndarray) -> float:
+    """Frobenius norm, of the largest and the smallest float32 too."""
+    return float(np.sqrt(np.square(rows, dtype=np.float64).sum()))
 
 
 def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:

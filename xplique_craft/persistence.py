@@ -128,7 +128,7 @@ class SavedCraft:
     seed: int
     verbose: bool
     tolerance: float
-    position_weight: float | None = 0.0
+    position_weight: float | None = None
 
 
 KINDS: Kinds = {

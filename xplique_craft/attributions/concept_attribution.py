@@ -39,7 +39,7 @@ from . import class_map
 from .crop_maps import CELLS, crop_maps, scale_of_crops
 from .explainer_choice import check_explainer
 from .maps import activation_maps, has_places, in_units_of, resize_maps, resize_sums, to_grid
-from .relevance import relevance_of
+from .relevance import relevance_of, relevance_of_all
 from .residual import residual_map
 from .xplique_explainers import ConceptMaps
 
@@ -183,10 +183,10 @@ class ConceptAttribution(ConceptExplainer):
         -------
         maps
             (n, H, W, 1), signed, in units of the score for each of the h x w cells of the layer:
-            the mean of a map times h w is score - h(0), exactly where the head is affine, elsewhere
-            but for what 8 points leave of an integral; of activation, for the gap of the
-            contributions; by an explainer of relevance, to first order, and what it lacks of that
-            is added evenly. Where the residual is left out, it is less by the residual's part.
+            the mean of a map times h w is score - h(0); what an integral lacks of that is added
+            evenly. Of activation it lacks the gap of the contributions, and by an
+            explainer of relevance it is so to first order. Where the residual is left out, or the
+            craft drops it, it is less by f_x(0) - h(0).
         """
         stream = self._stream(inputs)
         batches = self._batches(stream, targets, self._description)
@@ -294,7 +294,11 @@ class ConceptAttribution(ConceptExplainer):
         cells = whole[0].size
         if self.explainer is not None:
             whole = self._explained.whole(coded.images, coded.targets, np.ones_like(parts))
-        return class_map.add_evenly(whole, parts.sum(axis=1), cells), parts
+            total = parts.sum(axis=1)
+        else:  # known exactly, unlike the integral
+            closed, opened = head.ends(coded)
+            total = relevance_of_all(opened.astype(np.float64) - closed)
+        return class_map.add_evenly(whole, total, cells), parts
 
     # ------------------------------------------------------------------ concept maps
     def _concept_maps(

@@ -28,7 +28,7 @@ from ..splitting.graph import call_unnoticed
 POINTS = 8  # of the integrals that lay class maps out
 
 
-def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
+def relevance(gated: Any, slopes: Any) -> Any:
     """
     r_j(p) of v_j(p) and df/du_j(p), all (n, ..., k), in units of the score for each cell.
 
@@ -36,6 +36,11 @@ def relevance(gated: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
     add up in it; the residual's part in them too, whose C and dh/dA are (n, ..., c).
     """
     return gated * slopes
+
+
+def relevance_of_all(parts: np.ndarray) -> np.ndarray:
+    """Parts of the score (n,), as float64, in the unit of relevance."""
+    return np.asarray(relevance(parts.astype(np.float64), 1.0))
 
 
 def relevance_of(coded: Coded, head: GatedHead, *, integrated: bool = False) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..concept_model import ConceptModel
 from ..gates import Coded, GatedHead
 from . import class_map
 from .maps import has_places, resize_sums, to_grid
-from .relevance import residual_places
+from .relevance import relevance_of_all, residual_places
 
 
 def residual_map(
@@ -42,14 +42,15 @@ def residual_map(
         (n, h, w, 1) float32, signed; (n, 1, 1, 1) where activations have no places. Their mean
         times the number of cells is the residual's part of the score.
     """
-    places = residual_places(coded, head, relevant=relevant, opened=opened)
-    total = places.sum(axis=tuple(range(1, places.ndim)), dtype=np.float64)
-    if not relevant:  # known exactly, unlike the integral
-        total = head.ends(coded)[0] - head.baseline(coded)
-    if has_places(places.shape, coded.size):
-        whole = to_grid(places, coded.size)
-    else:
-        whole = np.zeros((len(places), 1, 1, 1), np.float32)
+    placed = has_places(coded.u.shape, coded.size)
+    whole = total = np.zeros((len(coded.u), 1, 1, 1), np.float32)
+    if placed or opened:
+        places = residual_places(coded, head, relevant=relevant, opened=opened)
+        total = places.sum(axis=tuple(range(1, places.ndim)), dtype=np.float64)
+        whole = to_grid(places, coded.size) if placed else whole
+    if not opened:  # known exactly, unlike the integral
+        total = head.ends(coded)[0].astype(np.float64) - head.baseline(coded)
+        total = relevance_of_all(total) if relevant else total
     return class_map.add_evenly(whole, total, cells)
 
 

@@ -8,6 +8,7 @@ are directions around a mean.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
@@ -131,6 +132,14 @@ class Factorizer(ABC):
     requires_non_negative: ClassVar[bool] = False
     signed_coefficients: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_fit" in vars(cls) and len(signature(vars(cls)["_fit"]).parameters) < 5:
+            raise TypeError(
+                f"{cls.__name__}._fit must take (self, rows, k, seed, weights): weights (n,) say "
+                "how much the squared error of each row counts, None that all count alike."
+            )
 
     def __repr__(self) -> str:
         settings = (

@@ -9,9 +9,12 @@ import numpy as np
 import tensorflow as tf
 from scipy.linalg import eigh
 from sklearn.cluster import KMeans as SklearnKMeans
+from sklearn.utils.extmath import randomized_svd
 
 from .._checks import check
 from .base import Factorized, Factorizer, weighted
+
+EXACT_SIZE = 500  # of the smaller side of the rows, above which PCA's directions are iterated
 
 
 class KMeans(Factorizer):
@@ -83,10 +86,7 @@ class PCA(Factorizer):
         wide = rows.astype(np.float64)
         mean = np.average(wide, axis=0, weights=weights)
         centred = weighted(wide - mean, weights)
-        # The last eigenvectors of the covariance, k of c, are the first components.
-        c = rows.shape[1]
-        _, directions = eigh(centred.T @ centred, subset_by_index=[c - k, c - 1])
-        bank = directions.T[::-1]
+        bank = _leading_directions(centred, k, seed)
         largest = np.abs(bank).argmax(axis=1)
         bank *= np.sign(bank[np.arange(k), largest])[:, None]  # either sign is a solution
         error = np.linalg.norm(centred - centred @ bank.T @ bank)
@@ -107,6 +107,17 @@ class PCA(Factorizer):
         centred = activations - tf.cast(offset, activations.dtype)
         u = tf.tensordot(centred, tf.transpose(directions), 1)
         return u, _no_residual(u)
+
+
+def _leading_directions(rows: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """The first k right singular vectors (k, c), exactly where that does not take long."""
+    small = min(rows.shape)
+    if small > EXACT_SIZE and k < small // 2:
+        return randomized_svd(rows, k, n_iter=10, random_state=seed)[2]
+    last = [small - k, small - 1]
+    if rows.shape[0] >= rows.shape[1]:
+        return eigh(rows.T @ rows, subset_by_index=last)[1].T[::-1]
+    return np.linalg.qr(rows.T @ eigh(rows @ rows.T, subset_by_index=last)[1][:, ::-1])[0].T
 
 
 def _no_residual(u: tf.Tensor) -> tf.Tensor:

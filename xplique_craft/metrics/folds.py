@@ -67,6 +67,13 @@ def stability(craft: ConceptModel, *, folds: int = 5, seed: int = 0) -> ConceptS
         CropRows,
         lambda: rows_of(craft, settings, craft.stream(craft.inputs_of_fit), concepts.class_id),
     )
+    if concepts.crops is not None and not np.array_equal(
+        found.boxes, concepts.crops.boxes[: len(found.boxes)]
+    ):
+        warn(
+            "The concepts were found in other crops, by an earlier version: how stable they are is "
+            "measured in those that are cut today. Fit the craft again."
+        )
     check_folds(found, folds, settings.number_of_concepts)
     return stability_of(
         settings,

@@ -27,7 +27,7 @@ def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     ax
-        The axes; its title says that contributions are laid out by activation, and whether the map
+        The axes; its title says that contributions are laid out where they act, and whether the map
         also holds the residual.
 
     Raises
@@ -48,7 +48,7 @@ def class_map(explanation: ImageExplanation, *, ax: Axes | None = None) -> Axes:
     ax.set_axis_off()
     predicted, true = explanation.names
     instead = "" if explanation.against is None else f" instead of {true}"
-    title = f"why {predicted}{instead}: contributions by activation"
+    title = f"why {predicted}{instead}: contributions where they act"
     if explanation.with_residual:
         title += ",\nwith the residual where it acts"
     ax.set_title(as_written(title), loc="left", color=INK, fontsize=9)

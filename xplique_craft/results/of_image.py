@@ -75,7 +75,8 @@ class ImageExplanation:
     maps
         (H, W, k) in [0, 1]: where each concept is active; None where that is not known.
     class_map
-        (H, W), signed: the contributions laid out over those places, of `against` where there is
+        (H, W), signed: the contributions laid out where they act (where the concepts are, of
+        activations without places), of `against` where there is
         one; None where that is not known.
     photograph
         uint8 (H', W', 3): the picture as people look at it; None where it was not given.

@@ -109,20 +109,27 @@ def encode_boxes(
     Parts of one size go through g together, from whichever image and place they are.
     """
     rows = np.empty((len(boxes), network.channels), np.float32)
-    sizes, which = np.unique(boxes[:, 1 + windows.axes :], axis=0, return_inverse=True)
-    for number in range(len(sizes)):
-        of_size = np.flatnonzero(which.reshape(-1) == number)
-        for start in range(0, len(of_size), stream.batch_size):
-            some = of_size[start : start + stream.batch_size]
-            unique, inverse = np.unique(boxes[some, 0], return_inverse=True)
-            images = stream.images(unique)
-            parts = np.stack(
-                [
-                    windows.cut(images[i], box[1:])
-                    for i, box in zip(inverse.reshape(-1), boxes[some], strict=True)
-                ]
-            )
-            rows[some] = _pooled_parts(network, parts, images.shape[1:], windows).numpy()
+    waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
+
+    def run(size: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        numbers, parts = zip(*waiting.pop(size), strict=True)
+        rows[list(numbers)] = _pooled_parts(network, np.stack(parts), shape, windows).numpy()
+
+    last = int(boxes[:, 0].max(initial=-1))
+    for batch in stream if len(boxes) else ():  # once, whatever the number of sizes
+        shape = batch.images.shape[1:]
+        inside = (boxes[:, 0] >= batch.start) & (boxes[:, 0] < batch.start + len(batch.images))
+        for number in np.flatnonzero(inside).tolist():
+            image, *box = boxes[number].tolist()
+            size = tuple(box[windows.axes :])
+            part = windows.cut(batch.images[image - batch.start], box)
+            waiting.setdefault(size, []).append((number, np.array(part)))
+            if len(waiting[size]) == stream.batch_size:
+                run(size, shape)
+        if batch.start + len(batch.images) > last:
+            break
+    for size in list(waiting):
+        run(size, shape)
     return factorized.transform(rows)
 
 
