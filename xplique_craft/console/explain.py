@@ -160,6 +160,7 @@ def explain(
     from ..craft import Craft
     from ..explanation.of_class import explain_class
     from ..explanation.of_concepts import check_folds_or_none
+    from ..metrics.judged_crops import check_judge
     from ..report import write_report
     from ..sampling.crops import ImageWindows
     from ..saving import save as save_result
@@ -178,6 +179,8 @@ def explain(
     ImageWindows().boxes(task.shape, craft.patch_size)  # whether crops fit in the pictures
     check_folds_or_none(folds)
     other = None if judge is None else load_model(judge, "judge")
+    if other is not None:
+        check_judge(other, task.model, prepare)
     pictures, inputs, names = task.read()
     explanation = explain_class(
         craft,

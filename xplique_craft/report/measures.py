@@ -49,8 +49,8 @@ def _stability(stability: ConceptStability) -> list[Measure]:
             meaning=(
                 f"How alike the concepts are when they are looked for {folds} times, each time in "
                 f"{share} of the {stability.number_of_images} images: the mean cosine of the same "
-                "concept in two of these searches; 1 is the same. The interval says how far this mean "
-                "hangs on single concepts."
+                "concept in two of these searches; 1 is the same. The interval says how far this "
+                "mean hangs on single concepts."
             ),
             floor_words=floor,
             estimate=stability.matched,
