@@ -483,11 +483,15 @@ def test_too_few_photographs_for_folds_or_a_judge_are_noted(
 
 
 def test_concepts_that_purity_leaves_out_are_noted(craft: xc.Craft, images: np.ndarray) -> None:
-    """Of three concepts of two colours, one at least is held by few crops or by none."""
-    explanation = explain_class(craft, images, 0, folds=0, judge=eyes())
-    left = explanation.purity.left_out
-    said = [note for note in explanation.notes if "left out of the purity" in note]
-    assert len(said) == bool(left)
+    """Red and green are everywhere, blue in four pictures only."""
+    some = images.copy()
+    some[..., 2] = 0.0
+    some[[0, 1, 3, 4], :4, :4] = (0.0, 0.0, 200.0)
+    own = xc.Craft.from_model(craft.split, None, 3, factorizer=planted.Given(np.eye(3)))
+    explanation = explain_class(own, some, 0, held_out=None, folds=0, judge=eyes())
+    assert explanation.purity.left_out == [2]
+    (said,) = (note for note in explanation.notes if "left out of the purity" in note)
+    assert said.startswith("Concepts 2 are left out")
 
 
 def test_the_explained_model_is_no_judge(
