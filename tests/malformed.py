@@ -429,6 +429,9 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         class_id=lambda: w.class_id,
         photographs=lambda: w.pictures,
         nb_design=fixed(8),
+        folds=fixed(2),
+        judge=lambda: w.judge,
+        prepare=judged["prepare"],
     )
     add(
         "metrics.CropCluster",

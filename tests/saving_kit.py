@@ -128,6 +128,9 @@ def results() -> dict[str, Any]:
     stability = ConceptStability(share, share, share, np.abs(eighths(2, 5)).astype(np.float64), 9)
     return {
         "explanation": explanation,
+        "explanation with measures": dataclasses.replace(
+            explanation, stability=stability, purity=purity
+        ),
         "contributions": contributions,
         "importance": importance,
         "comparison": Comparison(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import planted
 import planted_levels
@@ -124,13 +125,29 @@ PAGE_STAGES = {
     "coefficients": ("explanation.of_class:mean_coefficients", 1, 5),
     "maps": ("explanation.of_class:drawn_maps", 1, 6),
     "residual": ("explanation.of_class:drawn_residual", 1, 7),
-    "tree": ("recursion.child_concepts:measure_extent", 1, 8),
+    "stability": ("explanation.of_concepts:stability", 1, 8),
+    "purity": ("explanation.of_concepts:purity", 1, 9),
+    "tree": ("recursion.child_concepts:measure_extent", 1, 10),
 }
 
 
 def explained(craft: xc.Craft, x: np.ndarray, **settings: Any) -> Any:
-    settings = {"photographs": (255 * x[..., :3]).astype(np.uint8), "nb_design": 4, **settings}
+    settings = {
+        "photographs": (255 * x[..., :3]).astype(np.uint8),
+        "nb_design": 4,
+        "folds": 2,
+        "judge": eyes(3),
+        **settings,
+    }
     return explain_class(craft, x, craft_class(craft, x), tree_depth=1, **settings)
+
+
+def eyes(channels: int, scale: float = 1.0) -> keras.Model:
+    """A judge that sees the mean of each channel, times the scale."""
+    image = keras.Input((8, 8, channels))
+    means = keras.layers.GlobalAveragePooling2D()(image)
+    kernel = keras.initializers.Constant(scale * np.eye(channels))
+    return keras.Model(image, keras.layers.Dense(channels, kernel_initializer=kernel)(means))
 
 
 def craft_class(craft: xc.Craft, x: np.ndarray) -> int:
@@ -166,3 +183,28 @@ def test_an_explanation_goes_on(
     calls.number = 0
     explained(unfitted(levels), x, checkpoint=tmp_path)
     assert calls.number == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"folds": 3}, r"another folds \(2, and it is 3 now\)"),
+        ({"folds": 0}, r"another folds \(2, and it is 0 now\)"),
+        ({"judge": eyes(3, 2.0)}, "another judge|other judge"),
+        ({"judge": None}, "other judge"),
+        ({"prepare": lambda pictures: pictures[..., ::-1] ** 2}, "another judge|other judge"),
+    ],
+)
+def test_a_page_of_other_measures_is_refused(
+    changed: dict[str, Any],
+    said: str,
+    levels: xc.Craft,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = planted_levels.images()
+    calls = Calls("explanation.of_class:select", monkeypatch)
+    with calls.interrupted(1):
+        explained(unfitted(levels), x, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=said):
+        explained(unfitted(levels), x, checkpoint=tmp_path, **changed)

@@ -131,6 +131,12 @@ def test_errors_of_users(model_file: Path, folder: Path, tmp_path: Path) -> None
     )
     assert "--labels FILE" in error_of(*good, "--class", "red")
     assert "preprocess must be" in error_of(*good, "--class", 0, "--preprocess", "keras")
+    assert "preprocess must be" in error_of(*good, "--class", 0, "--judge-preprocess", "keras")
+    absent = error_of(*good, "--class", 0, "--judge", tmp_path / "bad.keras")
+    assert "judge must be a saved Keras model, and Keras cannot load" in absent
+    assert "folds must be at least 2, received 1" in error_of(*good, "--class", 0, "--folds", 1)
+    same = error_of(*good, "--class", 0, "--judge", model_file)
+    assert "judge must be another network" in same
     assert "the model's own, 32x32" in error_of(*good, "--class", 0, "--size", "64x64")
     assert "as 224x224" in error_of(*good, "--class", 0, "--size", "big")
     assert "`--save` must be a file that can be written (it is a folder)" in error_of(
@@ -155,14 +161,28 @@ def test_open_input_size_asks_for_size(folder: Path, tmp_path: Path) -> None:
     assert "--size 224x224" in line
 
 
-def test_explain_writes_a_page(model_file: Path, folder: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def judge_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that sees the mean of each colour."""
+    import keras
+
+    image = keras.Input((16, 16, 3))
+    path = tmp_path_factory.mktemp("judge") / "judge.keras"
+    keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)).save(path)
+    return path
+
+
+def test_explain_writes_a_page(
+    model_file: Path, judge_file: Path, folder: Path, tmp_path: Path
+) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("red\nblue\n")
     out = tmp_path / "new" / "report"
     result = run(
         *("explain", model_file, folder, "--class", "red", "--labels", labels, "--output", out),
         *("--preprocess", "unit", "--layer", "pool", "--concepts", 3, "--quiet"),
-        *("--save", out / "saved.safetensors"),
+        *("--save", out / "saved.safetensors", "--folds", 3),
+        *("--judge", judge_file, "--judge-preprocess", "unit"),
     )
     assert result.exit_code == 0, result.output
     page = out / "report.html"
@@ -176,6 +196,10 @@ def test_explain_writes_a_page(model_file: Path, folder: Path, tmp_path: Path) -
     for name in ("agreement", "reconstruction share", "explained share", "KKT residual"):
         assert sum(line.strip().startswith(name) for line in lines) == 1
     assert sum(line.startswith("  concept ") for line in lines) == 3
+    (stability,) = (line for line in lines if line.startswith("Stability"))
+    assert "over 3 folds" in stability
+    (purity,) = (line for line in lines if line.startswith("Purity"))
+    assert "of random crops" in purity
     assert lines[-1] == f"Report: {page.resolve()}"
 
 

@@ -424,6 +424,86 @@ def test_layers_without_places_are_explained(images: np.ndarray, latent: str) ->
     assert explanation.quality_held_out.agreement.value == 1.0
 
 
+# --------------------------------------------------------------------- stability and purity
+def eyes(scale: float = 1.0) -> keras.Model:
+    """A judge that sees the mean of each colour, of crops of 8 pixels."""
+    image = keras.Input((8, 8, 3))
+    scaled = keras.layers.Rescaling(scale)(image)
+    return keras.Model(image, keras.layers.GlobalAveragePooling2D()(scaled))
+
+
+def test_stability_is_the_crafts(explained: tuple[ClassExplanation, xc.Craft]) -> None:
+    explanation, craft = explained
+    expected = craft.stability(folds=5, seed=craft.seed)
+    found = explanation.stability
+    assert (found.matched, found.disjoint, found.floor) == (
+        expected.matched,
+        expected.disjoint,
+        expected.floor,
+    )
+    assert_array_equal(found.by_fold, expected.by_fold)
+    assert found.folds == 5
+    assert explanation.purity is None
+
+
+def test_purity_is_of_crops_of_the_pictures_of_the_fit(craft: xc.Craft, images: np.ndarray) -> None:
+    seen = []
+
+    def prepare(pictures: np.ndarray) -> np.ndarray:
+        seen.append(pictures)
+        return pictures / 255.0
+
+    own = xc.Craft.from_model(craft.split, None, 3, batch_size=8)
+    photographs = images.astype(np.uint8).repeat(2, axis=1).repeat(2, axis=2)
+    explanation = explain_class(
+        own, images / 255.0, 0, photographs=photographs, folds=0, judge=eyes(), prepare=prepare
+    )
+    assert explanation.stability is None
+    fitted = photographs[numbers(255.0 * own.factorization.inputs)]
+    expected = own.purity(eyes(), photographs=fitted, prepare=lambda x: x / 255.0)
+    assert repr(explanation.purity) == repr(expected)
+    assert explanation.purity.number_of_images == explanation.number_of_images == 8
+    assert max(pictures.max() for pictures in seen) > 100.0  # pixels of the photographs
+
+
+def test_too_few_photographs_for_folds_or_a_judge_are_noted(
+    craft: xc.Craft, images: np.ndarray
+) -> None:
+    few = images[:4]  # three of the class
+    explanation = explain_class(craft, few, 0, held_out=None, judge=eyes())
+    assert explanation.stability is None
+    assert explanation.purity is None
+    notes = [note for note in explanation.notes if "was not measured" in note]
+    assert len(notes) == 2
+    assert "come back on other photographs" in notes[0]
+    assert "the 3 photographs" in notes[0]
+    assert "found in 3 photographs" in notes[1]
+    quiet = explain_class(craft, few, 0, held_out=None, folds=0)
+    assert not any("was not measured" in note for note in quiet.notes)
+
+
+def test_concepts_that_purity_leaves_out_are_noted(craft: xc.Craft, images: np.ndarray) -> None:
+    """Red and green are everywhere, blue in four pictures only."""
+    some = images.copy()
+    some[..., 2] = 0.0
+    some[[0, 1, 3, 4], :4, :4] = (0.0, 0.0, 200.0)
+    own = xc.Craft.from_model(craft.split, None, 3, factorizer=planted.Given(np.eye(3)))
+    explanation = explain_class(own, some, 0, held_out=None, folds=0, judge=eyes())
+    assert explanation.purity.left_out == [2]
+    (said,) = (note for note in explanation.notes if "left out of the purity" in note)
+    assert said.startswith("Concepts 2 are left out")
+
+
+def test_the_explained_model_is_no_judge(
+    craft: xc.Craft, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(craft, "fit", lambda *_, **__: pytest.fail("the work began"))
+    with pytest.raises(ValueError, match="judge must be another network"):
+        explain_class(craft, images, 0, judge=craft.model)
+    with pytest.raises(ValueError, match="prepare must be a function of pictures"):
+        explain_class(craft, images, 0, judge=eyes(), prepare=lambda pictures: 1 / 0)
+
+
 # ----------------------------------------------------------------------------------- photographs
 def test_photographs_of_another_size(craft: xc.Craft, images: np.ndarray) -> None:
     """Crops and views are cut from them, at their own resolution."""
@@ -493,6 +573,9 @@ def test_a_class_that_is_never_predicted(craft: xc.Craft, images: np.ndarray) ->
         ({"number_of_crops": -1}, ValueError, "number_of_crops must be at least 0"),
         ({"number_of_views": 1.5}, TypeError, "number_of_views must be an integer"),
         ({"nb_design": 1}, ValueError, "nb_design must be at least 2, received 1"),
+        ({"folds": 1}, ValueError, "folds must be at least 2, received 1"),
+        ({"folds": -1}, ValueError, "folds must be at least 0, received -1"),
+        ({"judge": "resnet"}, TypeError, "judge must be a Keras model"),
         ({"images": np.zeros((16, 24, 3))}, ValueError, "received one image"),
         (
             {"images": tf.data.Dataset.from_tensor_slices(np.zeros((4, 16, 24, 3))).batch(2)},

@@ -188,6 +188,9 @@ def test_a_judge_of_any_size(judge: keras.Model) -> None:
     image = keras.Input((None, None, 3))
     with pytest.raises(ValueError, match="judge must take images of one size"):
         embed_crops(keras.Model(image, keras.layers.ReLU()(image)), [np.ones((4, 4, 3))], [0])
+    unbuilt = keras.Sequential([keras.layers.GlobalAveragePooling2D()])
+    with pytest.raises(ValueError, match=r"judge must take images of one size.* not known yet"):
+        embed_crops(unbuilt, [np.zeros((4, 4, 3))], [0])
     with pytest.raises(TypeError, match="photographs must be given"):
         embed_crops(judge, [np.ones((4, 4, 3))])
     with pytest.raises(ValueError, match="crops must hold at least one crop"):

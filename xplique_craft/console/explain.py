@@ -14,7 +14,8 @@ from .._files import check_can_write
 from ..factorization import FACTORIZERS
 from . import options
 from .messages import finished, say, write_page
-from .model import chosen_layer
+from .model import chosen_layer, load_model
+from .pictures import Preprocessing
 from .task import read_task
 
 if TYPE_CHECKING:
@@ -64,6 +65,26 @@ def explain(
             help="One side of crops, in pixels; default: several, up to the whole picture.", min=1
         ),
     ] = None,
+    folds: Annotated[
+        int,
+        typer.Option(
+            help="Find the concepts again so many times, each without a part of the pictures, to "
+            "see whether they come back; 0 leaves it out.",
+            min=0,
+        ),
+    ] = 5,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another model, best cut before its logits: how often it finds the odd one among "
+            "five crops, four of them of one concept.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    judge_preprocess: Annotated[
+        str,
+        typer.Option(help="What the judge was trained on, as --preprocess.", metavar="SPEC"),
+    ] = "none",
     tree_depth: Annotated[
         int,
         typer.Option(
@@ -119,6 +140,7 @@ def explain(
     """
     if save is not None:
         check_can_write("--save", save)
+    prepare = Preprocessing.from_spec(judge_preprocess)
     task = read_task(
         model,
         folder,
@@ -137,6 +159,8 @@ def explain(
 
     from ..craft import Craft
     from ..explanation.of_class import explain_class
+    from ..explanation.of_concepts import check_folds_or_none
+    from ..metrics.judged_crops import check_judge
     from ..report import write_report
     from ..sampling.crops import ImageWindows
     from ..saving import save as save_result
@@ -153,6 +177,10 @@ def explain(
         verbose=not quiet,
     )
     ImageWindows().boxes(task.shape, craft.patch_size)  # whether crops fit in the pictures
+    check_folds_or_none(folds)
+    other = None if judge is None else load_model(judge, "judge")
+    if other is not None:
+        check_judge(other, task.model, prepare)
     pictures, inputs, names = task.read()
     explanation = explain_class(
         craft,
@@ -162,6 +190,9 @@ def explain(
         class_name=task.class_name,
         class_names=task.class_names,
         titles=names,
+        folds=folds,
+        judge=other,
+        prepare=prepare,
         tree_depth=tree_depth,
         held_out=held_out or None,
         model_name=model.stem,
@@ -209,6 +240,10 @@ def _print_summary(explanation: "ClassExplanation") -> None:
     encoding = quality.kkt_residual
     text = f"{encoding:.1e}" if math.isfinite(encoding) else NOT_APPLICABLE
     say(f"  KKT residual          {text}")
+    if explanation.stability is not None:
+        say(f"Stability on other pictures (mean cosine): {explanation.stability}")
+    if explanation.purity is not None:
+        say(f"Purity (the judge finds the odd crop): {explanation.purity}")
     say("Concepts that add most to the score:")
     for card in explanation.cards[:_CONCEPTS_SHOWN]:
         say(

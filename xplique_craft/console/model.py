@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from ..splitting.split import Candidate
 
 
-def load_model(path: Path) -> Any:
-    """The Keras model of a file, or a ValueError in one sentence."""
+def load_model(path: Path, name: str = "MODEL") -> Any:
+    """The Keras model of a file, the argument `name`, or a ValueError in one sentence."""
     if path.is_dir():
         raise ValueError(
-            f"MODEL must be a saved Keras model, a .keras or .h5 file, and {path} is a folder. (A "
+            f"{name} must be a saved Keras model, a .keras or .h5 file, and {path} is a folder. (A "
             "SavedModel of TensorFlow has no layers to cut at: save the model itself, with "
             "model.save('model.keras').)"
         )
     if not path.is_file():
         found = "a pipe or a device, no file:" if path.exists() else "no file"
-        raise ValueError(f"MODEL must be a saved Keras model, and there is {found} {path}.")
+        raise ValueError(f"{name} must be a saved Keras model, and there is {found} {path}.")
     from .. import _backend as _backend
 
     # isort: split
@@ -39,14 +39,14 @@ def load_model(path: Path) -> Any:
     except Exception as error:  # Keras answers with any type, and pages of configuration
         reason = str(error).split("Exception encountered:")[-1].split("Full object config")[0]
         raise ValueError(
-            f"MODEL must be a saved Keras model, and Keras cannot load {path}: "
+            f"{name} must be a saved Keras model, and Keras cannot load {path}: "
             f"{textwrap.shorten(reason, _LONGEST_REASON, placeholder=' ...')} "
             "(A model with layers of your own: load it in Python, and use Craft.from_model. One of "
             "Keras 2: save it as an .h5 file.)"
         ) from error
     if not isinstance(model, keras.Model):
         raise ValueError(
-            f"MODEL must be a saved Keras model, and {path} holds a {type(model).__name__}."
+            f"{name} must be a saved Keras model, and {path} holds a {type(model).__name__}."
         )
     return model
 

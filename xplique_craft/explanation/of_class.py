@@ -3,11 +3,12 @@ From a model and photographs to everything that a page says of one class.
 """
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from .. import __version__
@@ -25,6 +26,13 @@ from ..sampling.stream import Stream
 from ..targets import check_class_id, check_class_names, class_name_of
 from .cards import concept_cards, image_views, mean_coefficients
 from .notes import NOTED, note_images_left_out, note_limits, note_warnings
+from .of_concepts import (
+    check_folds_or_none,
+    first_seen,
+    purity_or_note,
+    stability_or_note,
+    told_judge,
+)
 from .selection import images_as_array, select
 
 
@@ -42,6 +50,9 @@ def explain_class(
     number_of_crops: int = 6,
     number_of_views: int = 6,
     nb_design: int = 128,
+    folds: int = 5,
+    judge: keras.Model | None = None,
+    prepare: Callable[[np.ndarray], Any] | None = None,
     tree_depth: int = 0,
     checkpoint: str | Path | None = None,
 ) -> ClassExplanation:
@@ -86,6 +97,17 @@ def explain_class(
     nb_design
         How many points the Sobol indices of each image are estimated from where the head is not
         affine; more of them give narrower intervals of the importances and take longer.
+    folds
+        Into how many parts the images of the fit are divided to measure whether the same concepts
+        come back without each of them, see `metrics.stability`: so many banks and two more are
+        fitted. 0 leaves this out, and so does a class of too few photographs, which is noted.
+    judge
+        Another network, which says how often the odd one among five crops is found, see
+        `metrics.purity`; it is shown crops of the pictures of the fit. None leaves this out, and
+        so does a class of too few photographs, which is noted.
+    prepare
+        A function that makes of crops (n, H, W, 3) float32, pixels in [0, 255] at the judge's size,
+        what the judge takes, as its preprocessing; None where it takes them as they are.
     tree_depth
         How many times in a row concepts are taken apart at earlier layers, see `Craft.grow`, which
         takes minutes; 0 makes no tree.
@@ -104,8 +126,8 @@ def explain_class(
     TypeError
         If `images` is a tf.data.Dataset or a generator, out of which no images can be picked.
     ValueError
-        If under two images are predicted as the class, arguments do not fit each other, or the
-        checkpoint is of another call.
+        If under two images are predicted as the class, arguments do not fit each other, the judge
+        is the explained model, or the checkpoint is of another call.
     """
     check_is("craft", craft, Craft, "a Craft, which is fitted here")
     classes = craft.network.number_of_classes
@@ -122,6 +144,8 @@ def explain_class(
         check(name, value)
     check_class_names(class_names, classes)
     share = 0.0 if held_out is None else check("held_out", held_out)
+    folds = check_folds_or_none(folds)
+    seen = None if judge is None else first_seen(judge, prepare, craft, pictures)
 
     def settings() -> dict[str, Any]:
         return {
@@ -135,6 +159,8 @@ def explain_class(
             "held_out": share,
             "nb_design": nb_design,
             "number_of_views": number_of_views,
+            "folds": folds,
+            "judge": None if seen is None else told_judge(judge, seen, pictures),
         }
 
     with (
@@ -163,6 +189,13 @@ def explain_class(
         if len(shown):
             maps = kept.once("maps", lambda: drawn_maps(craft, images[shown]))
             residual_maps = kept.once("residual", lambda: drawn_residual(craft, images[shown]))
+        stability = purity = None
+        if folds:
+            stability = kept.once("stability", lambda: stability_or_note(craft, folds, len(fitted)))
+        if judge is not None:
+            purity = kept.once(
+                "purity", lambda: purity_or_note(craft, judge, prepare, pictures[fitted])
+            )
         tree = None
         if tree_depth:
             grown = craft.grow(depth=tree_depth, checkpoint=checkpoint)
@@ -204,6 +237,8 @@ def explain_class(
             *note_images_left_out(others, class_names),
         ],
         tree=tree,
+        stability=stability,
+        purity=purity,
     )
 
 

@@ -20,6 +20,7 @@ from ..extraction import fit_bank, rows_of
 from ..factorization import Factorized
 from ..results import ConceptStability, Estimate
 from ..sampling.rows import CropRows
+from .too_few import TooFewPhotographs
 
 
 def stability(craft: ConceptModel, *, folds: int = 5, seed: int = 0) -> ConceptStability:
@@ -89,13 +90,13 @@ def stability(craft: ConceptModel, *, folds: int = 5, seed: int = 0) -> ConceptS
 def check_folds(found: CropRows, folds: int, number_of_concepts: int) -> None:
     """Raise where there are too few photographs for so many folds or concepts."""
     if found.images < folds:
-        raise ValueError(
+        raise TooFewPhotographs(
             f"folds must be at most the number of photographs, {found.images}, received {folds}. "
             "Fit the craft on more images, or ask for fewer folds."
         )
     fewest = len(found.rows) * (found.images // 2) // found.images
     if fewest < number_of_concepts:
-        raise ValueError(
+        raise TooFewPhotographs(
             f"craft must be fitted on more images: half of the {found.images} that it has been "
             f"given have about {fewest} crops, in which {number_of_concepts} concepts cannot be "
             "found. Or ask for fewer concepts."

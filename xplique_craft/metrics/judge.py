@@ -81,13 +81,14 @@ def embed_crops(
         If the judge takes images of no fixed size, or there are no crops.
     """
     check_is("judge", judge, keras.Model, "a Keras model")
-    if not isinstance(judge.input_shape, tuple):
-        raise ValueError(f"judge must take one input, and takes {judge.input_shape}.")
-    size = tuple(judge.input_shape[1:3])
-    if len(judge.input_shape) != 4 or None in size:
+    shape = getattr(judge, "input_shape", None)  # a model that is not built has none
+    if shape is not None and not isinstance(shape, tuple):
+        raise ValueError(f"judge must take one input, and takes {shape}.")
+    size = () if shape is None else tuple(shape[1:3])
+    if shape is None or len(shape) != 4 or None in size:
         raise ValueError(
             f"judge must take images of one size, (n, H, W, channels), and takes "
-            f"{judge.input_shape}. Give it an Input of that size first."
+            f"{shape or 'what is not known yet'}. Give it an Input of that size first."
         )
     if photographs is None:
         if not isinstance(crops, Crops):
@@ -113,7 +114,7 @@ def embed_crops(
     for start in range(0, len(crops), batch_size):
         some = range(start, min(start + batch_size, len(crops)))
         cut = crops.cut(some) if isinstance(crops, Crops) else [crops[i] for i in some]
-        pictures = np.stack([_resized(crop, size, judge.input_shape[-1]) for crop in cut])
+        pictures = np.stack([_resized(crop, size, shape[-1]) for crop in cut])
         found = judge(_prepared(pictures, prepare), training=False)
         positions = list(range(1, len(found.shape) - 1))
         parts.append(np.asarray(tf.reduce_mean(tf.cast(found, tf.float32), positions)))

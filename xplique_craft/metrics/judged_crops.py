@@ -26,6 +26,7 @@ from ..sampling.representatives import best_crops
 from ..sampling.rows import CropRows, extract_rows
 from .intruder import SHOWN, Trials, intruder_test
 from .judge import CropCluster, embed_crops
+from .too_few import TooFewPhotographs
 
 FEWEST = SHOWN + 1  # photographs of a trial, of which each concept has crops
 Prepare = Callable[[np.ndarray], Any]
@@ -173,7 +174,7 @@ class Pictures:
             raise ValueError(f"Crops need images (n, H, W, channels), received (n, {shape}).")
         number = stream.length or sum(len(batch.images) for batch in stream)
         if number < FEWEST:
-            raise ValueError(
+            raise TooFewPhotographs(
                 f"{stream.name} must be at least {FEWEST} images, because all crops of a trial "
                 f"come from different ones, received {number}."
             )
@@ -248,7 +249,7 @@ class Chosen:
         found = best_crops(boxes, crops_u, shown)
         kept = [j for j, best in enumerate(found) if len(best) >= FEWEST]
         if len(kept) < 2:
-            raise ValueError(
+            raise TooFewPhotographs(
                 f"Of the {len(found)} concepts, {len(kept)} have crops of {FEWEST} photographs or "
                 "more, and two are needed, for the odd crop is one of another concept. Give more "
                 "images, or ask for more concepts."

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..plots import ConceptStyle, concept_label, concept_ranks, concept_style, histogram_bins
 from ..results import ClassExplanation, ConceptCard
+from .measures import said_of
 from .numbers import number, placed
 from .pictures import jpeg_uri
 
@@ -40,7 +41,8 @@ class Card:
 
     `whiskers` are where the importance and its interval over images are drawn, None where they are
     not defined; `sampling` is where the gates' interval is, None where it is not known. `signed` is
-    True where coefficients have two ends: then "present" means nothing.
+    True where coefficients have two ends: then "present" means nothing. `measured` is what is known
+    of stability and purity, "" where neither is.
     """
 
     source: ConceptCard
@@ -54,6 +56,7 @@ class Card:
     largest: str
     present: int
     signed: bool
+    measured: str
 
 
 def cards_of(explanation: ClassExplanation, concepts: Sequence[Concept]) -> list[Card]:
@@ -69,10 +72,22 @@ def cards_of(explanation: ClassExplanation, concepts: Sequence[Concept]) -> list
     axis = max([*ends, 0.0]) or 1.0
     exact = explanation.importance.exact
     signed = any(bool((np.asarray(card.coefficients) < 0.0).any()) for card in cards)
-    return [_card(card, by_index[card.concept], axis, exact, signed) for card in cards]
+    return [
+        _card(
+            card,
+            by_index[card.concept],
+            axis,
+            exact,
+            signed=signed,
+            measured=said_of(explanation, card.concept),
+        )
+        for card in cards
+    ]
 
 
-def _card(card: ConceptCard, concept: Concept, axis: float, exact: bool, signed: bool) -> Card:
+def _card(
+    card: ConceptCard, concept: Concept, axis: float, exact: bool, *, signed: bool, measured: str
+) -> Card:
     counts, edges = histogram_bins(card.coefficients, HISTOGRAM_BINS)
     importance = card.importance
     whiskers = None
@@ -98,6 +113,7 @@ def _card(card: ConceptCard, concept: Concept, axis: float, exact: bool, signed:
         largest=number(float(edges[-1]), 2),
         present=int(coefficients.size - (coefficients <= 0).sum()),
         signed=signed,
+        measured=measured,
     )
 
 

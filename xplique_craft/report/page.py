@@ -50,6 +50,16 @@ def _checked(explanations: Any) -> list[ClassExplanation]:
                 "make it with `explain_class`."
             )
         number_of_concepts = explanation.contributions.phi.shape[1]
+        stability, purity = explanation.stability, explanation.purity
+        for name, known in (
+            ("stability.by_fold", None if stability is None else len(stability.by_fold)),
+            ("purity.by_concept", None if purity is None else len(purity.by_concept)),
+        ):
+            if known not in (None, number_of_concepts):
+                raise ValueError(
+                    f"{where}.{name} must be of the {number_of_concepts} concepts that "
+                    f"contributions.phi has columns for, received {known}."
+                )
         for card in explanation.cards:
             if not 0 <= card.concept < number_of_concepts:
                 raise ValueError(

@@ -10,6 +10,7 @@ from ..plots import concept_ranks, importance_bars
 from ..results import ClassExplanation
 from .concepts import Card, Concept, cards_of, concepts_of
 from .figures import inline_svg
+from .measures import Measure, measures_of
 from .tree import Branches, tree_of
 from .verdict import Faithfulness, faithfulness_of
 from .views import View, view_of
@@ -26,6 +27,7 @@ class Section:
     concepts: list[Concept]
     main: Faithfulness
     fitted: Faithfulness | None
+    measures: list[Measure]
     waterfall: Waterfall | None
     importance: Markup
     cards: list[Card]
@@ -55,6 +57,7 @@ def section_of(explanation: ClassExplanation, place: int, side: int) -> Section:
         concepts=concepts,
         main=fitted if held_out is None else faithfulness_of(held_out),
         fitted=None if held_out is None else fitted,
+        measures=measures_of(explanation),
         waterfall=waterfall_of(contributions, decimals),
         importance=inline_svg(bars, anchor, shown),
         cards=cards_of(explanation, concepts),

@@ -8,7 +8,9 @@ from .contributions import Contributions
 from .estimate import Estimate
 from .importance import Importance
 from .of_image import ImageView
+from .purity import Purity
 from .quality import Quality
+from .stability import ConceptStability
 from .tree import TreeView
 
 
@@ -81,6 +83,10 @@ class ClassExplanation:
         What a reader must be warned of, in plain sentences.
     tree
         What the concepts are made of, see `Craft.grow`; None where they were not taken apart.
+    stability
+        Whether the same concepts come back on other photographs; None where it was not measured.
+    purity
+        Whether each concept is of one kind to another network; None where it was not measured.
     """
 
     model_name: str
@@ -100,3 +106,5 @@ class ClassExplanation:
     images: list[ImageView]
     notes: list[str] = field(default_factory=list)
     tree: TreeView | None = None
+    stability: ConceptStability | None = None
+    purity: Purity | None = None
