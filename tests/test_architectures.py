@@ -135,8 +135,9 @@ def test_a_page_is_written(explained, images, tmp_path):
     photographs = (images * 255).astype(np.uint8)
     explanation = xc.explain_class(craft, images, craft.class_id, photographs=photographs)
     page = write_report(explanation, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert ("no places in the image" in page) == (name == "pooled")
-    assert (explanation.images[0].maps is None) == (name == "pooled")
+    assert "crops laid back over the photograph" in page
+    assert explanation.images[0].maps.shape[:2] == images.shape[1:3]
+    assert (explanation.images[0].residual_map is None) == (name == "pooled")
 
 
 def test_nmf_refuses_signed_activations_and_names_semi_nmf(images):

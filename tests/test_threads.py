@@ -611,9 +611,9 @@ class Overlaps(NMF):
         super().__init__(max_iter=2)
         self.meeting = meeting
 
-    def _fit(self, rows: np.ndarray, k: int, seed: int) -> Any:
+    def _fit(self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None) -> Any:
         self.meeting()
-        return super()._fit(rows, k, seed)
+        return super()._fit(rows, k, seed, weights)
 
 
 def test_filters_of_warnings_are_what_they_were() -> None:

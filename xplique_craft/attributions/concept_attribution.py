@@ -241,7 +241,7 @@ class ConceptAttribution(ConceptExplainer):
     def _class_map(self, coded: Coded, divided: list[Contributions]) -> np.ndarray:
         """(n, H, W, 1); the contributions that it lays out are added to `divided`."""
         if self.output_of_class_maps == "relevance":
-            whole, parts = self._by_relevance(coded)
+            whole, parts = self._by_relevance(coded, divided)
         else:
             divided.append(contributions(coded, self._head()))
             parts = divided[-1].phi
@@ -285,7 +285,9 @@ class ConceptAttribution(ConceptExplainer):
         model = self.concept_model
         return crop_maps(model.network, model.factorized, images)
 
-    def _by_relevance(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
+    def _by_relevance(
+        self, coded: Coded, divided: list[Contributions]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Where concepts act on the score, (n, ., ., 1); and how much each does, (n, k)."""
         head = self._head()
         relevance = relevance_of(coded, head, integrated=self.explainer is None)
@@ -298,6 +300,11 @@ class ConceptAttribution(ConceptExplainer):
         else:  # known exactly, unlike the integral
             closed, opened = head.ends(coded)
             total = relevance_of_all(opened.astype(np.float64) - closed)
+            nothing, gap = np.zeros_like(total), total - parts.sum(axis=1)
+            errors = np.zeros_like(parts)
+            divided.append(
+                Contributions(parts, nothing, nothing, total, gap, errors, points=0, exact=False)
+            )
         return class_map.add_evenly(whole, total, cells), parts
 
     # ------------------------------------------------------------------ concept maps
