@@ -42,6 +42,7 @@ CLASS_NAMES = tuple(_SOURCES)
 CROP_SIDE = 96
 """Height and width of a crop, in pixels."""
 
+MOST = 10_000  # crops at a time: 270 MB
 _REGION_SIDES = (96, 224)  # the side of a region, both ends included
 _LARGEST_SIDE = 1000  # of the shorter side: the retina is halved, or its crops would be bare
 _SPLITS = get_args(Sample)
@@ -106,11 +107,12 @@ def crops(
     Raises
     ------
     TypeError, ValueError
-        If the class or the split is unknown, or the number or the seed is no integer or negative.
+        If the class or the split is unknown, or the number or the seed is no integer or negative,
+        or the number above 10,000.
     """
     class_id = CLASS_NAMES.index(check_choice("class_name", class_name, CLASS_NAMES))
     check_choice("split", split, _SPLITS)
-    number, seed = check_int("number", number, 0), check("seed", seed)
+    number, seed = check_int("number", number, 0, MOST), check("seed", seed)
     image = _read(class_name)
     images = np.empty((number, CROP_SIDE, CROP_SIDE, 3), dtype=np.uint8)
     for index in range(number):

@@ -40,7 +40,9 @@ class Ranking:
     def __init__(self, number: int, windows: Windows = IMAGE_WINDOWS) -> None:
         self._number = number
         self._windows = windows
-        self._value = self._image = self._place = np.empty((0, 0))
+        self._value: np.ndarray = np.empty((0, 0), np.float32)
+        self._image: np.ndarray = np.empty((0, 0), int)
+        self._place: np.ndarray = np.empty((0, 0), int)
         self._places: np.ndarray = np.empty((0, 2 * windows.axes), int)
 
     def add(self, indices: np.ndarray, shape: tuple[int, ...], u: np.ndarray) -> None:
