@@ -91,6 +91,8 @@ def plain(value: Any) -> Any:
         return np.array(value, value.dtype.newbyteorder("="), order="C", subok=False)
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, np.generic):  # two types may be one kind of number
+        return np.dtype(value.dtype.str).newbyteorder("=").type(value)
     if type(value) in (list, tuple):
         return type(value)(map(plain, value))
     return {plain(k): plain(one) for k, one in value.items()} if type(value) is dict else value
