@@ -162,14 +162,14 @@ class ConceptAttribution(ConceptExplainer):
 
     @property
     def output_of_class_maps(self) -> str:
-        """ "activation" or "relevance", as `output` says, or what suits class maps."""
+        """As `output` says, or what suits class maps: "activation" or "relevance"."""
         if self.output is not None:
             return self.output
         return "relevance" if self.explainer is None and self.by == "positions" else "activation"
 
     def explain(self, inputs: Any, targets: Any = None) -> tf.Tensor:
         """
-        The class map: each concept's part in the score laid out where the concept is.
+        The class map: each concept's part in the score laid out where it acts, or where it is.
 
         Parameters
         ----------
@@ -184,9 +184,9 @@ class ConceptAttribution(ConceptExplainer):
         maps
             (n, H, W, 1), signed, in units of the score for each of the h x w cells of the layer:
             the mean of a map times h w is score - h(0); what an integral lacks of that is added
-            evenly. Of activation it lacks the gap of the contributions, and by an
-            explainer of relevance it is so to first order. Where the residual is left out, or the
-            craft drops it, it is less by f_x(0) - h(0).
+            evenly. Of activation it lacks the gap of the contributions, and by an explainer of
+            relevance it is so to first order. Where the residual is left out, or the craft drops
+            it, it is less by f_x(0) - h(0).
         """
         stream = self._stream(inputs)
         batches = self._batches(stream, targets, self._description)
