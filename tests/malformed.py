@@ -37,6 +37,9 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from sklearn.exceptions import NotFittedError
 from xplique.attributions import Saliency
+from xplique.concepts import CraftTf
+from xplique.concepts.tf.holistic_craft import HolisticCraftTf
+from xplique.concepts.tf.layered_model_latent_extractor import LayeredModelExtractorBuilder
 
 import xplique_craft as xc
 from xplique_craft import (
@@ -134,6 +137,21 @@ class World:
         return xc.compare(self.craft, self.images, photographs=self.pictures, **CALM["compare"])
 
     @functools.cached_property
+    def craft_tf(self) -> CraftTf:
+        """Xplique's own, fitted."""
+        craft = CraftTf(self.split.input_to_latent, self.split.latent_to_logit, 3, patch_size=8)
+        craft.fit(self.images, class_id=self.class_id)
+        return craft
+
+    @functools.cached_property
+    def holistic(self) -> HolisticCraftTf:
+        """Xplique's own, fitted."""
+        number = [layer.name for layer in self.model.layers].index(planted.LAYER)
+        craft = HolisticCraftTf(LayeredModelExtractorBuilder.build(self.model, number), 3)
+        craft.fit(self.images, class_id=self.class_id)
+        return craft
+
+    @functools.cached_property
     def rows(self) -> np.ndarray:
         return np.random.default_rng(1).random((20, 5)).astype(np.float32)
 
@@ -220,6 +238,8 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         input_to_latent=models["input_to_latent_model"],
         latent_to_logit=models["latent_to_logit_model"],
     )
+    add("from_craft_tf", fixed(xc.from_craft_tf), craft=lambda: w.craft_tf)
+    add("from_holistic", fixed(xc.from_holistic), craft=lambda: w.holistic, layer=lambda: w.split)
     add("load_model", fixed(xc.load_model), path=lambda: w.saved)
     add("load", fixed(xc.load), path=lambda: w.saved_result)
     add("save", fixed(xc.save), result=lambda: {"u": w.u}, path=fixed("new.safetensors"))

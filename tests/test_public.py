@@ -21,6 +21,8 @@ NAMES = [
     "compare",
     "explain_class",
     "factorization",
+    "from_craft_tf",
+    "from_holistic",
     "importance",
     "join_models",
     "load",

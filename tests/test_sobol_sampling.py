@@ -1,5 +1,7 @@
 """Sobol indices by sampling: Xplique's own parts, seeds, designs, intervals."""
 
+from typing import Any
+
 import numpy as np
 import planted
 import pytest
@@ -240,3 +242,17 @@ def test_two_points_have_no_estimation_interval(relu: xc.Craft, images: np.ndarr
     importance = SobolImportance(relu, nb_design=2).summary(images)
     assert np.isnan(importance.estimation_interval).all()
     assert np.isfinite(importance.overall).all()
+
+
+def test_what_a_users_sampler_or_estimator_raises_is_said(
+    relu: xc.Craft, images: np.ndarray
+) -> None:
+    def failing(*_: Any) -> None:
+        raise KeyError("lost")
+
+    for settings in ({"sampler": failing}, {"estimator": failing}):
+        name = next(iter(settings))
+        with pytest.raises(ValueError, match=rf"{name}\(.*raised KeyError: 'lost'"):
+            SobolImportance(relu, 8, **settings).explain(images)
+    with pytest.raises(ValueError, match=r"must return \d+ numbers, received shape \(1,\)"):
+        SobolImportance(relu, 8, estimator=lambda *_: [1.0]).explain(images)

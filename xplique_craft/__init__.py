@@ -13,6 +13,7 @@ In the order of use:
     metrics                           whether concepts are of one kind, and come again: purity,
                                       stability
     compare                           concept maps and heatmaps measured against each other
+    from_craft_tf, from_holistic      concepts that Xplique's own classes have found, taken over
     plots                             figures of results
     factorization                     how activations become concepts
     load_model                        reads a saved encoder or decoder

@@ -10,6 +10,8 @@ from .explanation.number_of_concepts import (
     choose_number_of_concepts as choose_number_of_concepts,
 )
 from .explanation.of_class import explain_class as explain_class
+from .from_xplique import from_craft_tf as from_craft_tf
+from .from_xplique import from_holistic as from_holistic
 from .keras_models import load_model as load_model
 from .metrics.prevalence import measure_prevalence as measure_prevalence
 from .metrics.sanity import sanity_check as sanity_check

@@ -250,8 +250,14 @@ class SobolImportance(ImportanceMethod):
     def _design(self) -> np.ndarray:
         """Gates (N (k + 2), k) of a sampler of Xplique, drawn once, for all images."""
         k = len(self.craft.bank)
-        with seeded(self.seed, self.sampler):
-            gates = np.asarray(self.sampler(k, self.nb_design), np.float32)
+        try:
+            with seeded(self.seed, self.sampler):
+                gates = np.asarray(self.sampler(k, self.nb_design), np.float32)
+        except Exception as error:  # whatever a sampler of the user's raises
+            raise ValueError(
+                f"sampler({k}, {self.nb_design}) must return gates, and raised "
+                f"{type(error).__name__}: {error}"
+            ) from error
         if gates.shape != (self.nb_design * (k + 2), k):
             raise ValueError(
                 f"sampler({k}, {self.nb_design}) must return a replicated design of shape "
@@ -274,9 +280,18 @@ class SobolImportance(ImportanceMethod):
             shape = (len(gates), k + 2, self.nb_design)
             stars = gates.reshape(*shape, k).swapaxes(1, 2), values.reshape(shape).swapaxes(1, 2)
             return variances(Sample(*stars, np.zeros(self.nb_design, int)), "total", False)[0]
-        rows = [
-            np.asarray(self.estimator(m, v, self.nb_design), np.float64)
-            for m, v in zip(gates, values, strict=True)
-        ]
+        rows = [self._estimated(m, v) for m, v in zip(gates, values, strict=True)]
         constant = values.var(axis=1, dtype=np.float64) <= 1e-12 * scale
         return np.where(constant[:, None], 0.0, np.stack(rows))
+
+    def _estimated(self, gates: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Indices (k,) of one image, by an estimator of the user's."""
+        estimator, k = self.estimator, gates.shape[-1]
+        must = f"estimator(gates, values, {self.nb_design}) must return {k} numbers"
+        try:
+            found = np.asarray(estimator(gates, values, self.nb_design), np.float64)  # type: ignore[misc]
+        except Exception as error:  # whatever an estimator of the user's raises
+            raise ValueError(f"{must}; it raised {type(error).__name__}: {error}") from error
+        if found.shape != (k,):
+            raise ValueError(f"{must}, received shape {found.shape}.")
+        return found
