@@ -1,0 +1,303 @@
+"""
+Claim: concepts help to predict what a model will say, more than heatmaps do, and than nothing does.
+
+After Colin et al., What I Cannot Predict, I Do Not Understand (NeurIPS 2022), in which people see
+some photographs with what the model said, with or without explanations, and then predict what it
+says of others; here a simple classifier, the *meta-predictor*, stands in for people. Conditions are
+after ConSim (Poché et al., 2025): nothing but examples, explanations of the examples, and an
+explanation alone, without any example.
+
+Protocol, fixed before any of its numbers were computed:
+
+- Three ImageNet classifiers, cut at their last block, and photographs of six classes. What is to be
+  predicted is what the model says: one of the six, or any other class as a seventh.
+- Examples are drawn from the first 80 photographs of each class (in which the concepts were found,
+  in those that are predicted as the class), tests are the other 60 of each class: 360, right or
+  wrong. 5, 15 and 50 examples a class; 5 draws, the same for all conditions.
+- The meta-predictor is a logistic regression (scikit-learn's, C = 1) on standardised features; each
+  block of features is divided by the square root of its number, so that a large block does not
+  drown a small one.
+- *nothing*: the photograph as another network sees it (the pooled activations of its last block):
+  the eye of the meta-predictor. Squeezenet sees for mobilenet, mobilenet for the two others. All
+  other conditions add features to these.
+- *heatmaps* of what the model says: what the eye sees where the heatmap is strong (the eye's
+  activations weighted by the heatmap's positive part, resized to the eye's grid), and the heatmap
+  itself on that grid. `GradCAM` and `Saliency` of Xplique, and our class map.
+- *concepts*: mean coefficients of 10 concepts of each of the six classes, 60 numbers. Ours,
+  CraftTf's and HolisticCraftTf's banks, encoded exactly.
+- *random concepts*: as many random directions, |normal|, encoded in the same way: the floor.
+- *activations*: the model's own pooled activations at that layer: what all of them are made of.
+- *alone*: the concepts without the eye, for ours.
+- *no examples*: the largest of base + residual part + sum of alpha_ik u_k over the six classes,
+  alpha from contributions in the images of each class's fit: `output_fidelity`'s additive form; it
+  cannot say "another class". Heatmaps and random concepts have no such form.
+
+Measured: the share of the 360 that are predicted right (mean over draws; Wilson's 90% interval of
+the first draw's), of those on which the model is *wrong*, and the *utility*: the share over that of
+*nothing*. Targets: ours above nothing and above every heatmap with 15 examples and more, on every
+model; above random concepts everywhere.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _kit import load_kit, markdown_table, photographs, versions
+from concepts import (
+    CLASSES,
+    CRAFT_TF,
+    FITTED,
+    HELD_OUT,
+    HOLISTIC,
+    JUDGES,
+    OURS,
+    SEED,
+    Seen,
+    encoded,
+    methods_of,
+    proportion,
+    seen_by,
+    split_of,
+)
+
+EXAMPLES = (5, 15, 50)
+DRAWS, CONCEPTS, BATCH = 5, 10, 32
+NOTHING, RANDOM, ACTIVATIONS = "nothing", "random concepts", "activations"
+GRADCAM, SALIENCY, CLASS_MAP = "GradCAM", "Saliency", "our class map"
+ALONE, NO_EXAMPLES = "ours alone", "ours, no examples"
+NAMES = {OURS: "our concepts", CRAFT_TF: "CraftTf's concepts", HOLISTIC: "HolisticCraftTf's"}
+OTHER = len(CLASSES)
+
+Blocks = list[np.ndarray]
+
+
+def pooled(activations: np.ndarray) -> np.ndarray:
+    """(n, h, w, c) -> (n, c)."""
+    return activations.mean(axis=(1, 2))
+
+
+def said_by(seen: dict[str, Seen]) -> np.ndarray:
+    """(classes, photographs): what the model says, a number in CLASSES or OTHER."""
+    ids = [seen[name].class_id for name in CLASSES]
+    top = np.stack([seen[name].logits.argmax(1) for name in CLASSES])
+    said = np.full(top.shape, OTHER)
+    for number, class_id in enumerate(ids):
+        said[top == class_id] = number
+    return said
+
+
+def through_heatmaps(maps: np.ndarray, eye: np.ndarray) -> Blocks:
+    """What the eye (n, h, w, c) sees where maps (n, H, W) are strong, and the maps on its grid."""
+    import tensorflow as tf
+
+    grid = tf.image.resize(np.maximum(maps, 0.0)[..., None], eye.shape[1:3], method="area")
+    grid = grid.numpy()[..., 0]
+    weights = grid / np.maximum(grid.sum(axis=(1, 2), keepdims=True), 1e-12)
+    return [np.einsum("nhw,nhwc->nc", weights, eye), weights.reshape(len(maps), -1)]
+
+
+def heatmaps_of(split: Any, images: np.ndarray, class_ids: np.ndarray, craft: Any) -> Any:
+    """Each method's maps (n, H, W) of what the model says."""
+    from xplique.attributions import GradCAM, Saliency
+
+    from xplique_craft.attributions import ConceptAttribution
+
+    targets = np.eye(split.network.number_of_classes, dtype=np.float32)[class_ids]
+    methods = {
+        GRADCAM: GradCAM(split.model, conv_layer=split.layer, batch_size=BATCH),
+        SALIENCY: Saliency(split.model, batch_size=BATCH),
+        CLASS_MAP: ConceptAttribution(craft, batch_size=BATCH),
+    }
+    found = {}
+    for name, method in methods.items():
+        maps = np.asarray(method(images, targets))
+        found[name] = maps.reshape(*maps.shape[:3])
+    return found
+
+
+class Surrogate:
+    """Score of each class by its own concepts' contributions alone."""
+
+    def __init__(self) -> None:
+        self.terms: list[tuple[np.ndarray, np.ndarray, float]] = []
+
+    def add(self, craft: Any, images: np.ndarray) -> None:
+        """One class more, by its fitted craft."""
+        found = craft.contributions(images)
+        u = craft.transform(images)
+        mean = u.mean(axis=tuple(range(1, u.ndim - 1)))
+        alpha = found.phi.sum(axis=0) / np.maximum(mean.sum(axis=0), 1e-12)
+        self.terms.append((craft.bank, alpha, float((found.base + found.residual).mean())))
+
+    def says(self, activations: np.ndarray) -> np.ndarray:
+        """(n,): the class whose score is largest."""
+        scores = [
+            encoded(bank, activations).mean(axis=(1, 2)) @ alpha + b
+            for bank, alpha, b in self.terms
+        ]
+        return np.stack(scores, axis=1).argmax(axis=1)
+
+
+def features_of(kit: Any, model_name: str, folder: Path) -> Any:
+    """
+    Blocks of features of every condition, (classes x photographs, d) each; what the model says, and
+    what the surrogate says without examples, (classes, photographs).
+    """
+    from xplique_craft import Craft
+
+    split = split_of(kit, model_name)
+    seen = {name: seen_by(kit, model_name, name, folder) for name in CLASSES}
+    eye = np.concatenate([seen_by(kit, JUDGES[model_name], n, folder).activations for n in CLASSES])
+    activations = np.concatenate([seen[name].activations for name in CLASSES])
+    top = np.concatenate([seen[name].logits.argmax(1) for name in CLASSES])
+    banks: dict[str, list[np.ndarray]] = {method: [] for method in NAMES}
+    maps: dict[str, list[np.ndarray]] = {}
+    surrogate = Surrogate()
+    for place, name in enumerate(CLASSES):
+        methods = methods_of(kit, model_name, name, split, seen[name])
+        for method, kept in banks.items():
+            kept.append(methods[method].bank(seen[name].fitted, CONCEPTS))
+        images = np.concatenate(photographs(kit, model_name, name, FITTED, HELD_OUT))
+        craft = Craft.from_model(split, number_of_concepts=CONCEPTS, batch_size=BATCH)
+        craft.fit(images[seen[name].fitted], seen[name].class_id)
+        surrogate.add(craft, images[seen[name].fitted])
+        some = slice(place * len(images), (place + 1) * len(images))
+        for method, found in heatmaps_of(split, images, top[some], craft).items():
+            maps.setdefault(method, []).append(found)
+        print(model_name, name, file=sys.stderr, flush=True)
+    whole = pooled(eye)
+    blocks: dict[str, Blocks] = {NOTHING: [whole], ACTIVATIONS: [whole, pooled(activations)]}
+    for method, parts in maps.items():
+        blocks[method] = [whole, *through_heatmaps(np.concatenate(parts), eye)]
+    for method, label in NAMES.items():
+        u = np.concatenate([pooled(encoded(bank, activations)) for bank in banks[method]], axis=1)
+        blocks[label] = [whole, u]
+        if method == OURS:
+            blocks[ALONE] = [u]
+    rng = np.random.default_rng(SEED)
+    random = [np.abs(rng.normal(size=bank.shape)).astype(np.float32) for bank in banks[OURS]]
+    u = np.concatenate([pooled(encoded(bank, activations)) for bank in random], axis=1)
+    blocks[RANDOM] = [whole, u]
+    said = said_by(seen)
+    return blocks, said, surrogate.says(activations).reshape(said.shape)
+
+
+def standardised(blocks: Blocks, examples: np.ndarray) -> np.ndarray:
+    """All blocks side by side: standardised by the examples, each as large as any other."""
+    parts = []
+    for block in blocks:
+        mean, deviation = block[examples].mean(axis=0), block[examples].std(axis=0)
+        scaled = (block - mean) / np.where(deviation > 0.0, deviation, 1.0)
+        parts.append(scaled / np.sqrt(block.shape[1]))
+    return np.concatenate(parts, axis=1)
+
+
+def predict(blocks: Blocks, said: np.ndarray, examples: np.ndarray) -> np.ndarray:
+    """What the meta-predictor says of all photographs, taught on the examples."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = standardised(blocks, examples)
+    known = said[examples]
+    if len(np.unique(known)) == 1:
+        return np.full(len(said), known[0])
+    return LogisticRegression(C=1.0, max_iter=2000).fit(x[examples], known).predict(x)
+
+
+def measure(kit: Any, model_name: str, folder: Path) -> list[list[str]]:
+    """All rows of one model."""
+    blocks, said, surrogate = features_of(kit, model_name, folder)
+    classes, number = said.shape
+    flat, truth = said.reshape(-1), np.repeat(np.arange(classes), number)
+    tests = np.flatnonzero(np.tile(np.arange(number) >= FITTED, classes))
+    wrong = tests[flat[tests] != truth[tests]]
+    right: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    first: dict[tuple[str, int], np.ndarray] = {}
+    for draw in range(DRAWS):
+        rng = np.random.default_rng([SEED, draw])
+        order = np.stack([rng.permutation(FITTED) for _ in range(classes)])
+        for few in EXAMPLES:
+            examples = (order[:, :few] + number * np.arange(classes)[:, None]).reshape(-1)
+            for name, parts in blocks.items():
+                same = predict(parts, flat, examples) == flat
+                key = name, few
+                right.setdefault(key, []).append((same[tests].mean(), same[wrong].mean()))
+                first.setdefault(key, same[tests])
+    rows = []
+    for name in blocks:
+        cells = []
+        for few in EXAMPLES:
+            share, on_wrong = np.mean(right[name, few], axis=0)
+            _, low, high = proportion(first[name, few])
+            utility = share / np.mean(right[NOTHING, few], axis=0)[0]
+            cells.append(f"{share:.2f} [{low:.2f}, {high:.2f}], {on_wrong:.2f}, {utility:.2f}")
+        rows.append([model_name, name, *cells])
+    same = surrogate.reshape(-1) == flat
+    share, low, high = proportion(same[tests])
+    without = f"{share:.2f} [{low:.2f}, {high:.2f}], {same[wrong].mean():.2f}, -"
+    rows.append([model_name, NO_EXAMPLES, *[without] * len(EXAMPLES)])
+    return rows
+
+
+def verdicts(rows: list[list[str]]) -> str:
+    """Which targets are missed."""
+    shares = {(row[0], row[1]): [float(cell.split(" ")[0]) for cell in row[2:]] for row in rows}
+    lines = []
+    for model in dict.fromkeys(row[0] for row in rows):
+        ours = shares[model, NAMES[OURS]]
+        for place, few in enumerate(EXAMPLES):
+            above = [NOTHING, GRADCAM, SALIENCY, CLASS_MAP] if few >= 15 else []
+            for other in [*above, RANDOM]:
+                if ours[place] <= shares[model, other][place]:
+                    lines.append(
+                        f"- {model}, {few} examples a class: ours {ours[place]:.2f}, {other} "
+                        f"{shares[model, other][place]:.2f}."
+                    )
+    return "\n".join(lines) or "None."
+
+
+def write_page(rows: list[list[str]]) -> str:
+    """The whole result in Markdown."""
+    header = ["model", "condition", *(f"{few} examples a class" for few in EXAMPLES)]
+    parts = [
+        "# Who can predict what the model says?",
+        "What is measured, on what and against which targets is said at the top of "
+        "`benchmarks/meta_predictor.py`. In each cell: the share of 360 photographs that are "
+        "predicted right, its 90% interval, the same on those where the model is wrong, and the "
+        "utility, the share over that of *nothing*. High is good.",
+        versions(),
+        markdown_table(header, rows),
+        "## Targets that are missed",
+        verdicts(rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Read the arguments, measure model by model, print and write."""
+    parser = argparse.ArgumentParser(description="A meta-predictor with and without explanations.")
+    parser.add_argument("--models", nargs="+", choices=JUDGES, default=list(JUDGES))
+    parser.add_argument("--cache", type=Path, help="Folder that keeps what models see.")
+    parser.add_argument("--output", type=Path, help="Markdown file to write.")
+    given = parser.parse_args()
+    kit = load_kit()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore")  # Xplique's methods stop at scikit-learn's limit of iterations
+    rows: list[list[str]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.cache or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        for model_name in given.models:
+            rows += measure(kit, model_name, folder)
+            if given.output is not None:
+                given.output.parent.mkdir(parents=True, exist_ok=True)
+                given.output.write_text(write_page(rows), encoding="utf-8")
+    print(write_page(rows))
+
+
+if __name__ == "__main__":
+    main()
