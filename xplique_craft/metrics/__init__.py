@@ -2,11 +2,15 @@
 
 from .. import _backend as _backend
 from .folds import stability
+from .importance import ConceptDeletion, ConceptInsertion, ConceptMuFidelity
 from .intruder import Trials, binary_choice, difference, intruder_test
 from .judge import CropCluster, embed_crops
 from .judged_crops import purity
 
 __all__ = [
+    "ConceptDeletion",
+    "ConceptInsertion",
+    "ConceptMuFidelity",
     "CropCluster",
     "Trials",
     "binary_choice",
