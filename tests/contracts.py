@@ -31,7 +31,7 @@ from xplique_craft.results import Quality
 SIZE = (8, 12)
 # So few draws that methods draw though there are three concepts only.
 DRAWN: dict[str, dict[str, Any]] = {
-    "banzhaf": {"nb_samples": 16},
+    "banzhaf": {"nb_samples": 46},
     "hsic": {"nb_design": 7},
     "rise": {"nb_samples": 7},
     "shapley": {"nb_permutations": 3},
@@ -187,7 +187,7 @@ def _contributions(craft: xc.Craft, images: Any, targets: Any, size: int, _: int
 
 def _by_metric(kind: type[Any]) -> Question:
     def ask(craft: xc.Craft, images: Any, targets: Any, batch_size: int, seed: int) -> np.ndarray:
-        order = importance.OcclusionImportance(craft).explain(images, targets)
+        order = importance.SaliencyImportance(craft).explain(images, targets)
         metric = kind(craft, images, targets, batch_size, seed=seed, nb_random=3)
         return metric.summary(order).per_image
 

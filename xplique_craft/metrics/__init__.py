@@ -2,10 +2,11 @@
 
 from .. import _backend as _backend
 from .folds import stability
-from .importance import ConceptDeletion, ConceptInsertion, ConceptMuFidelity
+from .importance import ConceptDeletion, ConceptInsertion
 from .intruder import Trials, binary_choice, difference, intruder_test
 from .judge import CropCluster, embed_crops
 from .judged_crops import purity
+from .mu_fidelity import ConceptMuFidelity
 
 __all__ = [
     "ConceptDeletion",
