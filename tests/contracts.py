@@ -21,7 +21,7 @@ from keras.src.backend.common import global_state as keras_state
 from tensorflow.python.eager import context
 
 import xplique_craft as xc
-from xplique_craft import comparison, importance
+from xplique_craft import comparison, importance, metrics
 from xplique_craft.attributions import ConceptAttribution
 from xplique_craft.importance.contributions import contributions_of
 from xplique_craft.metrics.quality import measure_quality
@@ -31,6 +31,7 @@ from xplique_craft.results import Quality
 SIZE = (8, 12)
 # So few draws that methods draw though there are three concepts only.
 DRAWN: dict[str, dict[str, Any]] = {
+    "banzhaf": {"nb_samples": 46},
     "hsic": {"nb_design": 7},
     "rise": {"nb_samples": 7},
     "shapley": {"nb_permutations": 3},
@@ -47,6 +48,7 @@ MEASURES = (
     comparison.Stability(images=5, nb_neighbours=2),
     comparison.Randomisation(images=5),
 )
+METRICS = (metrics.ConceptDeletion, metrics.ConceptInsertion, metrics.ConceptMuFidelity)
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,16 @@ def _contributions(craft: xc.Craft, images: Any, targets: Any, size: int, _: int
     return contributions_of(craft.variant(batch_size=size), images, targets, craft.tolerance).phi
 
 
+def _by_metric(kind: type[Any]) -> Question:
+    def ask(craft: xc.Craft, images: Any, targets: Any, batch_size: int, seed: int) -> np.ndarray:
+        order = importance.SaliencyImportance(craft).explain(images, targets)
+        metric = kind(craft, images, targets, batch_size, seed=seed, nb_random=3)
+        return metric.summary(order).per_image
+
+    draws = kind is metrics.ConceptMuFidelity
+    return Question(kind.metric, ask, (5,), draws=draws, own_draws=draws, by_concept=False)
+
+
 IMPORTANCES = [_by_method(name) for name in sorted(importance.METHODS)]
 ATTRIBUTIONS = [
     *(_by_maps(name, "activation", "concepts") for name in MAPS),
@@ -190,6 +202,7 @@ ATTRIBUTIONS = [
 ]
 OTHERS = [
     *map(_by_measure, MEASURES),
+    *map(_by_metric, METRICS),
     Question("contributions", _contributions, (5, 3)),
     Question("prevalence", _prevalence, (2, 3, 3), by_image=False),
     Question("quality", _quality, (5,), by_image=False, by_concept=False),

@@ -114,6 +114,10 @@ class World:
         return importance.OcclusionImportance(self.craft).summary(self.images)
 
     @functools.cached_property
+    def fidelity(self) -> Any:
+        return metrics.ConceptDeletion(self.craft, self.images).summary(self.importance.per_image)
+
+    @functools.cached_property
     def node(self) -> Any:
         return self.craft.decompose(0, "half", 2, 50.0)
 
@@ -373,6 +377,12 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         **asked,
     )
     add(
+        "BanzhafImportance.interactions",
+        lambda: importance.BanzhafImportance(w.craft).interactions,
+        targets=lambda: w.targets,
+        **asked,
+    )
+    add(
         "importance.interactions",
         lambda: importance.SobolImportance(w.craft, 4).interactions,
         targets=lambda: w.targets,
@@ -407,6 +417,28 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     )
     # -------------------------------------------------------------------- metrics and compare
     add("metrics.purity", fixed(metrics.purity), craft=lambda: w.craft, **judged)
+    for kind in (metrics.ConceptDeletion, metrics.ConceptInsertion, metrics.ConceptMuFidelity):
+
+        def measured(kind: Any = kind, **arguments: Any) -> Any:
+            return kind(**arguments).evaluate(np.arange(3.0))
+
+        functools.update_wrapper(measured, kind)
+        measured.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined]
+        settings = {"nb_random": fixed(4)}
+        settings |= {"nb_samples": fixed(8)} if kind is metrics.ConceptMuFidelity else {}
+        of = {"concepts": lambda: w.craft, "targets": lambda: w.targets, **settings, **asked}
+        add(f"metrics.{kind.__name__}", fixed(measured), **of)
+        for asking in ("evaluate", "detailed_evaluate", "summary"):
+            if hasattr(kind, asking):
+
+                def metric(kind: Any = kind, asking: str = asking) -> Any:
+                    return getattr(kind(w.craft, w.images), asking)
+
+                add(
+                    f"{kind.__name__}.{asking}",
+                    metric,
+                    importances=lambda: w.importance.per_image,
+                )
     add("metrics.stability", fixed(metrics.stability), craft=lambda: w.craft, folds=fixed(2))
     add(
         "choose_number_of_concepts",
@@ -566,6 +598,7 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         measure=fixed("deletion"),
     )
     add("plots.maps_side_by_side", fixed(plots.maps_side_by_side), comparison=lambda: w.comparison)
+    add("plots.concept_curves", fixed(plots.concept_curves), result=lambda: w.fidelity)
     add("plots.number_of_concepts", fixed(plots.number_of_concepts), result=lambda: w.numbers)
     add("plots.concept_tree", fixed(plots.concept_tree), view=lambda: w.tree.view(w.pictures))
     add("plots.tree_rows", fixed(plots.tree_rows), view=lambda: w.tree.view(w.pictures))

@@ -23,6 +23,7 @@ from xplique_craft.results import Importance
 
 METHODS = sorted(xi.METHODS)
 CLASSES = {
+    "banzhaf": xi.BanzhafImportance,
     "gradient input": xi.GradientInputImportance,
     "hsic": xi.HsicImportance,
     "integrated gradients": xi.IntegratedGradientsImportance,
@@ -34,7 +35,10 @@ CLASSES = {
     "sobol total": xi.SobolImportance,
     "tcav": xi.TcavImportance,
 }
-SIGNED = {"gradient input", "integrated gradients", "occlusion", "shapley", "smooth grad"}
+SIGNED = {
+    *("banzhaf", "gradient input", "integrated gradients", "occlusion"),
+    *("shapley", "smooth grad"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +53,9 @@ def affine() -> Case:
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shapley's permutations for any number of concepts."""
+    """Permutations and sets are drawn for any number of concepts."""
     monkeypatch.setattr("xplique_craft.importance.shapley.MOST_ENUMERATED", 0)
+    monkeypatch.setattr("xplique_craft.importance.banzhaf.MOST_ENUMERATED", 0)
 
 
 def test_the_registry() -> None:
@@ -237,6 +242,8 @@ def test_shared_arguments(case: Case, method: str) -> None:
         ("smooth grad", {"noise": float("nan")}, ValueError, "noise must be at least 0"),
         ("hsic", {"nb_design": 1}, ValueError, "nb_design must be at least 2, received 1"),
         ("hsic", {"bandwidth": "wide"}, ValueError, "bandwidth must be .deviation. or .median."),
+        ("banzhaf", {"nb_samples": 0}, ValueError, "nb_samples must be at least 1, received 0"),
+        ("banzhaf", {"estimator": "mean"}, ValueError, "estimator must be .kernel. or .msr."),
         ("shapley", {"nb_permutations": 0}, ValueError, "nb_permutations must be at least 1"),
         ("integrated gradients", {"steps": 1}, ValueError, "steps must be at least 2, received 1"),
         ("sobol total", {"nb_design": 1}, ValueError, "nb_design must be at least 2"),

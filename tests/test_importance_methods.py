@@ -17,7 +17,7 @@ from xplique_craft import importance as xi
 from xplique_craft.importance.designs import keyed_uniform
 
 CASES = [(head, latent) for head in planted.HEADS for latent in planted.LATENTS]
-LINEAR = ["gradient input", "integrated gradients", "occlusion", "shapley"]
+LINEAR = ["banzhaf", "gradient input", "integrated gradients", "occlusion", "shapley"]
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
@@ -50,6 +50,8 @@ BY_HAND = {
     "rise": 0.5,
     # The order decides which of two gets it all: 1/2 (0) + 1/2 (1)
     "shapley": 0.5,
+    # 1/2 (1 - 0) with the other, 1/2 (0 - 0) without it
+    "banzhaf": 0.5,
     # The derivative u_2 = 1 is positive.
     "tcav": 1.0,
     # ST = (1/12 1/3) / (1/9 - 1/16) = 4/7
@@ -223,12 +225,12 @@ def with_a_dummy(m: Any) -> Any:
     return ops.tanh(m[:, 0] * m[:, 1] + 0.5 * (m[:, 0] + m[:, 1])) + 0.0 * m[:, 2]
 
 
-@pytest.mark.parametrize("method", ["shapley", "integrated gradients", "occlusion"])
+@pytest.mark.parametrize("method", ["shapley", "banzhaf", "integrated gradients", "occlusion"])
 def test_symmetry_and_dummy(method: str) -> None:
     craft, images = planted.function_craft(with_a_dummy, 3)
     found = xi.METHODS[method](craft).explain(images)[0]
     assert found[0] == pytest.approx(found[1], abs=1e-6)
     assert found[2] == pytest.approx(0.0, abs=1e-7)
     assert found[0] > 0.1
-    if method != "occlusion":
+    if method not in ("banzhaf", "occlusion"):
         assert found.sum() == pytest.approx(np.tanh(2.0), abs=1e-3)

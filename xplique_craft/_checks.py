@@ -306,7 +306,7 @@ RULES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("nb_design", "max_design", "nb_subsets", "folds"), _whole(2, MOST)),
     **dict.fromkeys(("class_name", "model_name", "title"), _name),
     "seed": _whole(0, LARGEST_SEED),
-    "grid_size": _whole(1, 1000),
+    **dict.fromkeys(("grid_size", "nb_random"), _whole(1, 1000)),
     **{"columns": _whole(1, 100), "bins": _whole(1, 10_000)},
     "max_size_of_image": _whole(32, 10_000),
     **dict.fromkeys(("tolerance", "min_share", "min_mixedness", "max_unexplained"), check_number),

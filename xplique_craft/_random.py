@@ -24,6 +24,9 @@ class Draw(IntEnum):
     POSITIONS = 0x9051
     RANDOM_CROPS = 0xC909
     FOLDS = 0xF01D5
+    CONCEPT_ORDERS = 0x04DE5
+    CONCEPT_SUBSETS = 0x5B5E7
+    CONCEPT_PAIRS = 0xBA2F
 
 
 def generator(*entropy: int) -> np.random.Generator:

@@ -13,21 +13,15 @@ Pixels that are taken out have the value of `baseline`, 0 as in Xplique. Maps ar
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.stats import rankdata
 
 from .._compiled import Room, compile_function
 from .._random import Draw, generator
-
-ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
-    None: tf.identity,
-    "softmax": tf.nn.softmax,
-    "sigmoid": tf.nn.sigmoid,
-}
+from ..gates.activated import ACTIVATIONS
+from ..metrics.ranks_and_areas import rank_correlation
 
 
 class ModelScore:
@@ -125,11 +119,6 @@ def curves(score: ModelScore, maps: np.ndarray, steps: int, *, insertion: bool) 
     return score(kept, steps + 1)
 
 
-def area(curves: np.ndarray) -> np.ndarray:
-    """Areas (n,) under curves (n, steps + 1) over [0, 1], by trapezoids."""
-    return (curves[:, 1:] + curves[:, :-1]).mean(axis=1, dtype=np.float64) / 2.0
-
-
 def _cells(size: tuple[int, ...], grid: int) -> np.ndarray:
     """(H, W): the cell of a grid x grid that each pixel is in, as a nearest resize has it."""
     numbers = np.arange(grid * grid, dtype=np.float32).reshape(1, grid, grid, 1)
@@ -167,11 +156,3 @@ def mu_fidelity(maps: np.ndarray, lost: np.ndarray, subsets: np.ndarray) -> np.n
     for number, flat in enumerate(maps.reshape(len(maps), -1)):
         totals[number] = np.bincount(cells, flat, subsets.shape[1])
     return rank_correlation(totals @ subsets.T, lost)
-
-
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman correlation (n,) of rows (n, ...); 0 where one of them is constant."""
-    ranks = [rankdata(rows.reshape(len(rows), -1), axis=1) for rows in (first, second)]
-    a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
-    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(a)), where=norm > 0.0)

@@ -14,7 +14,7 @@ import numpy as np
 from xplique.metrics import ProgressiveLayerRandomization
 
 from .._seeding import seeded
-from .fidelity import rank_correlation
+from ..metrics.ranks_and_areas import rank_correlation
 
 RANDOMISED = 0.25  # of the layers with weights, from the last one on, as Xplique's default
 SAME = 1e-6  # of the largest value: what differs by less is rounding

@@ -18,11 +18,13 @@ from .._files import readable
 from .._intervals import UNKNOWN, bootstrap_mean
 from ..checkpoint import Checkpoint, digest, of_concepts
 from ..concept_model import ConceptModel, check_craft
+from ..gates.activated import ACTIVATIONS
+from ..metrics.ranks_and_areas import area
 from ..photographs import as_pictures, as_titles
 from ..results import Estimate
 from ..results.comparison import Comparison, Measure, MethodScores
 from ..targets import describe_targets, one_hot
-from .fidelity import ACTIVATIONS, ModelScore, area
+from .fidelity import ModelScore
 from .measures import DEFAULTS, MapMeasure, Score, Task
 from .method_maps import MethodExplainer, make_explainer
 from .methods import Method, methods_of

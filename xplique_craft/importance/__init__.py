@@ -7,7 +7,8 @@ intervals. They see a score in one of two coordinates:
 
 gates m, the score being f_x(m)
     `SobolImportance`, `OcclusionImportance`, `RiseImportance`, `HsicImportance`,
-    `ShapleyImportance`, `GradientInputImportance`, `IntegratedGradientsImportance`.
+    `ShapleyImportance`, `BanzhafImportance`, `GradientInputImportance`,
+    `IntegratedGradientsImportance`.
 coefficients u, by which the score is differentiated; on maps, summed over positions
     `SaliencyImportance`, `SmoothGradImportance`, `TcavImportance`.
 
@@ -15,6 +16,7 @@ coefficients u, by which the score is differentiated; on maps, summed over posit
 """
 
 from .. import _backend as _backend
+from .banzhaf import BanzhafImportance
 from .base import METHODS, ImportanceMethod
 from .gradient_input import GradientInputImportance
 from .hsic import HsicImportance
@@ -29,6 +31,7 @@ from .tcav import TcavImportance
 
 __all__ = [
     "METHODS",
+    "BanzhafImportance",
     "GradientInputImportance",
     "HsicImportance",
     "ImportanceMethod",

@@ -15,6 +15,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from scipy.stats import t as student
 
 from .._checks import check, warn
@@ -107,6 +108,7 @@ class ImportanceMethod(ConceptExplainer):
     method = ""
     signed = False
     least = -np.inf  # what it measures is never below: there its intervals end
+    silent_are_zero = False  # whether a concept of which an image has nothing gets exactly 0 there
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -120,6 +122,23 @@ class ImportanceMethod(ConceptExplainer):
     @abstractmethod
     def _batch(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
         """Importances of a batch of images; `without` is left out if no intervals are wanted."""
+
+    def _answer(self, coded: Coded, head: GatedHead, intervals: bool) -> Values:
+        """`_batch`, with exact zeros where the method promises them."""
+        return self._silenced(self._batch(coded, head, intervals), coded)
+
+    def _silenced(self, found: Values, coded: Coded) -> Values:
+        """Values (n, k) or (n, k, k) that are 0 for concepts whose gates do nothing in an image."""
+        if not self.silent_are_zero:
+            return found
+        places = list(range(1, coded.gated.shape.rank - 1))
+        acts = tf.reduce_any(coded.gated != 0.0, axis=places).numpy()
+        if acts.all():
+            return found
+        if found.values.ndim == 3:
+            acts = acts[:, :, None] & acts[:, None]
+        without = None if found.without is None else np.where(acts, found.without, 0.0)
+        return replace(found, values=np.where(acts, found.values, 0.0), without=without)
 
     def explain(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """
@@ -142,7 +161,7 @@ class ImportanceMethod(ConceptExplainer):
         head = self._head()
         found = Values.joined(
             [
-                self._batch(coded, head, intervals=False)
+                self._answer(coded, head, intervals=False)
                 for coded in self._batches(inputs, targets, self.method)
             ]
         )
@@ -232,7 +251,7 @@ class _Gathered:
 
     def add(self, coded: Coded) -> None:
         """One more batch."""
-        part = self.explainer._batch(coded, self.head, intervals=True)
+        part = self.explainer._answer(coded, self.head, intervals=True)
         if part.contributions is None:
             part = replace(part, contributions=contributions(coded, self.beside))
         self.parts.append(part)

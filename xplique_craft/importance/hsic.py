@@ -102,6 +102,7 @@ class HsicImportance(ImportanceMethod):
 
     method = "hsic"
     signed = False
+    silent_are_zero = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

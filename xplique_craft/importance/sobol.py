@@ -88,6 +88,7 @@ class SobolImportance(ImportanceMethod):
 
     method = "sobol total"
     signed = False
+    silent_are_zero = True
     least = 0.0
 
     def __post_init__(self) -> None:

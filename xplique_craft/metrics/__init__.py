@@ -2,11 +2,16 @@
 
 from .. import _backend as _backend
 from .folds import stability
+from .importance import ConceptDeletion, ConceptInsertion
 from .intruder import Trials, binary_choice, difference, intruder_test
 from .judge import CropCluster, embed_crops
 from .judged_crops import purity
+from .mu_fidelity import ConceptMuFidelity
 
 __all__ = [
+    "ConceptDeletion",
+    "ConceptInsertion",
+    "ConceptMuFidelity",
     "CropCluster",
     "Trials",
     "binary_choice",

@@ -11,6 +11,7 @@ dash pattern that change together, and it is always labelled by its index in the
 
 from .bars import activation_histogram, importance_bars, waterfall
 from .compare import fidelity_curves, maps_side_by_side, method_scores
+from .concept_curves import concept_curves
 from .image import class_map, image_explanation
 from .numbers import number_of_concepts
 from .pictures import concept_crops, concept_overlay
@@ -25,6 +26,7 @@ __all__ = [
     "activation_histogram",
     "class_map",
     "concept_crops",
+    "concept_curves",
     "concept_label",
     "concept_overlay",
     "concept_ranks",

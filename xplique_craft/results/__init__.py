@@ -19,6 +19,8 @@ from .comparison import RANDOM, Comparison, Measure, MethodScores
 from .contributions import Contributions
 from .estimate import Estimate
 from .importance import EvaluationPath, Importance
+from .importance_fidelity import ImportanceFidelity
+from .interactions import ConceptInteractions
 from .number_of_concepts import NumberOfConcepts, NumberTried
 from .of_class import ClassExplanation, ConceptCard
 from .of_image import ImageExplanation, ImageView
@@ -34,6 +36,7 @@ __all__ = [
     "ClassExplanation",
     "Comparison",
     "ConceptCard",
+    "ConceptInteractions",
     "ConceptStability",
     "Contributions",
     "Estimate",
@@ -41,6 +44,7 @@ __all__ = [
     "ImageExplanation",
     "ImageView",
     "Importance",
+    "ImportanceFidelity",
     "Measure",
     "MethodScores",
     "NumberOfConcepts",
