@@ -24,6 +24,7 @@ class Draw(IntEnum):
     POSITIONS = 0x9051
     RANDOM_CROPS = 0xC909
     FOLDS = 0xF01D5
+    RANDOM_IMPORTANCES = 0x1A9B0
 
 
 def generator(*entropy: int) -> np.random.Generator:

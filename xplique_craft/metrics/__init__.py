@@ -5,6 +5,7 @@ from .folds import stability
 from .intruder import Trials, binary_choice, difference, intruder_test
 from .judge import CropCluster, embed_crops
 from .judged_crops import purity
+from .outputs import output_fidelity
 
 __all__ = [
     "CropCluster",
@@ -13,6 +14,7 @@ __all__ = [
     "difference",
     "embed_crops",
     "intruder_test",
+    "output_fidelity",
     "purity",
     "stability",
 ]

@@ -22,6 +22,7 @@ from .importance import EvaluationPath, Importance
 from .number_of_concepts import NumberOfConcepts, NumberTried
 from .of_class import ClassExplanation, ConceptCard
 from .of_image import ImageExplanation, ImageView
+from .outputs import OutputFidelity, OutputScores
 from .prevalence import Prevalence
 from .purity import Purity
 from .quality import Quality, SanityCheck
@@ -45,6 +46,8 @@ __all__ = [
     "MethodScores",
     "NumberOfConcepts",
     "NumberTried",
+    "OutputFidelity",
+    "OutputScores",
     "Prevalence",
     "Purity",
     "Quality",
