@@ -35,6 +35,7 @@ from ..results import Estimate, OutputFidelity, OutputScores
 from .predictors import DRAWS, Predictor, by_bank, by_sum, check_models
 
 FORMS = ("bank", "additive")
+RANGE = np.array([[[0.0], [0.0], [-1.0], [0.0]], [[1.0], [np.inf], [1.0], [1.0]]])
 LARGEST_GAP = 0.05  # of what the concepts add: above, contributions are warned of
 
 
@@ -197,7 +198,7 @@ def _predicted(
 def _summed_up(numbers: np.ndarray, outputs: int, seed: int) -> OutputScores:
     """Means over images, and draws, of numbers (n, draws, 4), with their intervals."""
     each = numbers.mean(axis=1)
-    ends = bootstrap_mean(each, seed)
+    ends = np.clip(bootstrap_mean(each, seed), *RANGE)  # which are stretched, see there
     emd, error, order, same = (
         Estimate(float(value), float(low), float(high))
         for value, (low, high) in zip(each.mean(axis=0), ends, strict=True)
