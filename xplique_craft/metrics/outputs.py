@@ -133,9 +133,9 @@ def output_fidelity(
             "integral. Keep the residual (keep_residual=True) where that is not done already."
         )
     return OutputFidelity(
-        own=_summed_up(found[:, :1], len(compared), seed),
-        random_importances=_summed_up(found[:, 1 : 1 + DRAWS], len(compared), seed),
-        random_concepts=_summed_up(found[:, 1 + DRAWS :], len(compared), seed),
+        own=summed_up(found[:, :1], len(compared), seed),
+        random_importances=summed_up(found[:, 1 : 1 + DRAWS], len(compared), seed),
+        random_concepts=summed_up(found[:, 1 + DRAWS :], len(compared), seed),
         form=form,
         number_of_images=len(found),
         number_of_outputs=len(compared),
@@ -195,7 +195,7 @@ def _predicted(
     return np.concatenate(rows)
 
 
-def _summed_up(numbers: np.ndarray, outputs: int, seed: int) -> OutputScores:
+def summed_up(numbers: np.ndarray, outputs: int, seed: int) -> OutputScores:
     """Means over images, and draws, of numbers (n, draws, 4), with their intervals."""
     each = numbers.mean(axis=1)
     ends = np.clip(bootstrap_mean(each, seed), *RANGE)  # which are stretched, see there
