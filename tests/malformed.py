@@ -451,6 +451,17 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         folds=fixed(2),
         **judged,
     )
+    for form in ("bank", "additive"):
+        add(
+            f"output_fidelity, {form}",
+            fixed(xc.output_fidelity),
+            concepts=lambda: w.craft,
+            form=fixed(form),
+            outputs=fixed([0, 2]),
+            **({"reference": lambda: w.images} if form == "additive" else {}),
+            **asked,
+        )
+    add("unite", fixed(xc.unite), concept_models=lambda: [w.craft, w.craft], **asked)
     add("sanity_check", fixed(xc.sanity_check), craft=lambda: w.craft, **asked)
     add(
         "measure_prevalence",

@@ -28,6 +28,8 @@ from xplique_craft.results import (
     MethodScores,
     NumberOfConcepts,
     NumberTried,
+    OutputFidelity,
+    OutputScores,
     Prevalence,
     Purity,
     SanityCheck,
@@ -128,6 +130,7 @@ def results() -> dict[str, Any]:
     quality, share = explanation.quality, Estimate(0.5, 0.25, 0.75)
     purity = Purity(share, [share, Estimate(*3 * [float("nan")])], share, 0.2, [1], 20, 1000, 9)
     stability = ConceptStability(share, share, share, np.abs(eighths(2, 5)).astype(np.float64), 9)
+    scores = OutputScores(share, share, Estimate(*3 * [float("nan")]), share)
     return {
         "explanation": explanation,
         "explanation with measures": dataclasses.replace(
@@ -160,6 +163,7 @@ def results() -> dict[str, Any]:
             picture,
             [[picture[:5]], []],
         ),
+        "outputs": OutputFidelity(scores, scores, scores, "additive", 9, 4, 3, 0.125),
         "prevalence": Prevalence(
             [Estimate(0.1, 0.0, 0.2)], [Estimate(1.0, 1.0, 1.0)], np.arange(3), np.arange(3) > 1
         ),

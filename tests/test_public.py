@@ -29,11 +29,13 @@ NAMES = [
     "load_model",
     "measure_prevalence",
     "metrics",
+    "output_fidelity",
     "plots",
     "report",
     "sanity_check",
     "save",
     "split_model",
+    "unite",
 ]
 MODULES = {
     "xplique_craft.attributions": ["ConceptAttribution"],
@@ -41,7 +43,9 @@ MODULES = {
     "xplique_craft.explanation": ["choose_number_of_concepts", "explain_class"],
     "xplique_craft.factorization": ["NMF"],
     "xplique_craft.importance": ["SobolImportance"],
-    "xplique_craft.metrics": ["intruder_test", "binary_choice", "purity", "stability"],
+    "xplique_craft.metrics": [
+        *("binary_choice", "intruder_test", "output_fidelity", "purity", "stability")
+    ],
     "xplique_craft.recursion": ["ConceptNode", "ConceptTree"],
     "xplique_craft.report": ["write_report"],
 }

@@ -13,6 +13,7 @@ from .explanation.of_class import explain_class as explain_class
 from .from_xplique import from_craft_tf as from_craft_tf
 from .from_xplique import from_holistic as from_holistic
 from .keras_models import load_model as load_model
+from .metrics.outputs import output_fidelity as output_fidelity
 from .metrics.prevalence import measure_prevalence as measure_prevalence
 from .metrics.sanity import sanity_check as sanity_check
 from .saving import load as load
@@ -23,5 +24,6 @@ from .splitting.split import candidate_layers as candidate_layers
 from .splitting.split import join_models as join_models
 from .splitting.split import split_model as split_model
 from .targets import ClassDifference as ClassDifference
+from .union import unite as unite
 
 __version__: str

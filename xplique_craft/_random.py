@@ -27,6 +27,7 @@ class Draw(IntEnum):
     CONCEPT_ORDERS = 0x04DE5
     CONCEPT_SUBSETS = 0x5B5E7
     CONCEPT_PAIRS = 0xBA2F
+    RANDOM_IMPORTANCES = 0x1A9B0
 
 
 def generator(*entropy: int) -> np.random.Generator:

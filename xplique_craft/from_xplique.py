@@ -54,6 +54,7 @@ class XpliqueEncoding(Factorizer):
 
     name = "xplique"
     differentiable = False
+    of_one_bank = True
 
     def __init__(
         self,

@@ -126,12 +126,16 @@ class Factorizer(ABC):
         Whether coefficients may be negative: a concept is then a direction with two ends.
     differentiable
         Whether the encoding has a gradient with respect to the activations.
+    of_one_bank
+        Whether it encodes with the bank that it came with, whatever bank it is given; other banks
+        are then encoded exactly, see `united`.
     """
 
     name: ClassVar[str]
     requires_non_negative: ClassVar[bool] = False
     signed_coefficients: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
+    of_one_bank: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -75,9 +75,7 @@ class Coded:
         Closing gates lead towards the coefficients `reference` (k,), or towards 0 where it is None;
         E is part of C only if `keep_residual` says so.
         """
-        u, kkt = encode_batch(activations, factorized)
-        explained = factorized.explained(u)
-        constant = activations - explained if keep_residual else 0.0 * explained + factorized.offset
+        u, kkt, constant = _divided(activations, factorized, keep_residual)
         gated = u
         if reference is not None:
             gated = u - reference
@@ -104,6 +102,11 @@ class Coded:
         """(H, W) of the images."""
         return self.images.shape[1:3]
 
+    def by_bank(self, factorized: Factorized, *, keep_residual: bool) -> "Coded":
+        """The same images in terms of another bank, whose gates lead towards 0."""
+        u, kkt, constant = _divided(self.activations, factorized, keep_residual)
+        return replace(self, u=u, gated=u, constant=constant, kkt=kkt, bank=factorized.bank)
+
     def rows(self, rows: np.ndarray) -> "Coded":
         """Some of the images."""
         return replace(
@@ -117,6 +120,16 @@ class Coded:
             constant=tf.gather(self.constant, rows),
             kkt=tf.gather(self.kkt, rows),
         )
+
+
+def _divided(
+    activations: tf.Tensor, factorized: Factorized, keep_residual: bool
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """U, its KKT residuals, and what no gate towards 0 touches, (n, ..., c)."""
+    u, kkt = encode_batch(activations, factorized)
+    explained = factorized.explained(u)
+    rest = activations - explained if keep_residual else 0.0 * explained + factorized.offset
+    return u, kkt, rest
 
 
 def encode_batch(activations: tf.Tensor, factorized: Factorized) -> tuple[tf.Tensor, tf.Tensor]:

@@ -106,7 +106,7 @@ class HeadFunctions:
         for one, rest, like in zip(each, whole, self.plan.front.inputs, strict=True):
             flat = tf.reshape(one, tf.concat([[n * k], tf.shape(one)[2:]], axis=0))
             together = tf.concat([flat, rest, tf.zeros_like(rest[:1])], axis=0)
-            stacked.append(_shaped(together, like))
+            stacked.append(shaped(together, like))
         outputs = run(self.plan.front, stacked)
         laid = []
         for output in outputs:
@@ -192,7 +192,7 @@ class HeadFunctions:
                         flat, rest, whole, self.plan.tail.inputs, strict=True
                     ):
                         shape = tf.concat([[pairs], tf.shape(like)[1:]], axis=0)
-                        frontier.append(_shaped(tf.reshape(tf.matmul(at, one) + fixed, shape), end))
+                        frontier.append(shaped(tf.reshape(tf.matmul(at, one) + fixed, shape), end))
                     weights = tf.repeat(targets[some], tf.shape(at)[1], axis=0)
                     values = self._tail(run, frontier, weights)
                     return tf.transpose(tf.reshape(values, [b, tf.shape(at)[1]]))
@@ -266,7 +266,7 @@ def _like(numbers: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     return tf.reshape(numbers, [-1] + [1] * (value.shape.rank - 1))
 
 
-def _shaped(value: tf.Tensor, like: Any) -> tf.Tensor:
+def shaped(value: tf.Tensor, like: Any) -> tf.Tensor:
     """A tensor that is known to have the shape of another, but for its channels."""
     places = [None] * (len(like.shape) > 1)
     return tf.ensure_shape(value, [None, *like.shape[1:-1], *places])

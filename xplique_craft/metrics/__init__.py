@@ -7,6 +7,7 @@ from .intruder import Trials, binary_choice, difference, intruder_test
 from .judge import CropCluster, embed_crops
 from .judged_crops import purity
 from .mu_fidelity import ConceptMuFidelity
+from .outputs import output_fidelity
 
 __all__ = [
     "ConceptDeletion",
@@ -18,6 +19,7 @@ __all__ = [
     "difference",
     "embed_crops",
     "intruder_test",
+    "output_fidelity",
     "purity",
     "stability",
 ]

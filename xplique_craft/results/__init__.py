@@ -24,6 +24,7 @@ from .interactions import ConceptInteractions
 from .number_of_concepts import NumberOfConcepts, NumberTried
 from .of_class import ClassExplanation, ConceptCard
 from .of_image import ImageExplanation, ImageView
+from .outputs import OutputFidelity, OutputScores
 from .prevalence import Prevalence
 from .purity import Purity
 from .quality import Quality, SanityCheck
@@ -49,6 +50,8 @@ __all__ = [
     "MethodScores",
     "NumberOfConcepts",
     "NumberTried",
+    "OutputFidelity",
+    "OutputScores",
     "Prevalence",
     "Purity",
     "Quality",

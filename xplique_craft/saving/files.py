@@ -32,6 +32,8 @@ RESULTS: Kinds = {
         _results.MethodScores,
         _results.NumberOfConcepts,
         _results.NumberTried,
+        _results.OutputFidelity,
+        _results.OutputScores,
         _results.Prevalence,
         _results.Purity,
         _results.Quality,

@@ -14,6 +14,8 @@ from .._random import keyed_bits
 from .network import Network
 
 STEADY = 1e-5  # relative: what one machine changes from one time to the next is below it
+ALIKE = 1e-3  # relative: what layers compiled in other ways change is below it
+SIDE = 32  # of an image where models take any size
 SAME = 1e-2  # relative: what another machine or version of TensorFlow changes is far below it
 
 
@@ -86,6 +88,17 @@ class Probe:
                     "otherwise, or what it computes has changed with the version of Keras"
                 )
         return None
+
+
+def same_network(first: Network, second: Network) -> bool:
+    """Whether two networks, however they were made, make the same of one image at the same cut."""
+    if first is second:
+        return True
+    if first.input_shape != second.input_shape:
+        return False
+    shape = tuple(side or SIDE for side in first.input_shape)
+    probes = (Probe.of(network, shape, 0.0, 1.0) for network in (first, second))
+    return next(probes).difference(next(probes), ALIKE) is None
 
 
 def _unevenly(rows: np.ndarray) -> np.ndarray:
