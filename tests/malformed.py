@@ -114,6 +114,10 @@ class World:
         return importance.OcclusionImportance(self.craft).summary(self.images)
 
     @functools.cached_property
+    def complexity(self) -> Any:
+        return metrics.measure_complexity(self.craft, self.images, folds=2)
+
+    @functools.cached_property
     def node(self) -> Any:
         return self.craft.decompose(0, "half", 2, 50.0)
 
@@ -408,6 +412,25 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     # -------------------------------------------------------------------- metrics and compare
     add("metrics.purity", fixed(metrics.purity), craft=lambda: w.craft, **judged)
     add("metrics.stability", fixed(metrics.stability), craft=lambda: w.craft, folds=fixed(2))
+    shown = {"concepts": lambda: w.craft, "inputs": lambda: 1.0 - w.images}
+    add("measure_extraction", fixed(metrics.measure_extraction), folds=fixed(2), **shown)
+    add(
+        "measure_complexity",
+        fixed(metrics.measure_complexity),
+        craft=lambda: w.craft,
+        layers=fixed(["half"]),
+        folds=fixed(2),
+        **asked,
+    )
+    pair = {"activations": lambda: w.rows, "rebuilt": lambda: 0.9 * w.rows}
+    for name in (
+        *("relative_error", "r_squared", "wasserstein_distance", "out_of_distribution"),
+        "worst_explained",
+    ):
+        add(name, fixed(getattr(metrics, name)), **pair)
+    for name in ("zero_share", "hoyer_sparsity", "dead_concepts"):
+        add(name, fixed(getattr(metrics, name)), u=lambda: w.rows)
+    add("duplicate_concepts", fixed(metrics.duplicate_concepts), bank=lambda: w.rows)
     add(
         "choose_number_of_concepts",
         fixed(xc.choose_number_of_concepts),
@@ -538,6 +561,12 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     add("plots.waterfall", fixed(plots.waterfall), result=result)
     add("plots.waterfall_steps_of", fixed(plots.waterfall_steps_of), result=result)
     add("plots.importance_bars", fixed(plots.importance_bars), importance=lambda: w.importance)
+    add(
+        "plots.importance_against_complexity",
+        fixed(plots.importance_against_complexity),
+        importance=lambda: w.importance,
+        complexity=lambda: w.complexity,
+    )
     card = lambda: w.explanation.cards[0]  # noqa: E731
     add("plots.activation_histogram", fixed(plots.activation_histogram), card=card)
     add("plots.concept_crops", fixed(plots.concept_crops), card=card)

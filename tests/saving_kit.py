@@ -14,11 +14,13 @@ from tree_kit import make_tree
 import xplique_craft as xc
 from xplique_craft.results import (
     Comparison,
+    Complexity,
     ConceptCard,
     ConceptStability,
     Contributions,
     Estimate,
     EvaluationPath,
+    Extraction,
     ImageExplanation,
     ImageView,
     Importance,
@@ -160,6 +162,12 @@ def results() -> dict[str, Any]:
         ),
         "prevalence": Prevalence(
             [Estimate(0.1, 0.0, 0.2)], [Estimate(1.0, 1.0, 1.0)], np.arange(3), np.arange(3) > 1
+        ),
+        "extraction": Extraction(
+            *6 * [share], [1], [(0, 2), (1, 3)], np.abs(eighths(3)), 3, 12, 0, None
+        ),
+        "complexity": Complexity(
+            [share, share], np.abs(eighths(2, 2)), ["a", "b"], np.array([0.5, 1.0]), 40, 5
         ),
         "sanity": SanityCheck(quality, quality, quality),
         "tree": make_tree(2),

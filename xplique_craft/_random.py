@@ -24,6 +24,7 @@ class Draw(IntEnum):
     POSITIONS = 0x9051
     RANDOM_CROPS = 0xC909
     FOLDS = 0xF01D5
+    COMPARED_ROWS = 0xC0A4E
 
 
 def generator(*entropy: int) -> np.random.Generator:

@@ -16,8 +16,10 @@ Notation (the same in every docstring of the package):
 """
 
 from .comparison import RANDOM, Comparison, Measure, MethodScores
+from .complexity import Complexity
 from .contributions import Contributions
 from .estimate import Estimate
+from .extraction import Extraction
 from .importance import EvaluationPath, Importance
 from .number_of_concepts import NumberOfConcepts, NumberTried
 from .of_class import ClassExplanation, ConceptCard
@@ -33,11 +35,13 @@ __all__ = [
     "BranchState",
     "ClassExplanation",
     "Comparison",
+    "Complexity",
     "ConceptCard",
     "ConceptStability",
     "Contributions",
     "Estimate",
     "EvaluationPath",
+    "Extraction",
     "ImageExplanation",
     "ImageView",
     "Importance",
