@@ -86,7 +86,7 @@ def known_rows(craft: ConceptModel, remedy: str) -> tuple[ExtractionSettings, Cr
     if settings is None:
         raise ValueError(
             "craft must have found its concepts by fit, to look for them once more on other "
-            f"photographs, and these are parts of a concept. {remedy}"
+            f"photographs, and these are parts of a concept, or were found elsewhere. {remedy}"
         )
     found = concepts.once(
         CropRows,
