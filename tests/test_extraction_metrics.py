@@ -7,6 +7,7 @@ import numpy as np
 import planted
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from xplique.concepts import CraftTf
 
 import xplique_craft as xc
 from xplique_craft import metrics
@@ -368,6 +369,22 @@ def test_children_need_images() -> None:
         measure_extraction(node.for_class)
     found = measure_extraction(node.for_class, 1.0 - images)
     assert 0.0 < found.relative_error.value <= 1.0
+
+
+def test_concepts_that_xplique_found(other: np.ndarray) -> None:
+    """They are measured as Xplique encodes them, and need images of their own."""
+    split = xc.split_model(planted.network(MIXING, size=SIZE), planted.LAYER)
+    theirs = CraftTf(split.input_to_latent, split.latent_to_logit, 3, patch_size=6)
+    theirs.fit(planted.paintings(6, SIZE, concepts=4), class_id=1)
+    concepts = xc.from_craft_tf(theirs, split=split)
+    found = measure_extraction(concepts, other)
+    a = split.network.latents(other).numpy()
+    rebuilt = concepts.inverse_transform(theirs.transform(other))
+    expected = metrics.relative_error(a, rebuilt)
+    assert found.relative_error.value == pytest.approx(expected, rel=1e-3)
+    assert found.held_out is True
+    with pytest.raises(ValueError, match="or were found elsewhere. Give images to measure on"):
+        measure_extraction(concepts)
 
 
 def test_what_is_printed() -> None:
