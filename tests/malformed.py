@@ -116,6 +116,8 @@ class World:
     @functools.cached_property
     def fidelity(self) -> Any:
         return metrics.ConceptDeletion(self.craft, self.images).summary(self.importance.per_image)
+    def complexity(self) -> Any:
+        return metrics.measure_complexity(self.craft, self.images, folds=2)
 
     @functools.cached_property
     def node(self) -> Any:
@@ -440,6 +442,25 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
                     importances=lambda: w.importance.per_image,
                 )
     add("metrics.stability", fixed(metrics.stability), craft=lambda: w.craft, folds=fixed(2))
+    shown = {"concepts": lambda: w.craft, "inputs": lambda: 1.0 - w.images}
+    add("measure_extraction", fixed(metrics.measure_extraction), folds=fixed(2), **shown)
+    add(
+        "measure_complexity",
+        fixed(metrics.measure_complexity),
+        craft=lambda: w.craft,
+        layers=fixed(["half"]),
+        folds=fixed(2),
+        **asked,
+    )
+    pair = {"activations": lambda: w.rows, "rebuilt": lambda: 0.9 * w.rows}
+    for name in (
+        *("relative_error", "r_squared", "wasserstein_distance", "out_of_distribution"),
+        "worst_explained",
+    ):
+        add(name, fixed(getattr(metrics, name)), **pair)
+    for name in ("zero_share", "hoyer_sparsity", "dead_concepts"):
+        add(name, fixed(getattr(metrics, name)), u=lambda: w.rows)
+    add("duplicate_concepts", fixed(metrics.duplicate_concepts), bank=lambda: w.rows)
     add(
         "choose_number_of_concepts",
         fixed(xc.choose_number_of_concepts),
@@ -581,6 +602,12 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     add("plots.waterfall", fixed(plots.waterfall), result=result)
     add("plots.waterfall_steps_of", fixed(plots.waterfall_steps_of), result=result)
     add("plots.importance_bars", fixed(plots.importance_bars), importance=lambda: w.importance)
+    add(
+        "plots.importance_against_complexity",
+        fixed(plots.importance_against_complexity),
+        importance=lambda: w.importance,
+        complexity=lambda: w.complexity,
+    )
     card = lambda: w.explanation.cards[0]  # noqa: E731
     add("plots.activation_histogram", fixed(plots.activation_histogram), card=card)
     add("plots.concept_crops", fixed(plots.concept_crops), card=card)
@@ -900,7 +927,7 @@ WORDS = {  # an argument may be called by what it holds
     "image": ("image",),
     "images": ("images", "photographs must have"),
     "layers": ("layer",),
-    "concepts": ("concept",),
+    "concepts": ("concept", "craft"),
     "concept_id": ("concept",),
     "targets": ("target", "classes"),
     "labels": ("label", "target"),

@@ -14,12 +14,14 @@ from tree_kit import make_tree
 import xplique_craft as xc
 from xplique_craft.results import (
     Comparison,
+    Complexity,
     ConceptCard,
     ConceptInteractions,
     ConceptStability,
     Contributions,
     Estimate,
     EvaluationPath,
+    Extraction,
     ImageExplanation,
     ImageView,
     Importance,
@@ -194,6 +196,11 @@ def results() -> dict[str, Any]:
             40,
             False,
             EvaluationPath("closed form", ""),
+        "extraction": Extraction(
+            *6 * [share], [1], [(0, 2), (1, 3)], np.abs(eighths(3)), 3, 12, 0, None
+        ),
+        "complexity": Complexity(
+            [share, share], np.abs(eighths(2, 2)), ["a", "b"], np.array([0.5, 1.0]), 40, 5
         ),
         "sanity": SanityCheck(quality, quality, quality),
         "tree": make_tree(2),

@@ -1,5 +1,7 @@
 """Bootstrap intervals over images, seeded and vectorised over the resamples."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.stats import binomtest
 
@@ -60,6 +62,32 @@ def bootstrap_mean(values: np.ndarray, seed: int) -> np.ndarray:
     mean = values.mean(axis=0)
     means = mean + (_resampled_sums(values, seed) - mean) * np.sqrt(n / (n - 1.0))
     return _ends(means).T
+
+
+def bootstrap_of_means(
+    values: np.ndarray, function: Callable[[np.ndarray], np.ndarray], seed: int
+) -> np.ndarray:
+    """
+    Bootstrap intervals, (m, 2), of a function (r, d) -> (r, m) of means over images.
+
+    Parameters
+    ----------
+    values
+        (n, d): d numbers for each image.
+    function
+        What is made of their means; each row by itself.
+    seed
+        The same seed gives the same resamples.
+
+    Returns
+    -------
+    intervals
+        NaN where there is one image only.
+    """
+    values = np.asarray(values, np.float64)
+    if len(values) < 2:
+        return np.full((function(values).shape[1], 2), np.nan)
+    return _ends(function(_resampled_sums(values, seed))).T
 
 
 def bootstrap_ratio(numerator: np.ndarray, denominator: np.ndarray, seed: int) -> Estimate:

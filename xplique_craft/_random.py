@@ -28,6 +28,7 @@ class Draw(IntEnum):
     CONCEPT_SUBSETS = 0x5B5E7
     CONCEPT_PAIRS = 0xBA2F
     RANDOM_IMPORTANCES = 0x1A9B0
+    COMPARED_ROWS = 0xC0A4E
 
 
 def generator(*entropy: int) -> np.random.Generator:

@@ -1,6 +1,18 @@
 """How good concepts are, measured."""
 
 from .. import _backend as _backend
+from .complexity import measure_complexity
+from .extraction import (
+    dead_concepts,
+    duplicate_concepts,
+    hoyer_sparsity,
+    out_of_distribution,
+    r_squared,
+    relative_error,
+    wasserstein_distance,
+    worst_explained,
+    zero_share,
+)
 from .folds import stability
 from .importance import ConceptDeletion, ConceptInsertion
 from .intruder import Trials, binary_choice, difference, intruder_test
@@ -8,6 +20,7 @@ from .judge import CropCluster, embed_crops
 from .judged_crops import purity
 from .mu_fidelity import ConceptMuFidelity
 from .outputs import output_fidelity
+from .measured_extraction import measure_extraction
 
 __all__ = [
     "ConceptDeletion",
@@ -16,10 +29,21 @@ __all__ = [
     "CropCluster",
     "Trials",
     "binary_choice",
+    "dead_concepts",
     "difference",
+    "duplicate_concepts",
     "embed_crops",
+    "hoyer_sparsity",
     "intruder_test",
     "output_fidelity",
+    "measure_complexity",
+    "measure_extraction",
+    "out_of_distribution",
     "purity",
+    "r_squared",
+    "relative_error",
     "stability",
+    "wasserstein_distance",
+    "worst_explained",
+    "zero_share",
 ]

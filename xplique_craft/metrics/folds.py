@@ -6,6 +6,7 @@ banks are matched one to one so that the sum of their cosines is largest (the Hu
 does not run: what the bank was fitted on is known, crop by crop and position by position.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -56,13 +57,36 @@ def stability(craft: ConceptModel, *, folds: int = 5, seed: int = 0) -> ConceptS
     UserWarning
         If there is one concept only, so that there is no floor.
     """
-    concepts = check_craft(craft).concepts
+    check_craft(craft)
     folds, seed = check("folds", folds), check("seed", seed)
+    settings, found = known_rows(craft, "Give the Craft itself.")
+    check_folds(found, folds, settings.number_of_concepts)
+    return stability_of(
+        settings,
+        found,
+        craft.factorized,
+        folds=folds,
+        seed=seed,
+        seed_of_fit=craft.seed,
+        verbose=craft.verbose,
+    )
+
+
+def known_rows(craft: ConceptModel, remedy: str) -> tuple[ExtractionSettings, CropRows]:
+    """
+    How a craft's bank was looked for, and what it was fitted on; cut once more after loading.
+
+    Raises
+    ------
+    ValueError
+        If the concepts were not found by `fit`; the message ends with the remedy.
+    """
+    concepts = craft.concepts
     settings = concepts.settings
     if settings is None:
         raise ValueError(
             "craft must have found its concepts by fit, to look for them once more on other "
-            "photographs, and these are parts of a concept. Give the Craft itself."
+            f"photographs, and these are parts of a concept, or were found elsewhere. {remedy}"
         )
     found = concepts.once(
         CropRows,
@@ -75,16 +99,7 @@ def stability(craft: ConceptModel, *, folds: int = 5, seed: int = 0) -> ConceptS
             "The concepts were found in other crops, by an earlier version: how stable they are is "
             "measured in those that are cut today. Fit the craft again."
         )
-    check_folds(found, folds, settings.number_of_concepts)
-    return stability_of(
-        settings,
-        found,
-        craft.factorized,
-        folds=folds,
-        seed=seed,
-        seed_of_fit=craft.seed,
-        verbose=craft.verbose,
-    )
+    return settings, found
 
 
 def check_folds(found: CropRows, folds: int, number_of_concepts: int) -> None:
@@ -127,16 +142,12 @@ def stability_of(
     verbose
         Whether a progress bar counts banks.
     """
-    order = generator(seed, Draw.FOLDS).permutation(found.images)
-    without = [np.setdiff1d(order, fold) for fold in np.array_split(order, folds)]
-    parts = [*without, *np.array_split(order, 2)]
-    banks = []
-    with (
-        tqdm(parts, desc="stability", unit="bank", disable=not verbose, leave=False) as bar,
-        caught_warnings(),  # of a rank or so, which the fit on all photographs has said
-    ):
-        for images in bar:
-            banks.append(fit_bank(settings, _of_images(found, images), seed_of_fit).bank)
+    without = [np.setdiff1d(range(found.images), one) for one in divided(found.images, folds, seed)]
+    parts = [*without, *divided(found.images, 2, seed)]
+    fitted = banks_of(
+        settings, found, parts, seed_of_fit=seed_of_fit, description="stability", verbose=verbose
+    )
+    banks = [one.bank for one in fitted]
     signed = factorized.factorizer.signed_coefficients
     own, (first, second) = factorized.bank, banks[folds:]
     matches, by_fold = [], []
@@ -165,6 +176,28 @@ def stability_of(
         by_fold=np.column_stack(by_fold),
         number_of_images=found.images,
     )
+
+
+def divided(number: int, parts: int, seed: int) -> list[np.ndarray]:
+    """So many photographs in parts of about one size, drawn by the seed."""
+    return np.array_split(generator(seed, Draw.FOLDS).permutation(number), parts)
+
+
+def banks_of(
+    settings: ExtractionSettings,
+    found: CropRows,
+    parts: Sequence[np.ndarray],
+    *,
+    seed_of_fit: int,
+    description: str,
+    verbose: bool,
+) -> list[Factorized]:
+    """The bank of each of some parts of the photographs, found as the craft's own was."""
+    with (
+        tqdm(parts, desc=description, unit="bank", disable=not verbose, leave=False) as bar,
+        caught_warnings(),  # of a rank or so, which the fit on all photographs has said
+    ):
+        return [fit_bank(settings, _of_images(found, images), seed_of_fit) for images in bar]
 
 
 def cosines(first: np.ndarray, second: np.ndarray, signed: bool) -> np.ndarray:

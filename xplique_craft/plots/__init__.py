@@ -12,6 +12,7 @@ dash pattern that change together, and it is always labelled by its index in the
 from .bars import activation_histogram, importance_bars, waterfall
 from .compare import fidelity_curves, maps_side_by_side, method_scores
 from .concept_curves import concept_curves
+from .complexity import importance_against_complexity
 from .image import class_map, image_explanation
 from .numbers import number_of_concepts
 from .pictures import concept_crops, concept_overlay
@@ -37,6 +38,7 @@ __all__ = [
     "fidelity_curves",
     "histogram_bins",
     "image_explanation",
+    "importance_against_complexity",
     "importance_bars",
     "maps_side_by_side",
     "method_scores",

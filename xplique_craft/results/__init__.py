@@ -16,8 +16,10 @@ Notation (the same in every docstring of the package):
 """
 
 from .comparison import RANDOM, Comparison, Measure, MethodScores
+from .complexity import Complexity
 from .contributions import Contributions
 from .estimate import Estimate
+from .extraction import Extraction
 from .importance import EvaluationPath, Importance
 from .importance_fidelity import ImportanceFidelity
 from .interactions import ConceptInteractions
@@ -36,12 +38,14 @@ __all__ = [
     "BranchState",
     "ClassExplanation",
     "Comparison",
+    "Complexity",
     "ConceptCard",
     "ConceptInteractions",
     "ConceptStability",
     "Contributions",
     "Estimate",
     "EvaluationPath",
+    "Extraction",
     "ImageExplanation",
     "ImageView",
     "Importance",

@@ -62,3 +62,9 @@ class SavedImages:
     def told(self) -> str:
         """What is the same for the same images, in the same order, and for no others."""
         return f"{self.number} {tuple(self.shape)} {self.sha256}"
+
+
+def prints_of(images: np.ndarray) -> list[bytes]:
+    """What each image (n, ...) is told by alone: the same for the same values as float32."""
+    every = np.ascontiguousarray(images, "<f4")
+    return [hashlib.blake2b(image.data, digest_size=16).digest() for image in every]
