@@ -28,6 +28,9 @@ from xplique_craft.results import (
     NumberTried,
     Prevalence,
     Purity,
+    RecoveredOrder,
+    RecoveredPlaces,
+    Recovery,
     SanityCheck,
 )
 
@@ -160,6 +163,23 @@ def results() -> dict[str, Any]:
         ),
         "prevalence": Prevalence(
             [Estimate(0.1, 0.0, 0.2)], [Estimate(1.0, 1.0, 1.0)], np.arange(3), np.arange(3) > 1
+        ),
+        "recovery": Recovery(
+            ("a", "b"),
+            1,
+            9,
+            np.array([True, False]),
+            np.array([True, False]),
+            [share, share],
+            eighths(2),
+            eighths(2),
+            eighths(2, 3),
+            np.array([0, -1, 0]),
+            np.array([1, -1]),
+            eighths(2),
+            eighths(2),
+            {"sobol": RecoveredOrder(eighths(2), 1.0, 0.5, float("nan"))},
+            {"Rise": RecoveredPlaces([share, share], [share, share], share, share, share, share)},
         ),
         "sanity": SanityCheck(quality, quality, quality),
         "tree": make_tree(2),

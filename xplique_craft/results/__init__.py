@@ -25,6 +25,7 @@ from .of_image import ImageExplanation, ImageView
 from .prevalence import Prevalence
 from .purity import Purity
 from .quality import Quality, SanityCheck
+from .recovery import RecoveredOrder, RecoveredPlaces, Recovery
 from .stability import ConceptStability
 from .tree import BranchState, TreeBranch, TreeView
 
@@ -48,6 +49,9 @@ __all__ = [
     "Prevalence",
     "Purity",
     "Quality",
+    "RecoveredOrder",
+    "RecoveredPlaces",
+    "Recovery",
     "SanityCheck",
     "TreeBranch",
     "TreeView",
