@@ -34,6 +34,9 @@ from xplique_craft.results import (
     OutputScores,
     Prevalence,
     Purity,
+    RecoveredOrder,
+    RecoveredPlaces,
+    Recovery,
     SanityCheck,
 )
 
@@ -201,6 +204,22 @@ def results() -> dict[str, Any]:
         ),
         "complexity": Complexity(
             [share, share], np.abs(eighths(2, 2)), ["a", "b"], np.array([0.5, 1.0]), 40, 5
+        "recovery": Recovery(
+            ("a", "b"),
+            1,
+            9,
+            np.array([True, False]),
+            np.array([True, False]),
+            [share, share],
+            eighths(2),
+            eighths(2),
+            eighths(2, 3),
+            np.array([0, -1, 0]),
+            np.array([1, -1]),
+            eighths(2),
+            eighths(2),
+            {"sobol": RecoveredOrder(eighths(2), 1.0, 0.5, float("nan"))},
+            {"Rise": RecoveredPlaces([share, share], [share, share], share, share, share, share)},
         ),
         "sanity": SanityCheck(quality, quality, quality),
         "tree": make_tree(2),

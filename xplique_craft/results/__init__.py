@@ -30,6 +30,7 @@ from .outputs import OutputFidelity, OutputScores
 from .prevalence import Prevalence
 from .purity import Purity
 from .quality import Quality, SanityCheck
+from .recovery import RecoveredOrder, RecoveredPlaces, Recovery
 from .stability import ConceptStability
 from .tree import BranchState, TreeBranch, TreeView
 
@@ -59,6 +60,9 @@ __all__ = [
     "Prevalence",
     "Purity",
     "Quality",
+    "RecoveredOrder",
+    "RecoveredPlaces",
+    "Recovery",
     "SanityCheck",
     "TreeBranch",
     "TreeView",
