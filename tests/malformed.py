@@ -116,6 +116,7 @@ class World:
     @functools.cached_property
     def fidelity(self) -> Any:
         return metrics.ConceptDeletion(self.craft, self.images).summary(self.importance.per_image)
+
     def complexity(self) -> Any:
         return metrics.measure_complexity(self.craft, self.images, folds=2)
 

@@ -199,11 +199,13 @@ def results() -> dict[str, Any]:
             40,
             False,
             EvaluationPath("closed form", ""),
+        ),
         "extraction": Extraction(
             *6 * [share], [1], [(0, 2), (1, 3)], np.abs(eighths(3)), 3, 12, 0, None
         ),
         "complexity": Complexity(
             [share, share], np.abs(eighths(2, 2)), ["a", "b"], np.array([0.5, 1.0]), 40, 5
+        ),
         "recovery": Recovery(
             ("a", "b"),
             1,

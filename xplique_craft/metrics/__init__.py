@@ -18,9 +18,9 @@ from .importance import ConceptDeletion, ConceptInsertion
 from .intruder import Trials, binary_choice, difference, intruder_test
 from .judge import CropCluster, embed_crops
 from .judged_crops import purity
+from .measured_extraction import measure_extraction
 from .mu_fidelity import ConceptMuFidelity
 from .outputs import output_fidelity
-from .measured_extraction import measure_extraction
 
 __all__ = [
     "ConceptDeletion",
@@ -35,10 +35,10 @@ __all__ = [
     "embed_crops",
     "hoyer_sparsity",
     "intruder_test",
-    "output_fidelity",
     "measure_complexity",
     "measure_extraction",
     "out_of_distribution",
+    "output_fidelity",
     "purity",
     "r_squared",
     "relative_error",

@@ -11,8 +11,8 @@ dash pattern that change together, and it is always labelled by its index in the
 
 from .bars import activation_histogram, importance_bars, waterfall
 from .compare import fidelity_curves, maps_side_by_side, method_scores
-from .concept_curves import concept_curves
 from .complexity import importance_against_complexity
+from .concept_curves import concept_curves
 from .image import class_map, image_explanation
 from .numbers import number_of_concepts
 from .pictures import concept_crops, concept_overlay
