@@ -112,7 +112,7 @@ def test_mu_fidelity_by_hand() -> None:
     assert measured.evaluate([-5.0, -1.0]) == pytest.approx(-1.0, abs=1e-12)
     assert measured.evaluate([1.0, 5.0]) < 0.9
     assert measured.evaluate([0.0, 0.0]) == 0.0
-    subsets = measured._subsets(np.arange(4))
+    subsets = measured._drawn(np.arange(4))
     lost = subsets @ np.array([3.0, 1.0])
     by_scipy = [spearmanr(s @ [1.0, 5.0], row)[0] for s, row in zip(subsets, lost, strict=True)]
     assert measured.evaluate([1.0, 5.0]) == pytest.approx(np.mean(by_scipy), abs=1e-9)
@@ -250,7 +250,7 @@ def test_mu_fidelity_by_its_definition(relu: Case) -> None:
     measured = ConceptMuFidelity(relu.craft, relu.images, 1, nb_samples=30, subset_share=0.4)
     coded = planted.coded(relu.craft, relu.images)
     correlations = []
-    for i, subsets in enumerate(measured._subsets(np.arange(5))):
+    for i, subsets in enumerate(measured._drawn(np.arange(5))):
         u = relu.u[i].astype(np.float64)
         rest = coded.constant[i].numpy()
         scores = [

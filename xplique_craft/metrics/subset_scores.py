@@ -74,13 +74,13 @@ def along_table(table: np.ndarray, orders: np.ndarray) -> np.ndarray:
 
 def subset_sums(values: np.ndarray, subsets: np.ndarray) -> np.ndarray:
     """
-    Sums (n, q) of values (n, k) over subsets (n, q, k).
+    Sums (n, r, q) of values (n, r, k) over subsets (n, q, k).
 
     Added up concept by concept, so that the same subset has the same sum to the last bit.
     """
-    total = np.zeros(subsets.shape[:2])
-    for j in range(values.shape[1]):
-        total += np.where(subsets[..., j], values[:, j, None], 0.0)
+    total = np.zeros((*values.shape[:2], subsets.shape[1]))
+    for j in range(values.shape[2]):
+        total += np.where(subsets[:, None, :, j], values[:, :, j, None], 0.0)
     return total
 
 
@@ -206,7 +206,7 @@ class SubsetScores:
         `subsets` gives those of images by their numbers, (b,) -> (b, q, k) bool.
         """
         if self.slopes is not None:
-            return subset_sums(self.slopes, subsets(np.arange(len(self.slopes))))
+            return subset_sums(self.slopes[:, None], subsets(np.arange(len(self.slopes))))[:, 0]
         values = self._evaluated(lambda some: ~subsets(np.arange(some.start, some.stop)), number)
         return self.opened[:, None] - values
 
