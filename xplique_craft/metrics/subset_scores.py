@@ -26,6 +26,7 @@ from ..importance._draws import all_subsets, chunks
 from ..importance.shapley import MOST_ENUMERATED
 
 MOST_KEPT = 2**28  # bytes of encoded images that are kept between calls
+_ORDERED_AT_ONCE = 64  # images whose best and worst orders are looked for together
 
 
 def extreme_order(table: np.ndarray, *, highest: bool) -> np.ndarray:
@@ -234,8 +235,8 @@ class SubsetScores:
         found = []
         for highest in (False, True):
             curves = []
-            for i in range(0, len(self.table), self._model.batch_size):
-                part = self.table[i : i + self._model.batch_size]
+            for i in range(0, len(self.table), _ORDERED_AT_ONCE):
+                part = self.table[i : i + _ORDERED_AT_ONCE]
                 order = extreme_order(part, highest=highest)
                 curves.append(along_table(part, order[:, None])[:, 0])
             found.append(np.concatenate(curves))
