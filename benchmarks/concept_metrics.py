@@ -156,24 +156,25 @@ def measure(model: Any, activations: np.ndarray, name: str, k: int, table: Table
     """All importances of one class by all metrics."""
     from xplique_craft.metrics import ConceptDeletion, ConceptInsertion, ConceptMuFidelity
 
+    kinds = [ConceptDeletion, ConceptInsertion, ConceptMuFidelity]
     for residual in (True, False):
         found = dict(importances(model, activations, residual))
         for activation in (None, "softmax"):
             if activation is not None and not (residual and k == min(CONCEPTS)):
                 continue
-            kinds = [ConceptDeletion, ConceptInsertion, ConceptMuFidelity]
-            for kind in kinds if activation is None else kinds[:2]:
-                metric = kind(
-                    model,
-                    activations,
-                    activation=activation,
-                    keep_residual=residual,
-                    seed=SEED,
-                    nb_random=64 if activation is None else 16,
-                )
+            settings = {
+                "activation": activation,
+                "keep_residual": residual,
+                "seed": SEED,
+                "nb_random": 64 if activation is None else 16,
+            }
+            chosen = kinds if activation is None else kinds[:2]
+            metrics = [kind(model, activations, **settings) for kind in chosen]
+            vars(metrics[1])["_known"] = metrics[0]._known  # the same scores of the same sets
+            for metric in metrics:
                 for method, values in found.items():
                     for scope, given in (("each", values), ("all", values.mean(axis=0))):
-                        key = Key(name, k, residual, activation, kind.metric, method, scope)
+                        key = Key(name, k, residual, activation, metric.metric, method, scope)
                         table[key].append(as_found(metric.summary(given)))
 
 
@@ -234,6 +235,17 @@ def methods_of(table: Table) -> list[str]:
     return list(dict.fromkeys(key.method for key in table))
 
 
+def residuals(model: str) -> tuple[bool, ...]:
+    """On affine heads the normalised curves are the same with the residual and without it."""
+    return (True, False) if model == "squeezenet" else (True,)
+
+
+def kept(model: str, residual: bool) -> str:
+    if len(residuals(model)) == 1:
+        return "kept or dropped"
+    return "kept" if residual else "dropped"
+
+
 def directed(metric: str) -> str:
     return f"{metric} ({'low' if metric == 'C-Deletion' else 'high'} is good)"
 
@@ -264,34 +276,74 @@ def results(table: Table, model: str, k: int, residual: bool, activation: str | 
     return markdown_table(["importance", *header], rows)
 
 
-def sobol_against_tcav(table: Table) -> str:
-    """Question 1."""
-    rows = []
-    better = {"C-Deletion": -1, "C-Insertion": 1, "C-MuFidelity": 1}
+def compared(table: Table) -> Iterator[tuple[Key, Any, Any, Any, str]]:
+    """Sobol, TCAV, their difference, and which is better, of every setting."""
     for key, parts in of(table, method="sobol total", activation=None).items():
-        others = of(table, **{**vars(key), "method": "tcav"})
-        (other,) = others.values()
+        if key.residual not in residuals(key.model):
+            continue
+        (other,) = of(table, **{**vars(key), "method": "tcav"}).values()
         found = difference(parts, other)
-        sign = better[key.metric]
+        sign = -1 if key.metric == "C-Deletion" else 1
         verdict = "no difference"
         if found.low * found.high > 0.0:
             verdict = "Sobol" if sign * found.value > 0.0 else "TCAV"
-        rows.append(
-            [
-                key.model,
-                str(key.concepts),
-                "kept" if key.residual else "dropped",
-                SCOPES[key.scope],
-                directed(key.metric),
-                str(value(parts)),
-                str(value(other)),
-                str(found),
-                verdict,
-            ]
-        )
-    header = ["model", "concepts", "residual", "order", "metric", "Sobol", "TCAV"]
-    rows.sort(key=lambda row: (row[3], row[4], row[0], row[1], row[2]))
+        yield key, value(parts), value(other), found, verdict
+
+
+def sobol_against_tcav(table: Table) -> str:
+    """Question 1."""
+    rows = [
+        [
+            SCOPES[key.scope],
+            directed(key.metric),
+            key.model,
+            str(key.concepts),
+            kept(key.model, key.residual),
+            *map(str, numbers),
+        ]
+        for key, *numbers in compared(table)
+    ]
+    rows.sort(key=lambda row: row[:5])
+    header = ["order", "metric", "model", "concepts", "residual", "Sobol", "TCAV"]
     return markdown_table([*header, "Sobol less TCAV", "better"], rows)
+
+
+def findings(table: Table) -> str:
+    """What the tables say, in a few lines."""
+    lines = []
+    for scope, name in SCOPES.items():
+        verdicts = [verdict for key, *_, verdict in compared(table) if key.scope == scope]
+        lines.append(
+            f"- Sobol against TCAV, {name}: Sobol is better in {verdicts.count('Sobol')} of "
+            f"{len(verdicts)} settings, TCAV in {verdicts.count('TCAV')}; in the others the "
+            "interval of the difference holds 0."
+        )
+    affine = {key: parts for key, parts in table.items() if key.model != "squeezenet"}
+    gaps = {
+        (method, metric): largest_gap(affine, method, metric, "each")
+        for method in methods_of(affine)
+        for metric in METRICS
+    }
+    for claimed, who in ((CLAIMED, "put to the test"), (None, "others")):
+        names = [m for m in methods_of(affine) if (m in CLAIMED) == (claimed is not None)]
+        held = [m for m in names if all(gaps[m, metric] <= SAME for metric in METRICS)]
+        missed = [
+            f"{m} ({metric}, by up to {gaps[m, metric]:.3f})"
+            for m in names
+            for metric in METRICS
+            if m not in held and gaps[m, metric] > SAME
+        ]
+        lines.append(
+            f"- Optimum on affine heads, an order for each photograph, {who}: attained by "
+            f"{', '.join(held) or 'none'}; missed by {', '.join(missed) or 'none'}."
+        )
+    return "\n".join(lines)
+
+
+def largest_gap(table: Table, method: str, metric: str, scope: str) -> float:
+    """How far from the optimum, at most, over all classes and settings."""
+    chosen = of(table, method=method, metric=metric, scope=scope, activation=None)
+    return max(abs(value([p]).value - p.optimum) for parts in chosen.values() for p in parts)
 
 
 def theorem(table: Table) -> str:
@@ -302,13 +354,8 @@ def theorem(table: Table) -> str:
         row = [f"**{method}**" if method in CLAIMED else method]
         for metric in METRICS:
             for scope in SCOPES:
-                chosen = of(affine, method=method, metric=metric, scope=scope, activation=None)
-                gaps = [
-                    abs(value([part]).value - part.optimum)
-                    for parts in chosen.values()
-                    for part in parts
-                ]
-                row.append("attained" if max(gaps) <= SAME else f"{max(gaps):.3f}")
+                gap = largest_gap(affine, method, metric, scope)
+                row.append("attained" if gap <= SAME else f"{gap:.3f}")
         rows.append(row)
     header = [f"{m}, {SCOPES[s]}" for m in METRICS for s in SCOPES]
     return markdown_table(["importance", *header], rows)
@@ -337,16 +384,17 @@ def ways(table: Table) -> str:
     return markdown_table(["importance", *header], rows)
 
 
-def write_page(table: Table, done: list[str], words: str) -> str:
+def write_page(table: Table, done: list[str]) -> str:
     """The whole result in Markdown."""
     parts = [
         "# Importances by deletion, insertion and muFidelity of concepts",
         "What is measured and on what is said at the top of `benchmarks/concept_metrics.py`. "
         "Intervals are 90%. C-Deletion: low is good; other authors count it the other way round. "
         "C-Insertion and C-MuFidelity: high is good.",
-        words,
         f"Measured: {'; '.join(done)}.",
         versions(),
+        "## Findings",
+        findings(table),
         "## Do Sobol indices beat TCAV?",
         sobol_against_tcav(table),
         "## Is the optimum attained on affine heads?",
@@ -365,12 +413,12 @@ def write_page(table: Table, done: list[str], words: str) -> str:
     for activation in (None, "softmax"):
         for model in dict.fromkeys(key.model for key in table):
             for k in CONCEPTS:
-                for residual in (True, False):
+                for residual in residuals(model):
                     if of(table, model=model, concepts=k, residual=residual, activation=activation):
-                        kept = "kept" if residual else "dropped"
                         score = "the logit" if activation is None else "the softmax"
+                        which = kept(model, residual) if activation is None else "kept"
                         parts += [
-                            f"## {model}, {k} concepts, residual {kept}, {score}",
+                            f"## {model}, {k} concepts, residual {which}, {score}",
                             results(table, model, k, residual, activation),
                         ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -383,12 +431,10 @@ def main() -> None:
     parser.add_argument("--classes", nargs="+", default=CLASSES, metavar="CLASS")
     parser.add_argument("--cache", type=Path, help="Folder that keeps what models see, and banks.")
     parser.add_argument("--output", type=Path, help="Markdown file to write.")
-    parser.add_argument("--words", type=Path, help="What is said of the result, put at its top.")
     given = parser.parse_args()
     kit = load_kit()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
-    words = given.words.read_text(encoding="utf-8").strip() if given.words else ""
     table: Table = defaultdict(list)
     done: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -408,8 +454,8 @@ def main() -> None:
                 print(f"{done[-1]}: {spent:.0f} s", file=sys.stderr, flush=True)
             if given.output is not None:
                 given.output.parent.mkdir(parents=True, exist_ok=True)
-                given.output.write_text(write_page(table, done, words), encoding="utf-8")
-    print(write_page(table, done, words))
+                given.output.write_text(write_page(table, done), encoding="utf-8")
+    print(write_page(table, done))
 
 
 if __name__ == "__main__":

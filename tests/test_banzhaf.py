@@ -134,6 +134,7 @@ def test_least_squares_are_more_accurate_at_equal_cost() -> None:
     assert errors["kernel"] < 0.7 * errors["msr"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("never_enumerated")
 @every_estimator
 def test_intervals_cover(estimator: str) -> None:
@@ -142,6 +143,7 @@ def test_intervals_cover(estimator: str) -> None:
     assert 0.86 <= coverage(method, images) <= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("never_enumerated")
 def test_intervals_of_interactions_cover() -> None:
     """Of single images, each of which has draws of its own."""
@@ -212,18 +214,23 @@ SPARSE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("drawn", [True, False])
-@pytest.mark.parametrize("method", sorted(SPARSE))
-@pytest.mark.parametrize("head", ["affine", "relu"])
-def test_exactly_nothing_of_nothing(
-    method: str, head: str, drawn: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As upstream's sparse methods, which leave concepts out that are not active in the image."""
+@pytest.fixture(scope="module", params=["affine", "relu"])
+def sparse(request: pytest.FixtureRequest) -> tuple[xc.Craft, np.ndarray]:
+    """Images of which the first three have nothing of concept 1 at any place."""
     images = planted.paintings(5, concepts=4)
     images[..., 0] += 0.2
     images[:3, ..., 1], images[3:, ..., 1] = 0.0, 1.0
     mixed = BANK + np.array([[1.0], [0.0], [0.0], [0.0]]) * BANK[1]  # alone, 0 is 0' less 1
-    craft = planted.fitted(planted.network(BANK, head), mixed, images)
+    return planted.fitted(planted.network(BANK, request.param), mixed, images), images
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+@pytest.mark.parametrize("method", sorted(SPARSE))
+def test_exactly_nothing_of_nothing(
+    sparse: tuple[xc.Craft, np.ndarray], method: str, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As upstream's sparse methods, which leave concepts out that are not active in the image."""
+    craft, images = sparse
     u = craft.transform(images)
     absent = ~u.reshape(5, -1, 4).any(axis=1)
     assert_array_equal(absent[:, 1], [True, True, True, False, False])
@@ -233,7 +240,7 @@ def test_exactly_nothing_of_nothing(
     found = xi.METHODS[method](craft, **settings).summary(images)
     assert (found.per_image[absent] == 0.0).all()
     assert (found.per_image[~absent] != 0.0).all()
-    if method == "banzhaf" and head != "affine":
+    if method == "banzhaf" and not craft.head().affine:
         pairs = xi.BanzhafImportance(craft).interactions(images).per_image
         assert (pairs[:3, 1] == 0.0).all()
         assert (pairs[:3, :, 1] == 0.0).all()

@@ -64,30 +64,27 @@ BY_HAND = [
 ]
 
 
-@pytest.mark.parametrize(("formula", "metric", "importances", "expected", "curve"), BY_HAND)
-@pytest.mark.parametrize("many", [1, 3])
-def test_by_hand(
-    formula: Any, metric: Any, importances: list[float], expected: float, curve: Any, many: int
-) -> None:
-    craft, images = planted.function_craft(formula, 2, images=many)
+@pytest.mark.parametrize("metric", CURVES)
+@pytest.mark.parametrize("formula", [two, both])
+def test_by_hand(formula: Any, metric: Any) -> None:
+    """Of one order and the other, of which one is the optimum and one the worst."""
+    craft, images = planted.function_craft(formula, 2, images=3)
     measured = metric(craft, images)
-    found = measured.evaluate(importances)
-    assert isinstance(found, float)
-    assert found == pytest.approx(expected, abs=1e-6)
-    assert measured(np.tile(importances, (many, 1))) == found
-    detailed = measured.detailed_evaluate(importances)
-    assert list(detailed) == [0, 1, 2]
-    assert_allclose(list(detailed.values()), curve, atol=1e-6)
-    summary = measured.summary(importances)
-    values = {one: value for _, kind, one, value in _of(formula) if kind is metric}
-    best = min(values.values()) if metric is ConceptDeletion else max(values.values())
-    assert summary.optimum == pytest.approx(best, abs=1e-6)
-    assert summary.worst == pytest.approx(sum(values.values()) - best, abs=1e-6)
-    assert_allclose(summary.curve, curve, atol=1e-6)
-
-
-def _of(formula: Any) -> list[tuple[Any, Any, tuple[float, ...], float]]:
-    return [(f, m, tuple(i), e) for f, m, i, e, _ in BY_HAND if f is formula]
+    cases = [case[2:] for case in BY_HAND if case[:2] == (formula, metric)]
+    values = sorted(-measured.better * expected for _, expected, _ in cases)
+    for importances, expected, curve in cases:
+        found = measured.evaluate(importances)
+        assert isinstance(found, float)
+        assert found == pytest.approx(expected, abs=1e-6)
+        assert measured(np.tile(importances, (3, 1))) == found
+        assert metric(craft, images[:1]).evaluate(importances) == pytest.approx(found, abs=1e-6)
+        detailed = measured.detailed_evaluate(importances)
+        assert list(detailed) == [0, 1, 2]
+        assert_allclose(list(detailed.values()), curve, atol=1e-6)
+        summary = measured.summary(importances)
+        ends = [-measured.better * summary.optimum, -measured.better * summary.worst]
+        assert_allclose(ends, values, atol=1e-6)
+        assert_allclose(summary.curve, curve, atol=1e-6)
 
 
 def test_images_count_by_what_they_gain() -> None:
@@ -112,7 +109,7 @@ def test_mu_fidelity_by_hand() -> None:
     assert measured.evaluate([-5.0, -1.0]) == pytest.approx(-1.0, abs=1e-12)
     assert measured.evaluate([1.0, 5.0]) < 0.9
     assert measured.evaluate([0.0, 0.0]) == 0.0
-    subsets = measured._subsets(np.arange(4))
+    subsets = measured._drawn(np.arange(4))
     lost = subsets @ np.array([3.0, 1.0])
     by_scipy = [spearmanr(s @ [1.0, 5.0], row)[0] for s, row in zip(subsets, lost, strict=True)]
     assert measured.evaluate([1.0, 5.0]) == pytest.approx(np.mean(by_scipy), abs=1e-9)
@@ -250,7 +247,7 @@ def test_mu_fidelity_by_its_definition(relu: Case) -> None:
     measured = ConceptMuFidelity(relu.craft, relu.images, 1, nb_samples=30, subset_share=0.4)
     coded = planted.coded(relu.craft, relu.images)
     correlations = []
-    for i, subsets in enumerate(measured._subsets(np.arange(5))):
+    for i, subsets in enumerate(measured._drawn(np.arange(5))):
         u = relu.u[i].astype(np.float64)
         rest = coded.constant[i].numpy()
         scores = [
@@ -436,7 +433,7 @@ def test_wrong_arguments(relu: Case, metric: Any) -> None:
     with pytest.raises(ValueError, match="importances must be finite"):
         measured.evaluate([1.0, np.nan, 0.0])
     with pytest.raises(ValueError, match="targets must be"):
-        metric(craft, images, np.ones((4, 3))).evaluate(np.ones(3))
+        metric(craft, images, np.ones((4, 3)))
 
 
 # ---------------------------------------------------------------------------------------- figure

@@ -26,6 +26,7 @@ from .._once import cached_property
 from ..concept_model import ConceptModel, check_craft
 from ..gates.activated import activated_operator
 from ..results import Estimate, ImportanceFidelity
+from ..targets import Targets
 from .quality import SMALLEST_DENOMINATOR
 from .ranks_and_areas import area
 from .subset_scores import SubsetScores
@@ -105,7 +106,9 @@ class ConceptMetric(ExplanationMetric):
         self.keep_residual: bool = keep_residual
         self.seed = check("seed", seed)
         self.nb_random = check("nb_random", nb_random)
-        self.concepts.stream(inputs)  # what is wrong with them is said now
+        # What is wrong with them is said now.
+        number, classes = self.concepts.stream(inputs).length, concepts.network.number_of_classes
+        Targets(targets, number, classes, concepts.class_id, use_labels=True)
 
     def summary(self, importances: Any) -> ImportanceFidelity:
         """

@@ -1,7 +1,7 @@
 """
 C-MuFidelity: are sets of concepts worth what their importances add up to? See `importance`.
 
-Subsets are drawn once for each image, keyed by its number, and what they are worth is kept.
+Sets are drawn once for each image, keyed by its number, and what they are worth is kept.
 """
 
 from collections.abc import Callable
@@ -88,7 +88,8 @@ class ConceptMuFidelity(ConceptMetric):
             In [-1, 1]; an image counts 0 where no set is worth anything, or all importances are
             the same for all sets.
         """
-        return float(self._correlations(self._rows(importances, len(self._lost[0]))).mean())
+        rows = self._rows(importances, len(self._lost[0]))
+        return float(self._correlations(rows[:, None]).mean())
 
     def summary(self, importances: Any) -> ImportanceFidelity:
         """
@@ -110,18 +111,18 @@ class ConceptMuFidelity(ConceptMetric):
         """
         lost, slopes = self._lost
         rows = self._rows(importances, len(lost))
-        found = self._correlations(rows)
+        found = self._correlations(rows[:, None])[:, 0]
         low, high = bootstrap_mean(found[:, None], self.seed)[0]
         n, k = rows.shape
         orders = random_orders(self.seed, np.arange(n), self.nb_random, k)
         dealt = np.take_along_axis(rows[:, None], orders, axis=2)
-        drawn = [self._correlations(dealt[:, r]).mean() for r in range(self.nb_random)]
-        best = None if slopes is None else float(self._correlations(slopes).mean())
+        drawn = self._correlations(dealt).mean(axis=0)
+        best = None if slopes is None else float(self._correlations(slopes[:, None]).mean())
         return ImportanceFidelity(
             metric=self.metric,
             better=self.better,
             estimate=Estimate(float(found.mean()), float(low), float(high)),
-            random=Estimate(float(np.mean(drawn)), *map(float, np.percentile(drawn, [5.0, 95.0]))),
+            random=Estimate(float(drawn.mean()), *map(float, np.percentile(drawn, [5.0, 95.0]))),
             optimum=best,
             worst=None if best is None else -best,
             per_image=found,
@@ -131,12 +132,17 @@ class ConceptMuFidelity(ConceptMetric):
     def _lost(self) -> tuple[np.ndarray, np.ndarray | None]:
         """What each set is worth, (n, q), 0 for images where no set is; and slopes, if known."""
         scores = self._scores()
-        lost = scores.lost_without(self._subsets, self.nb_samples)
+        lost = scores.lost_without(self._drawn, self.nb_samples)
         size = np.maximum(np.abs(scores.opened), np.abs(scores.closed))[:, None]
         spread = np.ptp(lost, axis=1, keepdims=True)
         return np.where(spread > scores.rounding * size, lost, 0.0), scores.slopes
 
-    def _subsets(self, indices: np.ndarray) -> np.ndarray:
+    @cached_property
+    def _subsets(self) -> np.ndarray:
+        """(n, q, k) bool: the sets of all images."""
+        return self._drawn(np.arange(len(self._lost[0])))
+
+    def _drawn(self, indices: np.ndarray) -> np.ndarray:
         """(b, q, k) bool: the sets of images of these numbers."""
         keys = (indices[:, None, None], np.arange(self.nb_samples)[:, None])
         concepts = np.arange(len(self.concepts.bank))
@@ -144,13 +150,15 @@ class ConceptMuFidelity(ConceptMetric):
         return drawn < self.subset_share
 
     def _correlations(self, rows: np.ndarray) -> np.ndarray:
-        """(n,): of importances (n, k)."""
+        """(n, r) of r importances of each image, (n, r, k)."""
         lost, _ = self._lost
         found = []
         for start in range(0, len(rows), self.concepts.batch_size):
-            some = np.arange(start, min(start + self.concepts.batch_size, len(rows)))
-            sums = subset_sums(rows[some], self._subsets(some))
-            size = np.abs(rows[some]).sum(axis=1, keepdims=True) * _TIES
+            some = slice(start, start + self.concepts.batch_size)
+            sums = subset_sums(rows[some], self._subsets[some])
+            size = np.abs(rows[some]).sum(axis=2, keepdims=True) * _TIES
             sums = np.rint(np.divide(sums, size, out=np.zeros_like(sums), where=size > 0.0))
-            found.append(rank_correlation(sums, lost[some]))
+            b, r, q = sums.shape
+            worth = np.repeat(lost[some], r, axis=0)
+            found.append(rank_correlation(sums.reshape(b * r, q), worth).reshape(b, r))
         return np.concatenate(found)

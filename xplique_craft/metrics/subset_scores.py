@@ -26,6 +26,7 @@ from ..importance._draws import all_subsets, chunks
 from ..importance.shapley import MOST_ENUMERATED
 
 MOST_KEPT = 2**28  # bytes of encoded images that are kept between calls
+_ORDERED_AT_ONCE = 64  # images whose best and worst orders are looked for together
 
 
 def extreme_order(table: np.ndarray, *, highest: bool) -> np.ndarray:
@@ -74,13 +75,13 @@ def along_table(table: np.ndarray, orders: np.ndarray) -> np.ndarray:
 
 def subset_sums(values: np.ndarray, subsets: np.ndarray) -> np.ndarray:
     """
-    Sums (n, q) of values (n, k) over subsets (n, q, k).
+    Sums (n, r, q) of values (n, r, k) over subsets (n, q, k).
 
     Added up concept by concept, so that the same subset has the same sum to the last bit.
     """
-    total = np.zeros(subsets.shape[:2])
-    for j in range(values.shape[1]):
-        total += np.where(subsets[..., j], values[:, j, None], 0.0)
+    total = np.zeros((*values.shape[:2], subsets.shape[1]))
+    for j in range(values.shape[2]):
+        total += np.where(subsets[:, None, :, j], values[:, :, j, None], 0.0)
     return total
 
 
@@ -206,7 +207,7 @@ class SubsetScores:
         `subsets` gives those of images by their numbers, (b,) -> (b, q, k) bool.
         """
         if self.slopes is not None:
-            return subset_sums(self.slopes, subsets(np.arange(len(self.slopes))))
+            return subset_sums(self.slopes[:, None], subsets(np.arange(len(self.slopes))))[:, 0]
         values = self._evaluated(lambda some: ~subsets(np.arange(some.start, some.stop)), number)
         return self.opened[:, None] - values
 
@@ -234,8 +235,8 @@ class SubsetScores:
         found = []
         for highest in (False, True):
             curves = []
-            for i in range(0, len(self.table), self._model.batch_size):
-                part = self.table[i : i + self._model.batch_size]
+            for i in range(0, len(self.table), _ORDERED_AT_ONCE):
+                part = self.table[i : i + _ORDERED_AT_ONCE]
                 order = extreme_order(part, highest=highest)
                 curves.append(along_table(part, order[:, None])[:, 0])
             found.append(np.concatenate(curves))
