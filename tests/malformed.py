@@ -929,6 +929,7 @@ WORDS = {  # an argument may be called by what it holds
     "images": ("images", "photographs must have"),
     "layers": ("layer",),
     "concepts": ("concept", "craft"),
+    "concepts": ("concept", "this craft is not fitted"),
     "concept_id": ("concept",),
     "targets": ("target", "classes"),
     "labels": ("label", "target"),

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import spearmanr
+from xplique.concepts import CraftTf
 
 import xplique_craft as xc
 from xplique_craft.factorization import NMF, PCA, Factorizer, KMeans
@@ -402,6 +403,10 @@ def test_wrong_arguments(parts: list[xc.Craft], images: np.ndarray) -> None:
         ask(parts, images, reference=images)
     with pytest.raises(ValueError, match="seed must be at least 0"):
         ask(parts, images, seed=-1)
+    with pytest.raises(ValueError, match="inputs must have the shape"):
+        ask(parts, images[..., :1])
+    with pytest.raises(ValueError, match="reference must have the shape"):
+        ask(parts, images, "additive", reference=images[..., :1])
 
 
 def test_concepts_of_other_models(parts: list[xc.Craft], images: np.ndarray) -> None:
@@ -456,3 +461,24 @@ def test_the_result_in_words(whole: xc.Craft, images: np.ndarray) -> None:
     text = str(found)
     assert text.startswith(f"EMD (low is good): {found.emd} (random concepts ")
     assert "agreement (high is good)" in text
+
+
+# ------------------------------------------------------------------------------- Xplique's concepts
+@pytest.mark.filterwarnings("ignore:Maximum number of iterations")
+def test_concepts_of_xplique(images: np.ndarray) -> None:
+    """Encoded as Xplique encodes them; their floors, and unions with others, exactly."""
+    model = planted.network(planted.bank(4, 6), classes=CLASSES)
+    split = xc.split_model(model, planted.LAYER)
+    theirs = CraftTf(split.input_to_latent, split.latent_to_logit, 2, patch_size=4)
+    theirs.fit(images, class_id=1)
+    adapted = xc.from_craft_tf(theirs, split=split)
+    for form in ("bank", "additive"):
+        found = xc.output_fidelity(adapted, images, form)
+        assert 0.0 < found.emd.value < 1.0
+        assert np.isfinite(numbers(found.random_concepts)).all()
+    ours = planted.fitted(split, MIXING, images, 3)
+    union = xc.unite([adapted, ours])
+    assert_array_equal(union.bank, np.concatenate([adapted.bank, MIXING]))
+    assert union.factorized.factorizer.name == "nmf"
+    assert_allclose(numbers(xc.output_fidelity(union, images)), [0.0, 0.0, 1.0, 1.0], atol=1e-3)
+    assert xc.output_fidelity([adapted, ours], images, "additive").number_of_outputs == 2

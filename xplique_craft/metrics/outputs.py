@@ -109,6 +109,7 @@ def output_fidelity(
     models = _checked_models(concepts)
     one_each = form == "additive" and not isinstance(concepts, ConceptModel)
     compared = _checked_outputs(outputs, models, one_each)
+    inputs = models[0].stream(inputs)  # what is wrong with them is said before anything is computed
     if form == "bank":
         if reference is not None:
             raise ValueError(

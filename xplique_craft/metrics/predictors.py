@@ -18,6 +18,7 @@ from ..concept_model import ConceptModel, check_craft
 from ..factorization.base import Factorized
 from ..factorization.union import for_any_bank, united
 from ..gates import AllOutputs
+from ..sampling import Stream
 from ..splitting.network import Network
 from ..splitting.probe import same_network
 from .sanity import random_bank
@@ -144,7 +145,7 @@ def by_sum(
     for number, (model, outputs) in enumerate(pairs):
         own = model.factorized
         banks = [own, *(_random(own, seed, number, draw) for draw in range(DRAWS))]
-        images = _reference_of(model) if reference is None else reference
+        images = _reference_of(model, reference)
         sets, off, size = concept_sets(model, banks, outputs, images)
         missing, total = missing + off, total + size
         for found, one in zip(by_draw, sets, strict=True):
@@ -245,10 +246,12 @@ def _check_unsigned(model: ConceptModel) -> None:
         )
 
 
-def _reference_of(model: ConceptModel) -> Any:
+def _reference_of(model: ConceptModel, given: Any) -> Stream:
+    if given is not None:
+        return Stream(given, model.network.input_shape, model.batch_size, "reference")
     if model.concepts.inputs is None:
         raise ValueError(
             "reference must be images for these concepts, which do not come with those that they "
             "were found in: give the images that importances are means over."
         )
-    return model.inputs_of_fit
+    return model.stream(model.inputs_of_fit)
