@@ -383,7 +383,7 @@ def test_concepts_that_xplique_found(other: np.ndarray) -> None:
     expected = metrics.relative_error(a, rebuilt)
     assert found.relative_error.value == pytest.approx(expected, rel=1e-3)
     assert found.held_out is True
-    with pytest.raises(ValueError, match="or were found elsewhere. Give images to measure on"):
+    with pytest.raises(ValueError, match=r"or were found elsewhere\. Give images to measure on"):
         measure_extraction(concepts)
 
 
