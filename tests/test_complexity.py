@@ -242,6 +242,13 @@ def test_the_figure() -> None:
     assert again is ax
 
 
+def test_names_of_concepts_at_one_place_cover_no_other() -> None:
+    same = Complexity([Estimate(0.5, 0.4, 0.6)] * 3, np.ones((1, 3)), ["a"], np.ones(1), 100, 5)
+    ax = plots.importance_against_complexity(importance([0.2, 0.2, 0.2]), same)
+    heights = sorted(text.xyann[1] for text in ax.texts)
+    assert all(b - a >= 10.0 for a, b in pairwise(heights))
+
+
 def test_figures_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="of concept 3 there is none"):
         plots.importance_against_complexity(importance([0.1] * 4), made())

@@ -119,7 +119,11 @@ def test_the_ends_of_a_factorisation(rng: np.random.Generator) -> None:
     assert metrics.wasserstein_distance(a, nothing) == pytest.approx(1.0, abs=1e-12)
     mean = np.broadcast_to(a.mean(axis=(0, 1, 2)), a.shape)
     assert metrics.r_squared(a, mean) == pytest.approx(0.0, abs=1e-12)
-    assert metrics.out_of_distribution(a, mean) < 1.0  # what is typical is near everything
+    # Below 1 less is no better: what is typical is near everything, and so is 0 to some row.
+    assert metrics.out_of_distribution(a, mean) < 1.0
+    a[:2] *= 1e-3
+    assert metrics.out_of_distribution(a[2:], a[2:] * 0.0) > 1.0
+    assert metrics.out_of_distribution(a, nothing) < 0.1
 
 
 def test_order_of_better_and_worse(rng: np.random.Generator) -> None:
@@ -383,7 +387,7 @@ def test_concepts_that_xplique_found(other: np.ndarray) -> None:
     expected = metrics.relative_error(a, rebuilt)
     assert found.relative_error.value == pytest.approx(expected, rel=1e-3)
     assert found.held_out is True
-    with pytest.raises(ValueError, match="or were found elsewhere. Give images to measure on"):
+    with pytest.raises(ValueError, match=r"or were found elsewhere\. Give images to measure on"):
         measure_extraction(concepts)
 
 

@@ -11,7 +11,8 @@ r_squared              1 - sum ||a - rebuilt||^2 / sum ||a - mean a||^2         
 zero_share             coefficients that are 0 / all coefficients                     high is sparse
 hoyer_sparsity         mean of (sqrt k - |u|_1 / |u|_2) / (sqrt k - 1), u not 0       high is sparse
 wasserstein_distance   cheapest way to move the rows of A onto the rebuilt / ||a||    low is good
-out_of_distribution    distance of rebuilt rows to rows of other images / that of a   low is good
+out_of_distribution    distance of rebuilt rows to rows of other images / that of a   low is good,
+                                                                                      down to 1
 
 Whether concepts are of one kind each is another question: see `purity`, the intruder test.
 Ref. Fel et al., A Holistic Approach (NeurIPS 2023), section 4; Hoyer, JMLR 5 (2004).
@@ -108,7 +109,7 @@ def wasserstein_distance(activations: Any, rebuilt: Any, *, seed: int = 0) -> fl
 
 def out_of_distribution(activations: Any, rebuilt: Any, *, seed: int = 0) -> float:
     """
-    How far rebuilt activations are from real ones of other images, beside real ones; low is good.
+    How far rebuilt activations are from real ones; low is good, down to 1, as far as real ones.
 
     Parameters
     ----------
@@ -122,9 +123,10 @@ def out_of_distribution(activations: Any, rebuilt: Any, *, seed: int = 0) -> flo
     distance
         The mean distance of the rows of U W to the nearest row of A of another image, over the
         same of the rows of A themselves: 1 is as near as real activations are to each other, and
-        more is further from what the head has ever seen. Below 1 rebuilt rows are more typical
-        than real ones, as means are. NaN, with a warning, where there is one image only, or every
-        row of A is in another image too.
+        more is further from what the head has ever seen. Read it beside the error, for below 1
+        less is no better: rebuilt rows that are shrunk towards the mean, or to 0, are nearer to
+        some real row than real ones are. NaN, with a warning, where there is one image only, or
+        every row of A is in another image too.
     """
     compared = _compared(activations, rebuilt, seed)
     return _value(compared.far, "out-of-distribution distance", NO_NEIGHBOUR)

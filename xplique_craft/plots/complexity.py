@@ -9,6 +9,8 @@ from .._checks import check_is
 from ..results import Complexity, Importance
 from .style import INK, MUTED, axes_or_new, check_ranks, concept_label, style_of, tidy
 
+FONT = 9.0  # points
+
 
 def importance_against_complexity(
     importance: Importance,
@@ -55,6 +57,7 @@ def importance_against_complexity(
     if not places:
         raise ValueError("complexity must be known of one concept at least, and all are NaN.")
     ax = axes_or_new(ax, 6.4, 4.8)
+    points = []
     for place in places:
         concept = int(importance.numbers[place])
         k, y = complexity.by_concept[concept], float(importance.overall[place])
@@ -65,17 +68,33 @@ def importance_against_complexity(
         ax.plot(
             k.value, y, marker=style.marker, markersize=7, color=style.color, zorder=2, linestyle=""
         )
-        ax.annotate(
-            concept_label(concept),
-            (k.value, y),
-            xytext=(6, 5),
-            textcoords="offset points",
-            color=INK,
-            fontsize=9,
-        )
+        points.append((concept, k.value, y))
     ax.axhline(0.0, color=MUTED, linewidth=0.8, zorder=0)
     ax.margins(0.08)
     ax.set_xlabel("complexity K: simple  →  complex (only late layers tell it)", color=INK)
     ax.set_ylabel(f"importance ({importance.method})", color=INK)
     tidy(ax, kept=["left", "bottom"])
+    _label(ax, points)
     return ax
+
+
+def _label(ax: Axes, points: list[tuple[int, float, float]]) -> None:
+    """Each concept's name beside its point (concept, x, y), raised until it covers no other."""
+    ax.autoscale_view()
+    in_points = 72.0 / ax.figure.dpi
+    taken: list[tuple[float, float, float]] = []  # left, bottom, width of the names that are there
+    for concept, x, y in sorted(points, key=lambda point: (point[2], point[1])):
+        text = concept_label(concept)
+        left, bottom = ax.transData.transform((x, y)) * in_points
+        width, height, up = 6.0 * len(text), FONT + 1.0, 5.0
+        while any(
+            abs(bottom + up - other_bottom) < height
+            and left < other_left + other_width
+            and other_left < left + width
+            for other_left, other_bottom, other_width in taken
+        ):
+            up += 2.0
+        taken.append((left, bottom + up, width))
+        ax.annotate(
+            text, (x, y), xytext=(6, up), textcoords="offset points", color=INK, fontsize=FONT
+        )

@@ -33,7 +33,8 @@ class Extraction:
         of A: low is good, 0 is perfect, and 1 what no concepts at all reach.
     out_of_distribution
         The distance of the rows of UW to the nearest row of A of another image, over that of the
-        rows of A: low is good, 1 is as near as real activations are.
+        rows of A: low is good down to 1, as near as real activations are; below 1 less is no
+        better, for what is shrunk to the mean or to 0 is near to some real activation.
     dead
         Concepts of the craft's own bank whose coefficients are 0 everywhere.
     duplicates
@@ -96,7 +97,7 @@ class Extraction:
             "1-Wasserstein distance": (self.wasserstein, "low is good, 0 is perfect"),
             "out-of-distribution distance": (
                 self.out_of_distribution,
-                "low is good, 1 is as near as real activations",
+                "low is good down to 1, as near as real ones",
             ),
             "dead concepts": (", ".join(map(str, self.dead)) or "none", "few are good"),
             "duplicate concepts": (pairs or "none", "few are good"),
