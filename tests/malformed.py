@@ -47,6 +47,7 @@ from xplique_craft import (
     comparison,
     demo,
     factorization,
+    ground_truth,
     importance,
     metrics,
     plots,
@@ -176,6 +177,17 @@ class World:
     def clusters(self) -> list[Any]:
         rng = np.random.default_rng(2)
         return [metrics.CropCluster(rng.random((12, 3)), np.arange(12)) for _ in range(3)]
+
+    @functools.cached_property
+    def shapes(self) -> Any:
+        return ground_truth.make_shapes(4, class_id=1)
+
+    @functools.cached_property
+    def craft_of_shapes(self) -> xc.Craft:
+        model = ground_truth.load_shapes_model()
+        craft = xc.Craft.from_model(model, ground_truth.SHAPES_LAYER, 3, batch_size=4)
+        craft.fit(self.shapes.images, 1)
+        return craft
 
     @functools.cached_property
     def trials(self) -> Any:
@@ -653,6 +665,18 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         fixed(report.write_comparison),
         comparison=lambda: w.comparison,
         path=lambda: Path(w.folder) / "comparison.html",
+    )
+    # -------------------------------------------------------------------------- ground truth
+    add("make_shapes", fixed(ground_truth.make_shapes), n=fixed(2), class_id=fixed(1))
+    for name in ("build_shapes_model", "load_shapes_model"):
+        add(f"ground_truth.{name}", fixed(getattr(ground_truth, name)), head=fixed("relu"))
+    add(
+        "measure_recovery",
+        fixed(ground_truth.measure_recovery),
+        concepts=lambda: w.craft_of_shapes,
+        shapes=lambda: w.shapes,
+        importances=fixed({"a": np.ones(3)}),
+        maps=fixed({"a": np.ones((4, 64, 64))}),
     )
     add("demo.photograph", fixed(demo.photograph), class_name=fixed("coffee"))
     add("demo.crops", fixed(demo.crops), class_name=fixed("coffee"), number=fixed(2))

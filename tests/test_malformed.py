@@ -24,6 +24,7 @@ from xplique_craft import (
     demo,
     explanation,
     factorization,
+    ground_truth,
     importance,
     metrics,
     plots,
@@ -37,7 +38,7 @@ from xplique_craft.sampling import Crops
 ROOT = Path(__file__).parent.parent
 FACES: list[ModuleType] = [
     *(xc, attributions, comparison, demo, explanation, factorization, importance),
-    *(metrics, plots, recursion, report, splitting),
+    *(ground_truth, metrics, plots, recursion, report, splitting),
 ]
 CLASSES: list[type] = [
     *(xc.Craft, recursion.ConceptNode, recursion.Child, recursion.ConceptTree, Crops),
@@ -49,6 +50,7 @@ NOT_CALLED = {
     "a record that the package makes": (
         "Candidate Split ClassDifference Trials ConceptStyle Step TreeRow Measure MethodScores "
         "Comparison Task NodeShares Factorized ClassDifference DecompositionSettings GrowthSettings"
+        " Shapes"
     ),
     "made by another that is called": "ConceptNode ConceptTree Child Growable",
     "abstract": "MapMeasure Factorizer ImportanceMethod Factorizer.fit",

@@ -60,8 +60,8 @@ def measure_recovery(
         Name -> (k,), one importance for each concept; they are compared by magnitude. None takes
         Sobol total indices.
     maps
-        Name -> (n, 64, 64, k), a map of each concept, or (n, 64, 64), one map for all of them, as
-        heatmaps are. None takes the concepts' own activations.
+        Name -> (n, 64, 64, k), a map of each concept; or (n, 64, 64) or (n, 64, 64, 1), one map for
+        all of them, as heatmaps are. None takes the concepts' own activations.
     seed
         Of the bootstrap.
 
@@ -79,6 +79,11 @@ def measure_recovery(
     check_is("shapes", shapes, Shapes, "what make_shapes returns")
     seed, masks = check("seed", seed), shapes.masks
     images, k, class_id = shapes.images, len(craft.bank), craft.class_id
+    if class_id >= shapes.weights.shape[1]:
+        raise ValueError(
+            f"concepts must be of a class of the shapes, 0 to {shapes.weights.shape[1] - 1}, "
+            f"received concepts of class {class_id}: fit them on one of these."
+        )
     if maps is None:
         maps = {"activation": ConceptAttribution(craft).explain_concepts(images)}
     if importances is None:
@@ -95,17 +100,7 @@ def measure_recovery(
     present = np.asarray(masks.any(axis=(0, 2, 3)))
     there = np.flatnonzero(present)
     signed = craft.factorized.factorizer.signed_coefficients
-    related = correlations(u, filled)[there]
-    matched = _spread(match(np.abs(related) if signed else related), there, -1)
-    found_there = there[matched[there] >= 0]
-    correlation, areas = (np.where(present, 0.0, np.nan) for _ in range(2))
-    areas[present] = 0.5
-    for c in found_there:
-        value = correlations(u[..., [matched[c]]], filled[..., [c]])[0, 0]
-        sign = -1.0 if signed and value < 0.0 else 1.0
-        correlation[c] = sign * value
-        areas[c] = separation(sign * u[..., matched[c]], filled[..., c])
-
+    matched, correlation, areas = _presence(u, filled, present, signed)
     cues = present & (shapes.weights[:, class_id] != 0.0)
     strength = np.linalg.norm(directions, axis=1)
     return Recovery(
@@ -115,7 +110,7 @@ def measure_recovery(
         present=present,
         cues=cues,
         effects=[_mean(one, seed) for one in effects.T],
-        strength=np.where(present, strength / strength.max(), np.nan),
+        strength=np.where(present, strength / (strength.max() or 1.0), np.nan),
         direction=_spread(matched_cosines(directions[there], craft.bank, signed), there, np.nan),
         due=due,
         belongs=owner,
@@ -250,6 +245,23 @@ def _positions(
         yield filled, activations
 
 
+def _presence(
+    u: np.ndarray, filled: np.ndarray, present: np.ndarray, signed: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which concept is matched with each known one, (C,), their correlation and separation."""
+    related = correlations(u, filled)
+    there = np.flatnonzero(present)
+    matched = _spread(match(np.abs(related[there]) if signed else related[there]), there, -1)
+    correlation = np.where(present, 0.0, np.nan)
+    areas = np.where(present, 0.5, np.nan)  # what is not found is not told apart
+    for c in np.flatnonzero(matched >= 0):
+        value, coefficients = related[c, matched[c]], u[..., matched[c]]
+        if signed and value < 0.0:  # a concept and its opposite are the same
+            value, coefficients = -value, -coefficients
+        correlation[c], areas[c] = value, separation(coefficients, filled[..., c])
+    return matched, correlation, areas
+
+
 def _order(
     importances: np.ndarray, owner: np.ndarray, effects: np.ndarray, there: np.ndarray, seed: int
 ) -> RecoveredOrder:
@@ -334,7 +346,8 @@ def _checked_maps(maps: Any, n: int, size: tuple[int, ...], k: int) -> dict[str,
     check_is("maps", maps, Mapping, "a dictionary of name -> maps, or None")
     found = {}
     for name, values in maps.items():
-        found[name] = check_array(f"maps[{name!r}]", values, "n, h, w, ...")
+        one = check_array(f"maps[{name!r}]", values, "n, h, w, ...")
+        found[name] = one[..., 0] if one.shape[3:] == (1,) and k > 1 else one
         if found[name].shape not in ((n, *size), (n, *size, k)):
             raise ValueError(
                 f"maps[{name!r}] must have shape {(n, *size)}, or {(n, *size, k)} for a map of each"
