@@ -952,7 +952,6 @@ WORDS = {  # an argument may be called by what it holds
     "image": ("image",),
     "images": ("images", "photographs must have"),
     "layers": ("layer",),
-    "concepts": ("concept", "craft"),
     "concepts": ("concept", "this craft is not fitted"),
     "concept_id": ("concept",),
     "targets": ("target", "classes"),
