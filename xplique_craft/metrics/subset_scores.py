@@ -138,7 +138,10 @@ class SubsetScores:
             else:
                 closed, opened = self._head.ends(coded)
                 room -= _bytes(coded)
-                kept = [*kept, _lean(coded)] if room >= 0 else []
+                if room >= 0:
+                    kept.append(_lean(coded))
+                else:
+                    kept.clear()
             found.closed.append(closed.astype(np.float64))
             found.opened.append(opened.astype(np.float64))
         found.kept = kept if room >= 0 else None
@@ -175,7 +178,7 @@ class SubsetScores:
 
     @property
     def rounding(self) -> float:
-        """Differences of scores below this share of the largest are none: 0 where it is exact."""
+        """Differences of scores below this share of the largest are rounding."""
         return 1e-12 if self.slopes is not None else self._head.rounding
 
     # --------------------------------------------------------------------------------- questions
