@@ -297,6 +297,32 @@ def measure(world: World, k: int) -> list[Row]:
     return rows
 
 
+def by_prediction(world: World) -> str:
+    """
+    Looked at afterwards, to see why: EMD over 1,000 outputs, through the head, of photographs that
+    the model predicts as one of the six classes, and of the others.
+    """
+    from xplique_craft import unite
+    from xplique_craft.metrics.outputs import compare_outputs
+
+    truth = logits_of(world, world.held_out)
+    known = np.isin(truth.argmax(axis=1), world.classes)
+    lines = []
+    for k in CONCEPTS:
+        for method in METHODS:
+            union = unite(concepts_of(world, world.banks[method, k]), world.fitted[0][:1])
+            rebuilt = union.inverse_transform(union.transform(world.held_out))
+            emd = compare_outputs(truth, logits_of(world, rebuilt))[:, 0]
+            error = np.linalg.norm(rebuilt - world.held_out) / np.linalg.norm(world.held_out)
+            numbers = (emd[known].mean(), emd[~known].mean(), error)
+            lines.append([world.name, str(k), method, *(f"{one:.3f}" for one in numbers)])
+    header = ["model", "concepts a class", "bank", f"one of the six ({known.sum()})"]
+    return markdown_table(
+        [*header, f"another class ({(~known).sum()})", "relative l2 error"],
+        lines,
+    )
+
+
 # --------------------------------------------------------------------------------------------- page
 def _number(estimate: Any) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
@@ -426,6 +452,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--cache", type=Path, help="Folder that keeps what models see, and banks.")
     parser.add_argument("--output", type=Path, help="Markdown file to write.")
+    parser.add_argument("--why", action="store_true", help="Print what was looked at afterwards.")
     given = parser.parse_args()
     kit = load_kit()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -437,6 +464,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for model_name in given.models:
             world = world_of(kit, model_name, folder)
+            if given.why:
+                print(by_prediction(world), end="\n\n", flush=True)
+                continue
             for k in CONCEPTS:
                 part = measure(world, k)
                 rows += part
@@ -446,7 +476,8 @@ def main() -> None:
                     given.output.parent.mkdir(parents=True, exist_ok=True)
                     page = write_page(rows, time.perf_counter() - start)
                     given.output.write_text(page, encoding="utf-8")
-    print(write_page(rows, time.perf_counter() - start))
+    if rows:
+        print(write_page(rows, time.perf_counter() - start))
 
 
 if __name__ == "__main__":

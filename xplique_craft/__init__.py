@@ -7,6 +7,7 @@ In the order of use:
     Craft                             finds the concepts of a class, and answers questions of them
     importance                        how much each concept matters: Sobol, Shapley, gradients...
     measure_prevalence, sanity_check  how often each matters most; what no concepts would reach
+    output_fidelity, unite            how well they predict every output; those of several classes
     attributions                      where each concept is, and why this class
     choose_number_of_concepts         what each number of them reaches, and which is recommended
     explain_class, report             everything about a class, as one page
