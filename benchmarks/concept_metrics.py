@@ -337,6 +337,12 @@ def findings(table: Table) -> str:
             f"- Optimum on affine heads, an order for each photograph, {who}: attained by "
             f"{', '.join(held) or 'none'}; missed by {', '.join(missed) or 'none'}."
         )
+    lines.append(
+        "- TCAV gives most concepts the same, 1 where the derivative of the score is positive: of "
+        "an affine head it is the same for all photographs, and which of the tied concepts comes "
+        "first is the order of the bank. RISE's importances are scores: a set of more concepts has "
+        "a larger sum whatever they are worth, which C-MuFidelity counts against it."
+    )
     return "\n".join(lines)
 
 
@@ -386,12 +392,14 @@ def ways(table: Table) -> str:
 
 def write_page(table: Table, done: list[str]) -> str:
     """The whole result in Markdown."""
+    left = [name for name in CLASSES if not any(name in one for one in done)]
     parts = [
         "# Importances by deletion, insertion and muFidelity of concepts",
         "What is measured and on what is said at the top of `benchmarks/concept_metrics.py`. "
         "Intervals are 90%. C-Deletion: low is good; other authors count it the other way round. "
         "C-Insertion and C-MuFidelity: high is good.",
-        f"Measured: {'; '.join(done)}.",
+        f"Measured: {'; '.join(done)}. Left out for the time it takes: "
+        f"{', '.join(left) or 'none'}.",
         versions(),
         "## Findings",
         findings(table),
