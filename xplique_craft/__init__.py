@@ -11,8 +11,9 @@ In the order of use:
     attributions                      where each concept is, and why this class
     choose_number_of_concepts         what each number of them reaches, and which is recommended
     explain_class, report             everything about a class, as one page
-    metrics                           whether concepts are of one kind, and come again: purity,
-                                      stability
+    metrics                           how good concepts and importances are: purity, stability,
+                                      deletion, insertion, extraction, complexity
+    ground_truth                      images whose concepts are known, and what is found of them
     compare                           concept maps and heatmaps measured against each other
     from_craft_tf, from_holistic      concepts that Xplique's own classes have found, taken over
     plots                             figures of results
