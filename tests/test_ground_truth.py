@@ -277,7 +277,7 @@ def test_training_repeats() -> None:
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     for head in HEADS:
-        one, other = (tool.train(head, number=320, epochs=6, verbose=False) for _ in range(2))
+        one, other = (tool.train(head, number=960, epochs=8, verbose=False) for _ in range(2))
         assert tool.accuracy(one, make_shapes(200, seed=9)) > 0.4
         for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
             assert_allclose(a, b, atol=1e-4)
