@@ -23,6 +23,7 @@ NAMES = [
     "factorization",
     "from_craft_tf",
     "from_holistic",
+    "ground_truth",
     "importance",
     "join_models",
     "load",

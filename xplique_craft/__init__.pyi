@@ -1,5 +1,6 @@
 from . import attributions as attributions
 from . import factorization as factorization
+from . import ground_truth as ground_truth
 from . import importance as importance
 from . import metrics as metrics
 from . import plots as plots
