@@ -283,6 +283,38 @@ def test_contributions_to_all_outputs_of_a_head_that_is_not_taken_apart(
     assert_allclose(whole.phi(coded, np.array([3, 0])), expected, atol=1e-4)
 
 
+def test_a_head_without_forward_mode_is_taken_output_by_output(images: np.ndarray) -> None:
+    """TensorFlow has no forward mode for the loop of a recurrent layer."""
+    image = keras.Input((6, 6, 4), name="image")
+    places = keras.layers.Reshape((36, 4))(keras.layers.ReLU(name="cut")(image))
+    hidden = keras.layers.GRU(5, kernel_initializer=keras.initializers.RandomNormal(0.0, 0.3, 1))
+    logits = keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(0.0, 1.0, 2))
+    split = xc.split_model(keras.Model(image, logits(hidden(places))), "cut")
+    pictures = np.random.default_rng(0).random((3, 6, 6, 4)).astype(np.float32)
+    craft = planted.fitted(split, planted.bank(2, 4, seed=3), pictures, 1)
+    head = AllOutputs(craft.network, 64)
+    phi = head.phi(planted.coded(craft, pictures), np.array([2, 0]))
+    expected = np.stack([contributions_of(craft, pictures, i).phi for i in (2, 0)], axis=2)
+    assert_allclose(phi, expected, atol=2e-3 * np.abs(expected).max())
+    found = xc.output_fidelity(craft, pictures, "additive")
+    assert np.isfinite(numbers(found)).all()
+
+
+@pytest.mark.parametrize("asked", ["for_parent", "for_class"])
+def test_children_of_a_concept(asked: str) -> None:
+    pictures = np.random.default_rng(0).random((6, 16, 24, 3)).astype(np.float32)
+    node = planted.convolutional_craft(pictures).decompose(0, "half", 2, 50.0)
+    children = getattr(node, asked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # one output, of for_parent
+        found = xc.output_fidelity(children, pictures, "additive", reference=pictures)
+    assert np.isfinite(found.mean_absolute_error.value)
+    head = AllOutputs(children.network, 64)
+    phi = head.phi(planted.coded(children, pictures), np.array([0]))[..., 0]
+    expected = contributions_of(children, pictures, 0).phi
+    assert_allclose(phi, expected, atol=0.05 * np.abs(expected).max())
+
+
 # ------------------------------------------------------------------------------ lists and the union
 def test_a_list_of_banks_is_their_union(parts: list[xc.Craft], images: np.ndarray) -> None:
     union = xc.unite(parts)

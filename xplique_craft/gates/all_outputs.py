@@ -7,10 +7,13 @@ for output i and concept j, the gates opening together, as `importance.contribut
 score. Where h is affine, phi_ij = h(v_j W_j)_i - h(0)_i: k evaluations of what is left of h once
 the bank is folded in give all outputs. Elsewhere the derivative of h along v_j W_j is taken in
 forward mode, where one pass gives it for all outputs, at Gauss-Legendre nodes between closed and
-open gates; what that misses is seen in the sum over concepts, which is known.
+open gates; what that misses is seen in the sum over concepts, which is known. Where TensorFlow has
+no forward mode for a layer of h (a recurrent one, the encoding of a concept's children), the
+derivatives of each output are taken in reverse mode, one output after the other.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +72,8 @@ class AllOutputs(GatedHead):
         at, weights = np.polynomial.legendre.leggauss(NODES)
         nodes, weights = 0.5 + 0.5 * at, 0.5 * weights
         n, k = len(coded.images), coded.number_of_concepts
+        if not (affine or functions.have_forward_mode(coded, outputs, nodes, weights)):
+            return self._output_by_output(coded, outputs, nodes, weights)
         images, concepts = self._directions_at_once(n, k, len(outputs))
         self.evaluations += n * k * (1 if affine else NODES)
         found = np.empty((n, k, len(outputs)))
@@ -86,6 +91,17 @@ class AllOutputs(GatedHead):
                     weights,
                 ).numpy()
         return found
+
+    def _output_by_output(
+        self, coded: Coded, outputs: np.ndarray, nodes: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """(n, k, s): the same in reverse mode."""
+        found = []
+        for output in outputs.tolist():
+            targets = np.zeros_like(coded.targets)
+            targets[:, output] = 1.0
+            found.append(self.slopes(replace(coded, targets=targets), nodes, weights))
+        return np.stack(found, axis=-1)
 
     def logits_at_ends(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """Logits (n, classes) with all gates closed, and with all open."""
@@ -121,6 +137,22 @@ class DirectionFunctions(HeadFunctions):
 
     def __init__(self, network: Network, taken_apart: bool) -> None:
         super().__init__(network, None, taken_apart)
+        self._forward: bool | None = None  # not tried yet
+
+    def have_forward_mode(
+        self, coded: Coded, outputs: np.ndarray, nodes: np.ndarray, weights: np.ndarray
+    ) -> bool:
+        """Whether TensorFlow can take derivatives along concepts; tried once, on one image."""
+        if self._forward is None:
+            some = (coded.gated[:1], coded.constant[:1], coded.bank, outputs[:1], [0, 1])
+            try:
+                self.along(*some, nodes[:1], weights[:1])
+                self._forward = True
+            except tf.errors.ResourceExhaustedError:
+                raise
+            except Exception:  # each layer that has none says so in its own way
+                self._forward = False
+        return self._forward
 
     def _logits(self, run: Run, frontier: list[tf.Tensor], channels: tf.Tensor) -> tf.Tensor:
         """(n, s): the chosen logits, of what stands at the frontier."""

@@ -89,7 +89,9 @@ def output_fidelity(
     fidelity
         EMD, mean absolute error, rank correlation and agreement with intervals, of the concepts and
         of both floors. The residual is dropped in the form "bank"; in the other it is part of b as
-        far as the concepts' own setting keeps it.
+        far as the concepts' own setting keeps it. Contributions are of gates that lead to 0, also
+        where the concepts' own `baseline` is "mean": what is above a mean adds up to nothing over
+        images, and no importance could be divided by it.
 
     Raises
     ------
