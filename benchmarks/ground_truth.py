@@ -391,9 +391,10 @@ def verdicts(found: list[dict[str, Any]]) -> list[str]:
         rival = max(best, key=lambda n, r=r: r.places[best[n]].cues_iou.value)
         other = r.places[best[rival]].cues_iou
         said = "reached" if own.low > other.high else "missed"
+        random = one[RANDOM_BANK].places["activation"].cues_iou.value
         lines.append(
             f"Places in class {CLASS_NAMES[r.class_id]}: {said}; IoU {own} against {rival}'s "
-            f"{other}, the best heatmap's."
+            f"{other}, the best heatmap's; random directions reach {random:.2f}."
         )
     return lines
 
