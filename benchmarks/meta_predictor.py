@@ -34,8 +34,8 @@ Protocol, fixed before any of its numbers were computed:
 
 Measured: the share of the 360 that are predicted right (mean over draws, with a 90% bootstrap
 interval over photographs), of those on which the model is *wrong*, and the *utility*: the share
-over that of *nothing*. Targets: ours above nothing and above every heatmap with 15 examples and more, on every
-model; above random concepts everywhere.
+over that of *nothing*. Targets: ours above nothing and above every heatmap with 15 examples and
+more, on every model; above random concepts everywhere.
 
 Corrected after a first run, of which the shares are the same: intervals were Wilson's of the first
 draw alone and did not always hold the mean; and *no examples* was asked of our concepts alone.
