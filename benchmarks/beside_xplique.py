@@ -140,9 +140,9 @@ def write_page(rows: list[list[str]], behind: list[str]) -> str:
         collated.strip(),
         "## Each tool's concepts by its own importances",
         "What is measured, and on what, is said at the top of `benchmarks/beside_xplique.py`. "
-        "Means over four classes; in brackets random importances, and the best that one order for all "
-        "photographs can reach, where it is known, of the same concepts. C-Deletion: low is good, "
-        "the others: high is good.",
+        "Means over four classes; in brackets random importances, and the best that one order for "
+        "all photographs can reach, where it is known, of the same concepts. C-Deletion: low is "
+        "good, the others: high is good.",
         versions(),
         markdown_table(header, rows),
         "Where Xplique's are ahead of ours:",
