@@ -192,6 +192,7 @@ def test_a_concept_that_is_always_the_same(images: np.ndarray) -> None:
 
 
 def test_pooled_activations_and_nested_models() -> None:
+    keras.utils.set_random_seed(0)
     inner = keras.Sequential([keras.Input((6,)), layers.Dense(5, "relu", name="deep")], name="part")
     image = keras.Input((4, 4, 6))
     x = inner(layers.GlobalAveragePooling2D(name="average")(image))
@@ -262,3 +263,18 @@ def test_figures_that_cannot_be() -> None:
 def test_the_depths_rise(found: Complexity) -> None:
     assert all(a < b for a, b in pairwise(found.depth))
     assert found.depth[-1] == 1.0
+
+
+def test_layers_of_nested_models_by_the_names_that_candidates_have() -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3))
+    first = keras.layers.Conv2D(4, 3, activation="relu", name="first")(image)
+    last = keras.layers.Conv2D(5, 3, activation="relu", name="second")(first)
+    body = keras.Model(image, last, name="body")
+    outer = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(body(outer))
+    split = xc.split_model(keras.Model(outer, keras.layers.Dense(3)(pooled)), "body")
+    pictures = np.random.default_rng(0).random((60, 8, 8, 3)).astype(np.float32)
+    craft = planted.fitted(split, planted.bank(2, 5), pictures)
+    found = measure_complexity(craft, pictures, layers=["body/first"], folds=3)
+    assert found.layers == ["first"]

@@ -61,9 +61,9 @@ def measure_complexity(
         concepts were not found in. At least 100 are needed (with 5 folds), and some hundreds are
         better: probes that are fitted on few images explain too little, and K comes out too high.
     layers
-        Names of layers of `craft.model` at which it can be cut, none of them after that of the
-        concepts, in any order: K is a mean over these. None takes all there are, which weighs the
-        parts of the network by how many layers they have.
+        Names of layers at which the model can be cut, as `candidate_layers` has them, none of them
+        after that of the concepts, in any order: K is a mean over these. None takes all there are,
+        which weighs the parts of the network by how many layers they have.
     folds
         Into how many parts the images are divided: the probes predict each part by the others.
     seed
@@ -198,7 +198,9 @@ def _asked(
     """The names of these layers in the flat model."""
     found = []
     for layer in layers:
-        call = find_cut(graph, craft.model, layer)
+        # In a nested model it is "outer/inner"; the flat one has the inner layers themselves.
+        inner = layer if layer in place else layer.rpartition("/")[2]
+        call = find_cut(graph, craft.model, inner if inner in place else layer)
         if place[call.name] > place[craft.layer]:
             raise ValueError(
                 f"layers must not come after {craft.layer!r}, the layer of the concepts, received "
