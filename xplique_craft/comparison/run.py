@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .._checks import PACKAGE, check, check_choice, check_list, check_range, warn
+from .._checks import PACKAGE, check, check_array, check_choice, check_list, check_range, warn
 from .._files import readable
 from .._intervals import UNKNOWN, bootstrap_mean
 from ..checkpoint import Checkpoint, digest, of_concepts
@@ -293,6 +293,8 @@ def _measure(
             scored = score(explainer, maps)
             if scored is None:
                 continue
+            if column.curve is not None:
+                scored = check_array(column.key, scored, "n, points", finite=False)
             values = scored if column.curve is None else area(scored)
             found.measures[column.key] = _estimate(values, column.bounds, task.seed)
             found.per_image[column.key] = values
