@@ -76,7 +76,7 @@ def find_concepts(
             lambda: rows_of(concept_model, settings, stream, class_id),
             {"CropRows": CropRows},
         )
-        _warn(concept_model, found, class_id)
+        _warn(concept_model, settings, found, class_id)
         factorized = kept.bank(
             "bank",
             lambda: fit_bank(settings, found, concept_model.seed),
@@ -117,20 +117,24 @@ def rows_of(
         positions=POSITIONS if settings.weight_of_positions else 0,
         seed=concept_model.seed,
         verbose=concept_model.verbose,
+        special_tokens=settings.special_tokens,
     )
 
 
 def fit_bank(settings: ExtractionSettings, found: CropRows, seed: int) -> Factorized:
     """The bank of crops and positions together."""
     fit, k = settings.factorizer.fit, settings.number_of_concepts
-    size, wanted = _norm(found.positions), settings.weight_of_positions * _norm(found.rows)
-    weight = 0.0
-    if size > 0.0:  # of squares: the norm of the positions is a share of the crops'
-        weight = float(np.float32((wanted / size) ** 2))
+    if settings.weight_of_positions == 0.0 or not found.positions.any():
+        return fit(found.rows, k, seed)
+    every = np.concatenate([found.rows, found.positions])
+    compared = settings.factorizer.compared(every)
+    crops, positions = (_norm(part) for part in np.split(compared, [len(found.rows)]))
+    # Of squares: the norm of the positions is a share of the crops'.
+    weight = float(np.float32((settings.weight_of_positions * crops / positions) ** 2))
     if weight == 0.0:
         return fit(found.rows, k, seed)
     weights = np.repeat([1.0, weight], [len(found.rows), len(found.positions)])
-    return fit(np.concatenate([found.rows, found.positions]), k, seed, weights=weights)
+    return fit(every, k, seed, weights=weights)
 
 
 def _look_over(
@@ -145,16 +149,20 @@ def _look_over(
     if settings.patch_size is None:
         number = examples_for_each(found.images, len(factorized.bank))
     ranking = Ranking(number)
-    network = concept_model.network
+    network, special = concept_model.network, found.special_tokens
     extent = measure_extent(
-        stream, network, factorized, concept_model.verbose, ranking if number else None
+        stream,
+        network,
+        factorized,
+        concept_model.verbose,
+        ranking if number else None,
+        special_tokens=special,
     )
     more = new_boxes(ranking.boxes, found.boxes)
+    u = encode_boxes(stream, network, factorized, more, special_tokens=special)
     return (
         np.concatenate([found.boxes, more]),
-        np.concatenate(
-            [factorized.transform(found.rows), encode_boxes(stream, network, factorized, more)]
-        ),
+        np.concatenate([factorized.transform(found.rows), u]),
         extent,
     )
 
@@ -164,7 +172,9 @@ def _norm(rows: np.ndarray) -> float:
     return float(np.sqrt(np.square(rows, dtype=np.float64).sum()))
 
 
-def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:
+def _warn(
+    concept_model: ConceptModel, settings: ExtractionSettings, crops: CropRows, class_id: int
+) -> None:
     network = concept_model.network
     if network.number_of_classes > 1 and crops.predicted < crops.images / 2:
         warn(
@@ -172,7 +182,8 @@ def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:
             f"{class_id}: the concepts of other classes will be among those found. Give images "
             "that the model predicts as the class."
         )
-    if concept_model.baseline == "zero" and begins_with_normalisation(network.latent_to_logit):
+    gated_to_zero = concept_model.baseline == "zero" and not settings.factorizer.around_mean
+    if gated_to_zero and begins_with_normalisation(network.latent_to_logit):
         warn(
             f"What follows {concept_model.layer!r} begins with a normalisation, which blows up "
             "what is left when all gates are closed: f_x(0) is no neutral baseline there. Use "

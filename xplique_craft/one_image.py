@@ -108,7 +108,7 @@ def explain_image(
     if target is not None and target != prediction:
         explained.append(ClassDifference(prediction, target))
     contributions = [contributions_of(concept_model, inputs, one) for one in explained]
-    u = concept_model.transform(None, latents)
+    u = concept_model.at_places(concept_model.transform(None, latents))
     weights = one_hot(explained[-1], 1, classes)
     by = "positions" if has_places(u.shape, inputs.shape[1:3]) else "crops"
     class_map = ConceptAttribution(concept_model, by=by).explain(inputs, weights)

@@ -37,9 +37,12 @@ def crop_maps(
     factorized: Factorized,
     images: np.ndarray,
     windows: Windows = IMAGE_WINDOWS,
+    special_tokens: int = 0,
 ) -> np.ndarray:
     """
     Where concepts are in images (n, H, W, channels), by their crops.
+
+    The layer's first `special_tokens` tokens belong to no place, and are left out.
 
     Returns
     -------
@@ -49,7 +52,8 @@ def crop_maps(
     size = images.shape[1 : 1 + windows.axes]
     boxes = windows.candidates(images.shape[1:])
     batch = tf.convert_to_tensor(images)
-    pooled = tf.stack([crop_latents(network, batch, box, windows)[0] for box in boxes], axis=1)
+    parts = [crop_latents(network, batch, box, windows, special_tokens)[0] for box in boxes]
+    pooled = tf.stack(parts, axis=1)
     u = factorized.encode(pooled)[0].numpy()
     cells = tuple(min(CELLS, length) for length in size)
     held = covered(boxes, size, cells)  # of each box, what share is in each cell
@@ -87,7 +91,14 @@ def drawn_maps(concept_model: ConceptModel, images: np.ndarray) -> np.ndarray:
         signed coefficients the magnitude.
     """
     maps = [
-        np.abs(crop_maps(concept_model.network, concept_model.factorized, batch.images))
+        np.abs(
+            crop_maps(
+                concept_model.network,
+                concept_model.factorized,
+                batch.images,
+                special_tokens=len(concept_model.special),
+            )
+        )
         for batch in concept_model.stream(images)
     ]
     scaled = in_units_of(scale_of_crops(concept_model), np.concatenate(maps))

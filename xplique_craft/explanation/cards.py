@@ -17,7 +17,7 @@ def mean_coefficients(craft: Craft, images: np.ndarray) -> np.ndarray:
     stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
     means = []
     for batch in stream.progress("encode", craft.verbose):
-        u = craft.transform(None, craft.network.latents(batch.images))
+        u = craft.at_places(craft.transform(None, craft.network.latents(batch.images)))
         means.append(u.reshape(len(u), -1, u.shape[-1]).mean(axis=1))
     return np.concatenate(means)
 

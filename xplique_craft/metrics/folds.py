@@ -130,15 +130,16 @@ def stability_of(
     order = generator(seed, Draw.FOLDS).permutation(found.images)
     without = [np.setdiff1d(order, fold) for fold in np.array_split(order, folds)]
     parts = [*without, *np.array_split(order, 2)]
-    banks = []
+    banks, scale = [], factorized.scale  # one for all: a channel counts as much in each bank
     with (
         tqdm(parts, desc="stability", unit="bank", disable=not verbose, leave=False) as bar,
         caught_warnings(),  # of a rank or so, which the fit on all photographs has said
     ):
         for images in bar:
-            banks.append(fit_bank(settings, _of_images(found, images), seed_of_fit).bank)
+            other = fit_bank(settings, _of_images(found, images), seed_of_fit)
+            banks.append(other.bank if scale is None else other.bank / scale)
     signed = factorized.factorizer.signed_coefficients
-    own, (first, second) = factorized.bank, banks[folds:]
+    own, (first, second) = factorized.directions, banks[folds:]
     matches, by_fold = [], []
     for bank in banks[:folds]:
         match, cosine = matched(own, bank, signed)
@@ -198,6 +199,7 @@ def _of_images(found: CropRows, images: np.ndarray) -> CropRows:
         images=len(images),
         predicted=found.predicted,
         channels=found.channels,
+        special_tokens=found.special_tokens,
     )
 
 

@@ -215,6 +215,7 @@ def window_rows(
         seed=craft.seed,
         verbose=craft.verbose,
         windows=SHOWN_WINDOWS,
+        special_tokens=settings.special_tokens,
     )
 
 

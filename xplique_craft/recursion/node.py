@@ -343,6 +343,7 @@ def _places(
 ) -> np.ndarray:
     """Where some concepts are, (n, H, W, j); (n, 1, 1, j) without places if none are needed."""
     u = concept_model.transform(None, concept_model.network.latents(images))[..., concepts]
+    u = concept_model.at_places(u)
     scale, size = concept_model.coefficient_scale[concepts], images.shape[1:3]
     if needed or has_places(u.shape, size):
         return np.clip(activation_maps(np.abs(u), scale, size), 0.0, 1.0)

@@ -34,6 +34,10 @@ class Quality:
         such problem.
     number_of_images
         How many images the numbers come from.
+    special_tokens
+        What was at tokens that belong to no place, as a class token: "mean", their mean over the
+        images that the concepts were found in, or "kept", what each image has there. None where the
+        layer has no such tokens.
     """
 
     agreement: Estimate
@@ -43,6 +47,7 @@ class Quality:
     sparsity: float
     kkt_residual: float
     number_of_images: int
+    special_tokens: str | None = None
 
 
 @dataclass(frozen=True)
