@@ -361,9 +361,9 @@ class ConceptModel:
                 self.network.latents(batch.images)
                 for batch in stream.progress("encode", self.verbose)
             )
-        number = len(self.special)
+        special = len(self.special)
         parts = (
-            encode_batch(tf.cast(batch, tf.float32), factorized, number)[0].numpy()
+            encode_batch(tf.cast(batch, tf.float32), factorized, special)[0].numpy()
             for batch in batches
         )
         return concatenate_known(parts, number)

@@ -67,11 +67,11 @@ class SignedNMF(Factorizer):
         scale = _common_scale(wide - mean, weights)
         # As they will be kept, so that what is fitted is what is encoded with.
         mean, scale = mean.astype(np.float32), scale.astype(np.float32)
-        parts = split_by_sign((rows - mean) / scale).numpy()
+        parts = split_by_sign((rows - mean) / scale)
         found = NMF(self.max_iter, self.tolerance, self.solver)._fit(parts, k, seed, weights)
         above, below = np.split(found.bank, 2, axis=1)
         bank = scale * (above - below)
-        u, _ = encode(parts, split_by_sign(bank / scale).numpy())
+        u, _ = encode(parts, split_by_sign(bank / scale))
         error = weighted(rows - (mean + u.numpy() @ bank), weights)
         return self._found(
             bank,
@@ -93,12 +93,13 @@ class SignedNMF(Factorizer):
         """
         activations = tf.convert_to_tensor(activations)
         above_mean = activations - tf.cast(offset, activations.dtype)
-        return encode(split_by_sign(above_mean), split_by_sign(np.asarray(bank)).numpy())
+        parts = tf.concat([tf.nn.relu(above_mean), tf.nn.relu(-above_mean)], axis=-1)
+        return encode(parts, split_by_sign(np.asarray(bank)))
 
 
-def split_by_sign(values: tf.Tensor | np.ndarray) -> tf.Tensor:
+def split_by_sign(values: np.ndarray) -> np.ndarray:
     """[max(z, 0), max(-z, 0)], (..., 2c), of z (..., c)."""
-    return tf.concat([tf.nn.relu(values), tf.nn.relu(-values)], axis=-1)
+    return np.concatenate([np.maximum(values, 0.0), np.maximum(-values, 0.0)], axis=-1)
 
 
 def _common_scale(centred: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
