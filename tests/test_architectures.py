@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from transformers import transformer
 
 import xplique_craft as xc
 from xplique_craft.report import write_report
@@ -23,34 +24,6 @@ def convolutional(activation: str) -> keras.Model:
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dense(8, activation=activation, name="hidden")(x)
     return keras.Model(image, layers.Dense(3, name="logits")(x), name=activation)
-
-
-class ClassToken(layers.Layer):
-    """A learned token before the others."""
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        self.token = self.add_weight(shape=(1, 1, input_shape[-1]), name="token")
-
-    def call(self, x):
-        return keras.ops.concatenate(
-            [keras.ops.repeat(self.token, keras.ops.shape(x)[0], axis=0), x], axis=1
-        )
-
-
-def transformer() -> keras.Model:
-    """Two blocks of attention over 4 x 4 patches and a class token."""
-    x = image = keras.Input((SIDE, SIDE, 3))
-    x = layers.Conv2D(12, 8, strides=8, name="patches")(x)
-    x = ClassToken(name="class_token")(layers.Reshape((16, 12))(x))
-    for i in range(2):
-        y = layers.LayerNormalization(name=f"norm{i}")(x)
-        x = layers.Add(name=f"attended{i}")([x, layers.MultiHeadAttention(2, 6)(y, y)])
-        y = layers.LayerNormalization()(x)
-        y = layers.Dense(12)(layers.Dense(24, activation="gelu")(y))
-        x = layers.Add(name=f"block{i}")([x, y])
-    x = layers.LayerNormalization(name="last_norm")(x)
-    x = layers.Reshape((12,), name="taken")(layers.Cropping1D((0, 16))(x))
-    return keras.Model(image, layers.Dense(3, name="logits")(x), name="transformer")
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,10 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
         ([], ["CRAFT", "demo", "layers", "explain"]),
         (["layers"], ["non-negative", "affine head", "MODEL"]),
         (["explain"], ["predicts", "x / 127.5 - 1", "--held-out", "BGR", "IMAGES_FOLDER"]),
-        (["explain"], ["--factorizer", "signed-nmf", "semi-nmf", "kmeans", "pca", "signed", "--baseline"]),
+        (
+            ["explain"],
+            ["--factorizer", "signed-nmf", "semi-nmf", "kmeans", "pca", "signed", "--baseline"],
+        ),
         (["demo"], ["Nothing is downloaded", "--classes"]),
     ],
 )

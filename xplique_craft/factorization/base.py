@@ -242,7 +242,7 @@ class Factorizer(ABC):
         weights = _checked_weights(weights, len(rows))
         with FILTERING:
             factorized = self._fit(rows, k, seed, weights)
-        _warn_small_rank(factorized.directions)
+        _warn_small_rank(self._encoded_by(factorized.directions))
         return factorized
 
     def compared(self, rows: np.ndarray) -> np.ndarray:
@@ -262,6 +262,10 @@ class Factorizer(ABC):
 
         All three are given in the units of the scale, where `_fit` found one.
         """
+
+    def _encoded_by(self, directions: np.ndarray) -> np.ndarray:
+        """The rows (k, ...) whose independence makes coefficients unique, of W / s, (k, c)."""
+        return directions
 
     def _found(
         self,

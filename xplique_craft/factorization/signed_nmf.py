@@ -18,9 +18,9 @@ and its concepts show little to the eye (benchmarks/results/tokens_tried.md).
 Both ends of a channel may be found in one concept, as it shows rows of both signs; they cancel in
 A, so W is their difference. It is the whole bank: what it splits into is made again of W.
 
-The common scale s is the standard deviation of a channel, or a tenth of its mean over channels
-where that is more: channels that hardly vary are not blown up, and one that is a hundred times as
-large as the others, as transformers have them, counts as one.
+The common scale s is the standard deviation of a channel, or a tenth of the median channel's where
+that is more: channels that hardly vary are not blown up, and one that is a hundred times as large
+as the others, as transformers have them, counts as one.
 """
 
 from typing import Any, ClassVar
@@ -32,7 +32,8 @@ from .base import Factorized, Factorizer, weighted
 from .implicit import encode
 from .nmf import NMF
 
-LEAST_SCALE = 0.1  # of the mean standard deviation: channels that vary less count less
+LEAST_SCALE = 0.1  # of the median standard deviation: channels that vary less count less
+CONSTANT = 1e-6  # of the largest: channels that vary less are constant, but for rounding
 
 
 class SignedNMF(Factorizer):
@@ -82,6 +83,9 @@ class SignedNMF(Factorizer):
             relative_error=_norm(error) / _norm(weighted(rows, weights)),
         )
 
+    def _encoded_by(self, directions: np.ndarray) -> np.ndarray:
+        return split_by_sign(directions)  # a concept and its opposite are two
+
     def encode(
         self, activations: tf.Tensor | np.ndarray, bank: Any, offset: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -105,13 +109,13 @@ def split_by_sign(values: np.ndarray) -> np.ndarray:
 def _common_scale(centred: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """s, (c,): what channels are divided by. A ValueError where all rows are alike."""
     spread = np.sqrt(np.average(np.square(centred), axis=0, weights=weights))
-    least = LEAST_SCALE * spread.mean()
-    if least == 0.0:
+    varying = spread[spread > CONSTANT * spread.max()]
+    if not len(varying):
         raise ValueError(
             "All rows of activations are alike, so nothing is above or below their mean. Give more "
             "varied images."
         )
-    return np.maximum(spread, least)
+    return np.maximum(spread, LEAST_SCALE * np.median(varying))
 
 
 def _norm(rows: np.ndarray) -> float:
