@@ -12,6 +12,7 @@ import tensorflow as tf
 from transformers import CHANNELS, SIDE, transformer
 
 import xplique_craft as xc
+from xplique_craft.attributions.relevance import relevance_model, relevance_of
 from xplique_craft.importance.saliency import derivatives
 from xplique_craft.sampling.rows import CropRows
 from xplique_craft.splitting.tokens import (
@@ -281,6 +282,61 @@ def test_maps_are_of_patches(signed: xc.Craft, images: np.ndarray) -> None:
         SIDE,
         1,
     )
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_relevance_in_a_model_is_that_of_patches(
+    signed: xc.Craft, images: np.ndarray, keep: bool
+) -> None:
+    """What white-box explainers differentiate, with the residual and without."""
+    weights = tf.Variable(np.eye(3, dtype=np.float32)[signed.class_id])
+    for residual in (True, False):
+        for baseline in ("zero", "mean"):
+            some = signed.variant(
+                keep_residual=residual, keep_special_tokens=keep, baseline=baseline, batch_size=12
+            )
+            (coded,) = some.batches(images)
+            expected = relevance_of(coded, some.head())
+            assert (expected[:, :S] == 0.0).all()
+            found = relevance_model(some, None, weights)(images)
+            np.testing.assert_allclose(found, expected.sum(axis=1), atol=2e-3)
+
+
+def test_noise_stays_off_them(signed: xc.Craft, images: np.ndarray) -> None:
+    """SmoothGrad moves coefficients, and these tokens have none: its mean goes to the slopes'."""
+    found = xc.importance.SmoothGradImportance(signed, nb_samples=4, noise=1e-4)
+    slopes = xc.importance.SaliencyImportance(signed).explain(images[:2])
+    np.testing.assert_allclose(np.abs(found.explain(images[:2])), slopes, rtol=0.05, atol=1e-3)
+    (coded,) = signed.variant(batch_size=12).batches(images)
+    noisy = coded.where_coefficients_are(tf.ones_like(coded.u)).numpy()
+    assert (noisy[:, :S] == 0.0).all()
+    assert (noisy[:, S:] == 1.0).all()
+
+
+def test_tokens_of_no_grid_are_asked_about(images: np.ndarray) -> None:
+    x = image = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Conv2D(CHANNELS, 8, strides=8)(x)
+    x = keras.layers.Reshape((16, CHANNELS))(x)
+    x = keras.layers.Cropping1D((0, 3), name="thirteen")(x)
+    x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x))
+    model = keras.Model(image, x)
+    craft = xc.Craft.from_model(model, "thirteen", K, factorizer="signed-nmf")
+    with pytest.warns(UserWarning) as caught:
+        craft.fit(images)
+    said = [str(one.message) for one in caught]
+    (about,) = [one for one in said if "no grid" in one]
+    assert "The 13 tokens of 'thirteen'" in about
+    assert "special_tokens=1" in about
+    assert not any("no grid" in one for one in _warned(model, images, special_tokens=1))
+
+
+def _warned(model: keras.Model, images: np.ndarray, **settings: Any) -> list[str]:
+    craft = xc.Craft.from_model(model, "thirteen", K, factorizer="signed-nmf", **settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        craft.fit(images)
+    assert len(craft.special) == 1
+    return [str(one.message) for one in caught]
 
 
 def test_examples_are_looked_for_on_the_grid(signed: xc.Craft) -> None:

@@ -16,7 +16,9 @@ from .sampling.extent import Extent, measure_extent
 from .sampling.rows import POSITIONS, CropRows, extract_rows
 from .sampling.told_images import SavedImages
 from .splitting.fingerprint import LayerPrint, fingerprint_of
+from .splitting.network import Network
 from .splitting.structure import begins_with_normalisation
+from .splitting.tokens import special_tokens_of
 from .targets import check_class_id
 
 
@@ -48,8 +50,9 @@ def find_concepts(
     Warns
     -----
     UserWarning
-        If most images are predicted as another class, or if gates that lead to zero would blow up
-        the residual in a head that begins with a normalisation.
+        If most images are predicted as another class, if gates that lead to zero would blow up the
+        residual in a head that begins with a normalisation, or if it is not known which tokens
+        belong to no place.
     """
     network = concept_model.network
     class_id = check_class_id(class_id, network.number_of_classes)
@@ -182,6 +185,13 @@ def _warn(
             f"{class_id}: the concepts of other classes will be among those found. Give images "
             "that the model predicts as the class."
         )
+    tokens = _tokens_of_no_grid(network)
+    if tokens is not None and settings.special_tokens is None:
+        warn(
+            f"The {tokens} tokens of {concept_model.layer!r} are no grid in the proportions of the "
+            "image, so all of them are taken for parts of it. If the first ones belong to no "
+            "place, as a class token, say how many: Craft(..., special_tokens=1)."
+        )
     gated_to_zero = concept_model.baseline == "zero" and not settings.factorizer.around_mean
     if gated_to_zero and begins_with_normalisation(network.latent_to_logit):
         warn(
@@ -189,3 +199,12 @@ def _warn(
             "what is left when all gates are closed: f_x(0) is no neutral baseline there. Use "
             "Craft(..., baseline='mean'), which gates towards the mean activation."
         )
+
+
+def _tokens_of_no_grid(network: Network) -> int | None:
+    """How many tokens the layer has, where they are known to make no grid of the image."""
+    shape = (*network.input_to_latent.output_shape[1:], *network.input_shape)
+    if len(network.input_shape) != 3 or len(shape) != 5 or None in shape[:4]:
+        return None
+    tokens, _, height, width, _ = (int(side or 0) for side in shape)
+    return tokens if special_tokens_of(tokens, (height, width)) is None else None
