@@ -12,6 +12,7 @@ import tensorflow as tf
 from transformers import CHANNELS, SIDE, transformer
 
 import xplique_craft as xc
+from xplique_craft.attributions.crop_maps import crop_maps
 from xplique_craft.attributions.relevance import relevance_model, relevance_of
 from xplique_craft.importance.saliency import derivatives
 from xplique_craft.sampling.rows import CropRows
@@ -120,6 +121,23 @@ def test_nothing_is_fitted_on_them(signed: xc.Craft, images: np.ndarray) -> None
     np.testing.assert_allclose(
         signed.special, latents(signed, images)[:, :S].mean(axis=0), atol=1e-6
     )
+
+
+def test_crops_hold_what_their_places_hold_on_average(craft: xc.Craft, images: np.ndarray) -> None:
+    """Of the signed factorisation; what semi-NMF says is of the pooled activations."""
+    boxes, crops_u = craft.concepts.crops.boxes, craft.concepts.crops_u
+    for number in (0, 13, len(boxes) - 1):
+        image, top, left, height, width = boxes[number]
+        crop = images[image, top : top + height, left : left + width]
+        inputs = tf.image.resize(crop[None], (SIDE, SIDE)).numpy()
+        expected = craft.encoder(inputs).numpy()[0]
+        if not craft.factorizer.crops_by_place:
+            pooled = latents(craft, inputs)[:, S:].mean(axis=1)
+            expected = craft.factorized.transform(pooled)[0]
+        np.testing.assert_allclose(crops_u[number], expected, atol=1e-3)
+    maps = crop_maps(craft.network, craft.factorized, images[:2], special_tokens=S)
+    assert maps.max() <= crops_u.max() * 1.5
+    assert maps.min() >= 0.0
 
 
 def test_they_have_no_coefficients(craft: xc.Craft, images: np.ndarray) -> None:
@@ -321,12 +339,10 @@ def test_tokens_of_no_grid_are_asked_about(images: np.ndarray) -> None:
     x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x))
     model = keras.Model(image, x)
     craft = xc.Craft.from_model(model, "thirteen", K, factorizer="signed-nmf")
-    with pytest.warns(UserWarning) as caught:
-        craft.fit(images)
-    said = [str(one.message) for one in caught]
-    (about,) = [one for one in said if "no grid" in one]
-    assert "The 13 tokens of 'thirteen'" in about
-    assert "special_tokens=1" in about
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Only .* are predicted")
+        with pytest.warns(UserWarning, match=r"13 tokens of 'thirteen' are no grid.*tokens=1"):
+            craft.fit(images)
     assert not any("no grid" in one for one in _warned(model, images, special_tokens=1))
 
 

@@ -11,7 +11,13 @@ from .checkpoint import Checkpoint, of_extraction, of_model
 from .concept_model import ConceptModel, Concepts, ExtractionSettings
 from .factorization import Factorized
 from .sampling import Crops, Stream
-from .sampling.examples import Ranking, encode_boxes, examples_for_each, new_boxes
+from .sampling.examples import (
+    Ranking,
+    coefficients_of_crops,
+    encode_boxes,
+    examples_for_each,
+    new_boxes,
+)
 from .sampling.extent import Extent, measure_extent
 from .sampling.rows import POSITIONS, CropRows, extract_rows
 from .sampling.told_images import SavedImages
@@ -165,7 +171,7 @@ def _look_over(
     u = encode_boxes(stream, network, factorized, more, special_tokens=special)
     return (
         np.concatenate([found.boxes, more]),
-        np.concatenate([factorized.transform(found.rows), u]),
+        np.concatenate([coefficients_of_crops(stream, network, factorized, found), u]),
         extent,
     )
 

@@ -29,6 +29,7 @@ from ..metrics.judged_crops import (
 )
 from ..metrics.quality import measure_quality
 from ..results import Estimate, NumberOfConcepts, NumberTried
+from ..sampling.examples import coefficients_of_crops
 from ..sampling.extent import Extent, mean_of_special
 from ..sampling.stream import Stream
 from ..targets import check_class_id
@@ -149,9 +150,10 @@ def choose_number_of_concepts(
     special = mean_of_special(craft.stream(images[fitted]), craft.network, found.special_tokens)
     chosen, windows = [], None
     if judge is not None:  # before the other banks, so that too few crops are known by then
-        windows = window_rows(craft, craft.stream(images[asked]), class_id, settings)
+        stream = craft.stream(images[asked])
+        windows = window_rows(craft, stream, class_id, settings)
         for bank in banks:
-            crops_u = bank.transform(windows.rows)
+            crops_u = coefficients_of_crops(stream, craft.network, bank, windows)
             chosen.append(Chosen.of(windows.boxes, crops_u, shown, craft.seed))
     reached = []
     with tqdm(

@@ -152,6 +152,9 @@ class Factorizer(ABC):
         else they are 0, and a mean that is added to U W is part of what concepts do not explain.
     differentiable
         Whether the encoding has a gradient with respect to the activations.
+    crops_by_place
+        How much of a concept a crop holds: the mean of the coefficients at its places, as the
+        encoder has it of an image, or that of its pooled activations, which costs no further pass.
     position_weight
         What suits it where nothing else is said: how much single positions count beside crops, see
         `Craft(position_weight=...)`.
@@ -162,6 +165,7 @@ class Factorizer(ABC):
     signed_coefficients: ClassVar[bool] = False
     around_mean: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
+    crops_by_place: ClassVar[bool] = False
     position_weight: ClassVar[float] = 0.7  # by the frontier of purity and reconstruction
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -18,6 +18,10 @@ and its concepts show little to the eye (benchmarks/results/tokens_tried.md).
 Both ends of a channel may be found in one concept, as it shows rows of both signs; they cancel in
 A, so W is their difference. It is the whole bank: what it splits into is made again of W.
 
+What is above the mean at one place of a crop and below it at another cancels when activations are
+pooled; coefficients do not. So a crop is ranked by the mean of its places' coefficients, which shows
+purer crops than the coefficient of its mean does.
+
 The common scale s is the standard deviation of a channel, or a tenth of the median channel's where
 that is more: channels that hardly vary are not blown up, and one that is a hundred times as large
 as the others, as transformers have them, counts as one.
@@ -51,6 +55,7 @@ class SignedNMF(Factorizer):
 
     name: ClassVar[str] = "signed-nmf"
     around_mean: ClassVar[bool] = True
+    crops_by_place: ClassVar[bool] = True
     position_weight: ClassVar[float] = 6.0  # pooled, the activations of crops nearly cancel
 
     def __init__(self, max_iter: int = 1000, tolerance: float = 1e-6, solver: str = "auto") -> None:

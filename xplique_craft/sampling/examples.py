@@ -14,7 +14,7 @@ from ..factorization import Factorized
 from ..splitting.network import Network
 from ..splitting.tokens import grid_of
 from .crops import IMAGE_WINDOWS, Windows
-from .rows import pool, without_special
+from .rows import CropRows, pool, without_special
 from .stream import Stream
 
 EXAMPLES = 12  # of each concept, as many as a card has room for
@@ -118,13 +118,19 @@ def encode_boxes(
     The first `special_tokens` tokens are left out. Parts of one size go through g together, from
     whichever image and place they are.
     """
-    rows = np.empty((len(boxes), network.channels), np.float32)
+    by_place = factorized.factorizer.crops_by_place
+    width = len(factorized.bank) if by_place else network.channels
+    rows = np.empty((len(boxes), width), np.float32)
     waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
 
     def run(size: tuple[int, ...], shape: tuple[int, ...]) -> None:
         numbers, parts = zip(*waiting.pop(size), strict=True)
-        pooled = _pooled_parts(network, np.stack(parts), shape, windows, special_tokens)
-        rows[list(numbers)] = pooled.numpy()
+        if by_place:
+            latents = network.latents(windows.to_size(tf.constant(np.stack(parts)), shape))
+            found = mean_coefficients(latents, factorized, special_tokens)
+        else:
+            found = _pooled_parts(network, np.stack(parts), shape, windows, special_tokens)
+        rows[list(numbers)] = found.numpy()
 
     last = int(boxes[:, 0].max(initial=-1))
     for batch in stream if len(boxes) else ():  # once, whatever the number of sizes
@@ -141,7 +147,31 @@ def encode_boxes(
             break
     for size in list(waiting):
         run(size, shape)
-    return factorized.transform(rows)
+    return rows if by_place else factorized.transform(rows)
+
+
+def mean_coefficients(
+    activations: tf.Tensor, factorized: Factorized, special_tokens: int
+) -> tf.Tensor:
+    """(n, k): the mean of the coefficients at the places of activations (n, ..., c)."""
+    return pool(factorized.encode(without_special(activations, special_tokens))[0])[0]
+
+
+def coefficients_of_crops(
+    stream: Stream,
+    network: Network,
+    factorized: Factorized,
+    found: CropRows,
+    windows: Windows = IMAGE_WINDOWS,
+) -> np.ndarray:
+    """
+    Coefficients (m, k) of crops of the images.
+
+    Those of factorizers that encode crops by place cost one more pass of g for each crop.
+    """
+    if not factorized.factorizer.crops_by_place:
+        return factorized.transform(found.rows)
+    return encode_boxes(stream, network, factorized, found.boxes, windows, found.special_tokens)
 
 
 def _pooled_parts(
