@@ -55,8 +55,8 @@ class Concepts:
         The crops that the bank was fitted on, then those that only show a concept well; None where
         it was found elsewhere.
     crops_u
-        (m, k): coefficients of the crops, of their pooled activations or (`crops_by_place`) the mean
-        over their places; None as above.
+        (m, k): coefficients of the crops, by pooled activations or by place (see
+        `Factorizer.crops_by_place`); None as above.
     settings
         How the bank was looked for; None as above.
     """

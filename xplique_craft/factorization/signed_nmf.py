@@ -19,8 +19,8 @@ Both ends of a channel may be found in one concept, as it shows rows of both sig
 A, so W is their difference. It is the whole bank: what it splits into is made again of W.
 
 What is above the mean at one place of a crop and below it at another cancels when activations are
-pooled; coefficients do not. So a crop is ranked by the mean of its places' coefficients, which shows
-purer crops than the coefficient of its mean does.
+pooled; coefficients do not. So a crop is ranked by the mean of its places' coefficients, which
+shows purer crops than the coefficient of its mean does.
 
 The common scale s is the standard deviation of a channel, or a tenth of the median channel's where
 that is more: channels that hardly vary are not blown up, and one that is a hundred times as large
