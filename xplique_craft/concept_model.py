@@ -265,10 +265,6 @@ class ConceptModel:
         """
         return self.concepts.extent.special
 
-    def at_places(self, u: np.ndarray) -> np.ndarray:
-        """Coefficients (n, ..., k) without those of tokens that belong to no place."""
-        return u[:, len(self.special) :] if len(self.special) else u
-
     @property
     def keeps_special_tokens(self) -> bool:
         """Whether gates leave special tokens as they are; else their mean stands there."""

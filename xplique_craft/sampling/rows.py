@@ -92,7 +92,7 @@ def crop_latents(
 
     signature = [tf.TensorSpec([None, *shape], tf.float32)]
     signature += [tf.TensorSpec([], tf.int32)] * len(starts)
-    key = (windows, *shape, *lengths, special_tokens)
+    key = (windows, special_tokens, *shape, *lengths)
 
     def make() -> Any:
         return compile_function(pooled, signature, rows=[0], room=network.room_of_g)
@@ -214,8 +214,8 @@ def extract_rows(
     return CropRows(boxes, rows, at, of_images, total, predicted, channels, special)
 
 
-def without_special(activations: tf.Tensor, special_tokens: int) -> tf.Tensor:
-    """Activations (n, t, c) without the first tokens; others (n, ..., c) as they are."""
+def without_special(activations: Any, special_tokens: int) -> Any:
+    """Activations, or coefficients, (n, t, c) without the first tokens; (n, ..., c) as they are."""
     return activations[:, special_tokens:] if special_tokens else activations
 
 
