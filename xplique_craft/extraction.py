@@ -138,8 +138,9 @@ def fit_bank(settings: ExtractionSettings, found: CropRows, seed: int) -> Factor
     every = np.concatenate([found.rows, found.positions])
     compared = settings.factorizer.compared(every)
     crops, positions = (_norm(part) for part in np.split(compared, [len(found.rows)]))
-    # Of squares: the norm of the positions is a share of the crops'.
-    weight = float(np.float32((settings.weight_of_positions * crops / positions) ** 2))
+    weight = 0.0
+    if positions > 0.0:  # of squares: the norm of the positions is a share of the crops'
+        weight = float(np.float32((settings.weight_of_positions * crops / positions) ** 2))
     if weight == 0.0:
         return fit(found.rows, k, seed)
     weights = np.repeat([1.0, weight], [len(found.rows), len(found.positions)])

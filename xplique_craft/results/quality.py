@@ -23,7 +23,8 @@ class Quality:
         h(0)); 1 is perfect.
     explained_share
         How much of the class score goes when the concepts do, sum(f_x(1) - f_x(0)) / sum(score -
-        h(0)) with the residual kept; 1 is perfect.
+        h(0)) with the residual kept; 1 is perfect. Of concepts around a mean (`SignedNMF`), h(0) is
+        the score of the mean in both shares.
     relative_error
         How much of the activations the concepts do not explain, ||A - UW|| / ||A|| over all rows.
     sparsity
