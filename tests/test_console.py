@@ -89,7 +89,10 @@ def test_help_does_not_import_tensorflow(command: str) -> None:
 
 def test_help_lists_the_factorizers_in_their_order() -> None:
     lines = [line.strip() for line in run("explain", "--help").output.splitlines()]
-    listed = [f"{name:<8}  {entry.summary}" for name, entry in FACTORIZERS.items()]
+    listed = [
+        f"{name:<{max(map(len, FACTORIZERS))}}  {entry.summary}"
+        for name, entry in FACTORIZERS.items()
+    ]
     first = lines.index(listed[0])
     assert lines[first : first + len(listed)] == listed
     assert [choice.value for choice in FactorizerName] == list(FACTORIZERS)
