@@ -360,8 +360,9 @@ class ConceptAttribution(ConceptExplainer):
             if found is not None and found.is_of(model, self.operator):
                 return found
             # The concepts keep what is made of the craft's own model; they outlive any other.
-            models = KerasModels.of(model)
-            if not own:
+            if own:
+                models = KerasModels.of(model)
+            else:
                 models = KerasModels(model.split, model.factorized, model.special)
             found = ConceptMaps(model, models.encoder, explainer, arguments, self.operator)
             # Not changed in place: a shallow copy, as `compare` makes for other models, shares it.
