@@ -563,7 +563,7 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         second=lambda: w.trials,
     )
     # ------------------------------------------------------------------------ factorization
-    for name in ("NMF", "SemiNMF", "KMeans", "PCA"):
+    for name in ("NMF", "SignedNMF", "SemiNMF", "KMeans", "PCA"):
         if name != "PCA":  # it has no settings
             add(f"factorization.{name}", fixed(getattr(factorization, name)))
 

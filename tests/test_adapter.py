@@ -9,9 +9,16 @@ from xplique.concepts.factorizer import ConceptFactorizer
 from xplique.concepts.tf.holistic_craft import HolisticCraftTf
 from xplique.concepts.tf.layered_model_latent_extractor import LayeredModelExtractorBuilder
 
-from xplique_craft.factorization import NMF, PCA, KMeans, SemiNMF, XpliqueFactorizer
+from xplique_craft.factorization import (
+    NMF,
+    PCA,
+    KMeans,
+    SemiNMF,
+    SignedNMF,
+    XpliqueFactorizer,
+)
 
-EVERY = [NMF(), SemiNMF(), KMeans(), PCA()]
+EVERY = [NMF(), SignedNMF(), SemiNMF(), KMeans(), PCA()]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +64,7 @@ def test_differentiable_encoding(factorizer, rows):
     assert np.abs(gradient).max() > 1e-3
 
 
-@pytest.mark.parametrize("factorizer", [NMF(), SemiNMF()], ids=lambda f: f.name)
+@pytest.mark.parametrize("factorizer", [NMF(), SignedNMF(), SemiNMF()], ids=lambda f: f.name)
 @pytest.mark.filterwarnings("ignore")
 def test_inside_holistic_craft(factorizer):
     keras.utils.set_random_seed(0)
@@ -74,7 +81,7 @@ def test_inside_holistic_craft(factorizer):
     assert craft.factorization.concept_bank_w.shape == (3, 6)
     _, u = craft.encode(images)[0]
     activations = keras.Model(image, model.get_layer("last").output)(images).numpy()
-    rebuilt = np.asarray(u).reshape(-1, 3) @ craft.factorization.concept_bank_w
+    rebuilt = craft.factorizer.decode(np.asarray(u).reshape(-1, 3))
     flat = activations.reshape(-1, 6)[: len(rebuilt)]
     assert np.linalg.norm(flat - rebuilt) / np.linalg.norm(flat) < 0.6
 

@@ -1,4 +1,4 @@
-"""Signed activations, tokens and pooled features, explained end to end with semi-NMF."""
+"""Signed activations, tokens and pooled features, explained end to end."""
 
 import warnings
 
@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from transformers import transformer
 
 import xplique_craft as xc
 from xplique_craft.report import write_report
@@ -25,34 +26,6 @@ def convolutional(activation: str) -> keras.Model:
     return keras.Model(image, layers.Dense(3, name="logits")(x), name=activation)
 
 
-class ClassToken(layers.Layer):
-    """A learned token before the others."""
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        self.token = self.add_weight(shape=(1, 1, input_shape[-1]), name="token")
-
-    def call(self, x):
-        return keras.ops.concatenate(
-            [keras.ops.repeat(self.token, keras.ops.shape(x)[0], axis=0), x], axis=1
-        )
-
-
-def transformer() -> keras.Model:
-    """Two blocks of attention over 4 x 4 patches and a class token."""
-    x = image = keras.Input((SIDE, SIDE, 3))
-    x = layers.Conv2D(12, 8, strides=8, name="patches")(x)
-    x = ClassToken(name="class_token")(layers.Reshape((16, 12))(x))
-    for i in range(2):
-        y = layers.LayerNormalization(name=f"norm{i}")(x)
-        x = layers.Add(name=f"attended{i}")([x, layers.MultiHeadAttention(2, 6)(y, y)])
-        y = layers.LayerNormalization()(x)
-        y = layers.Dense(12)(layers.Dense(24, activation="gelu")(y))
-        x = layers.Add(name=f"block{i}")([x, y])
-    x = layers.LayerNormalization(name="last_norm")(x)
-    x = layers.Reshape((12,), name="taken")(layers.Cropping1D((0, 16))(x))
-    return keras.Model(image, layers.Dense(3, name="logits")(x), name="transformer")
-
-
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     """Pictures with structure: smooth blobs of three colours."""
@@ -62,21 +35,22 @@ def images() -> np.ndarray:
 
 
 CASES = {
-    "gelu": (lambda: convolutional("gelu"), "conv1", "zero"),
-    "silu": (lambda: convolutional("silu"), "conv1", "zero"),
-    "tokens": (transformer, "block0", "mean"),
-    "pooled": (lambda: convolutional("gelu"), "pool", "zero"),
+    "gelu": (lambda: convolutional("gelu"), "conv1", "signed-nmf", "zero"),
+    "silu": (lambda: convolutional("silu"), "conv1", "signed-nmf", "mean"),
+    "tokens": (transformer, "block0", "signed-nmf", "zero"),
+    "tokens, semi-NMF": (transformer, "block0", "semi-nmf", "mean"),
+    "pooled": (lambda: convolutional("gelu"), "pool", "signed-nmf", "zero"),
 }
 
 
 @pytest.fixture(scope="module", params=CASES)
 def explained(request, images):
-    make, layer, baseline = CASES[request.param]
+    make, layer, factorizer, baseline = CASES[request.param]
     keras.utils.set_random_seed(1)
     model = make()
     logits = model.predict(images, verbose=0)
     class_id = int(np.bincount(logits.argmax(axis=1)).argmax())
-    craft = xc.Craft.from_model(model, layer, CONCEPTS, factorizer="semi-nmf", baseline=baseline)
+    craft = xc.Craft.from_model(model, layer, CONCEPTS, factorizer=factorizer, baseline=baseline)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # how many are predicted as the class does not matter here
         craft.fit(images, class_id)
@@ -104,7 +78,7 @@ def test_quality_is_reported(explained, images):
 
 def test_shapes_follow_the_activations(explained, images):
     name, craft, _ = explained
-    expected = {"gelu": (8, 8), "silu": (8, 8), "tokens": (17,), "pooled": ()}[name]
+    expected = {"gelu": (8, 8), "silu": (8, 8), "pooled": ()}.get(name, (17,))
     assert craft.transform(images[:3]).shape == (3, *expected, CONCEPTS)
     assert craft.estimate_importance(images[:3]).shape == (CONCEPTS,)
     assert craft.encoder(images[:3]).shape == (3, CONCEPTS)
@@ -140,9 +114,9 @@ def test_a_page_is_written(explained, images, tmp_path):
     assert (explanation.images[0].residual_map is None) == (name == "pooled")
 
 
-def test_nmf_refuses_signed_activations_and_names_semi_nmf(images):
+def test_nmf_refuses_signed_activations_and_names_signed_nmf(images):
     craft = xc.Craft.from_model(convolutional("gelu"), "conv1", CONCEPTS)
-    with pytest.raises(ValueError, match="factorizer='semi-nmf'"):
+    with pytest.raises(ValueError, match="factorizer='signed-nmf'"):
         craft.fit(images)
 
 

@@ -356,7 +356,8 @@ def test_what_a_class_token_is_worth_is_in_the_class_map(reads: str, name: str |
     bank = planted.bank()
     model.get_layer("mix").set_weights([bank[None, None]])
     images = planted.paintings(4, (8, 8), seed=1)
-    craft = planted.fitted(model, bank, images)
+    # Named as none, so that it has coefficients as any token: by itself it would be left out.
+    craft = planted.fitted(model, bank, images, special_tokens=0)
     explainer = None if name is None else getattr(xplique.attributions, name)
     arguments = None if name is None else {"patch_size": 4, "patch_stride": 4}
     found = craft.contributions(images, 1)

@@ -81,7 +81,7 @@ def test_non_negative(activations):
 
 
 def test_negative():
-    with pytest.raises(ValueError, match=r"non-negative.*minimum of -0\.125\. Use .*semi-nmf"):
+    with pytest.raises(ValueError, match=r"non-negative.*minimum of -0\.125\. Use .*signed-nmf"):
         NMF().check(np.array([[1.0, -0.125], [0.0, 2.0]]))
     assert SemiNMF().check(np.array([-1.0])) is None
 

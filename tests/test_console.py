@@ -53,7 +53,10 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
         ([], ["CRAFT", "demo", "layers", "explain"]),
         (["layers"], ["non-negative", "affine head", "MODEL"]),
         (["explain"], ["predicts", "x / 127.5 - 1", "--held-out", "BGR", "IMAGES_FOLDER"]),
-        (["explain"], ["--factorizer", "semi-nmf", "kmeans", "pca", "signed", "--baseline"]),
+        (
+            ["explain"],
+            ["--factorizer", "signed-nmf", "semi-nmf", "kmeans", "pca", "signed", "--baseline"],
+        ),
         (["demo"], ["Nothing is downloaded", "--classes"]),
     ],
 )
@@ -86,7 +89,10 @@ def test_help_does_not_import_tensorflow(command: str) -> None:
 
 def test_help_lists_the_factorizers_in_their_order() -> None:
     lines = [line.strip() for line in run("explain", "--help").output.splitlines()]
-    listed = [f"{name:<8}  {entry.summary}" for name, entry in FACTORIZERS.items()]
+    listed = [
+        f"{name:<{max(map(len, FACTORIZERS))}}  {entry.summary}"
+        for name, entry in FACTORIZERS.items()
+    ]
     first = lines.index(listed[0])
     assert lines[first : first + len(listed)] == listed
     assert [choice.value for choice in FactorizerName] == list(FACTORIZERS)
@@ -207,10 +213,10 @@ def test_signed_layers_ask_for_another_factorizer(
     signed_file: Path, folder: Path, tmp_path: Path
 ) -> None:
     answer = run("layers", signed_file).output.splitlines()[-1]
-    assert answer == "Signed layers: begin with --layer signed --factorizer semi-nmf"
+    assert answer == "Signed layers: begin with --layer signed --factorizer signed-nmf"
     command = ["explain", signed_file, folder, "--class", 0, "--output", tmp_path / "report"]
     line = error_of(*command, "--preprocess", "unit", "--quiet")
-    assert "known to be non-negative and has positions. Add --factorizer semi-nmf" in line
+    assert "known to be non-negative and has positions. Add --factorizer signed-nmf" in line
 
 
 @pytest.mark.parametrize(

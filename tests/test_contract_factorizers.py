@@ -33,6 +33,7 @@ DRAWING = (
     "kmeans",
     "nmf",
     "semi-nmf",
+    "signed-nmf",
 )  # from clusters, or from singular vectors by random sketches
 CLUSTERING = ("kmeans", "semi-nmf")  # where the clusters begin decides what is found
 

@@ -138,7 +138,7 @@ def test_negative_activations(images: np.ndarray) -> None:
     x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
     craft = xc.Craft.from_model(keras.Model(image, layers.Dense(1)(x)), planted.LAYER, 3)
     with pytest.raises(
-        ValueError, match=r"must be non-negative for NMF, received a minimum of -.*semi-nmf.*ReLU"
+        ValueError, match=r"must be non-negative for NMF, received a minimum of -.*signed-nmf.*ReLU"
     ):
         craft.fit(images)
 

@@ -114,9 +114,9 @@ def test_batch_size_bounds_what_g_sees(
     network, seen = craft.network, []
     crop_latents, latents = rows.crop_latents, network.latents
 
-    def watched_crops(network: Any, batch: np.ndarray, box: np.ndarray, windows: Any) -> Any:
+    def watched_crops(network: Any, batch: np.ndarray, box: np.ndarray, *others: Any) -> Any:
         seen.append(len(batch))
-        return crop_latents(network, batch, box, windows)
+        return crop_latents(network, batch, box, *others)
 
     def watched(batch: np.ndarray) -> Any:
         seen.append(len(batch))

@@ -177,7 +177,9 @@ def test_more_concepts_than_rows():
 def test_negative_rows():
     rows = np.ones((6, 5), np.float32)
     rows[2, 1] = -0.25
-    with pytest.raises(ValueError, match=r"non-negative.*-0\.25.*semi-nmf.*ReLU.*candidate_layers"):
+    with pytest.raises(
+        ValueError, match=r"non-negative.*-0\.25.*signed-nmf.*ReLU.*candidate_layers"
+    ):
         NMF().fit(rows, 2)
 
 

@@ -16,6 +16,7 @@ from xplique_craft.factorization import (
     Factorizer,
     KMeans,
     SemiNMF,
+    SignedNMF,
     get_factorizer,
     type_of_factorizer,
 )
@@ -153,7 +154,7 @@ def test_rows_of_zeros_alone(factorizer):
     ],
 )
 def test_bad_settings(settings, error, message):
-    for factorizer in (NMF, SemiNMF):
+    for factorizer in (NMF, SignedNMF, SemiNMF):
         with pytest.raises(error, match=message):
             factorizer(**settings)
 
@@ -161,6 +162,7 @@ def test_bad_settings(settings, error, message):
 def test_settings_are_shown():
     nmf = NMF(max_iter=5, tolerance=1e-3, solver="hals")
     assert repr(nmf) == "NMF(max_iter=5, tolerance=0.001, solver='hals')"
+    assert repr(SignedNMF(solver="hals")).startswith("SignedNMF(max_iter=1000, tolerance=1e-06, ")
     assert repr(SemiNMF(max_iter=5, tolerance=1e-3)) == "SemiNMF(max_iter=5, tolerance=0.001)"
     assert repr(KMeans(max_iter=5, restarts=2)) == "KMeans(max_iter=5, restarts=2)"
     assert repr(PCA()) == "PCA()"

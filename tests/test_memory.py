@@ -80,10 +80,10 @@ def test_two_batches_are_alive_at_most(
         activations.add(found)
         return found
 
-    def watched_crops(network: Any, batch: np.ndarray, box: np.ndarray, windows: Any) -> Any:
+    def watched_crops(network: Any, batch: np.ndarray, box: np.ndarray, *others: Any) -> Any:
         if box[2] == SIZE[0]:  # the whole image, once a batch
             images.add(batch)
-        return crop_latents(network, batch, box, windows)
+        return crop_latents(network, batch, box, *others)
 
     monkeypatch.setattr(network, "latents", watched)
     monkeypatch.setattr(rows, "crop_latents", watched_crops)

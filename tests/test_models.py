@@ -42,7 +42,7 @@ def majority(model: keras.Model, images: np.ndarray) -> int:
     return int(np.bincount(model.predict(images, verbose=0).argmax(axis=1)).argmax())
 
 
-@pytest.fixture(scope="module", params=["nmf", "semi-nmf", "pca", "kmeans"])
+@pytest.fixture(scope="module", params=["nmf", "signed-nmf", "semi-nmf", "pca", "kmeans"])
 def craft(request, model, images):
     class_id = majority(model, images)
     craft = xc.Craft.from_model(model, "last", CONCEPTS, factorizer=request.param)

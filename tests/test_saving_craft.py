@@ -26,7 +26,7 @@ from sklearn.exceptions import NotFittedError
 from test_saving_malformed import malformed
 
 import xplique_craft as xc
-from xplique_craft.factorization import FACTORIZERS, NMF, KMeans, SemiNMF
+from xplique_craft.factorization import FACTORIZERS, NMF, KMeans, SemiNMF, SignedNMF
 from xplique_craft.saving import UnreadableFile
 
 
@@ -61,6 +61,8 @@ def unchanged(craft: xc.Craft) -> dict[str, Any]:
                 "patch_size",
                 "keep_residual",
                 "baseline",
+                "special_tokens",
+                "keep_special_tokens",
                 "max_crops",
                 "seed",
                 "verbose",
@@ -73,6 +75,7 @@ def unchanged(craft: xc.Craft) -> dict[str, Any]:
         "found": [
             concepts.factorized.bank,
             concepts.factorized.offset,
+            concepts.factorized.scale,
             concepts.factorized.converged,
             concepts.factorized.iterations,
             concepts.factorized.relative_error,
@@ -130,6 +133,7 @@ def test_a_fit_after_loading_finds_the_same(craft: xc.Craft, saved: Path) -> Non
 FACTORIZER_SETTINGS = {
     "nmf": NMF(max_iter=7, tolerance=0.125, solver="hals"),
     "semi-nmf": SemiNMF(max_iter=3),
+    "signed-nmf": SignedNMF(max_iter=5),
     "kmeans": KMeans(restarts=2),
     "pca": "pca",
 }

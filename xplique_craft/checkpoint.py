@@ -217,6 +217,7 @@ def parts_of_bank(found: Any) -> dict[str, Any]:
     return {
         "bank": found.bank,
         "offset": found.offset,
+        "scale": found.scale,
         "converged": bool(found.converged),
         "iterations": int(found.iterations),
         "relative_error": float(found.relative_error),
@@ -244,19 +245,22 @@ def of_extraction(settings: ExtractionSettings) -> dict[str, Any]:
         "patch_size": str(settings.patch_size),
         "max_crops": settings.max_crops,
         "position_weight": settings.weight_of_positions,
+        "special_tokens": settings.special_tokens,
     }
 
 
 def of_concepts(concept_model: ConceptModel, images: np.ndarray) -> dict[str, Any]:
     """The concepts that a craft has, and what is done with them."""
     concepts = concept_model.concepts
-    found = concepts.factorized
+    found, extent = concepts.factorized, concepts.extent
+    made_of = (found.bank, found.offset, extent.largest, extent.mean, found.scale, extent.special)
     return {
         **of_model(concept_model, images),
         "class_id": concepts.class_id,
-        "concepts": digest(found.bank, found.offset, concepts.extent.largest, concepts.extent.mean),
+        "concepts": digest(*(array for array in made_of if array is not None and array.size)),
         "factorizer": of_factorizer(found.factorizer),
         "keep_residual": concept_model.keep_residual,
+        "keep_special_tokens": concept_model.keep_special_tokens,
         "baseline": concept_model.baseline,
     }
 

@@ -22,52 +22,18 @@ from sklearn.exceptions import NotFittedError
 
 from ._checks import check, check_array, check_choice, check_is
 from ._once import once
-from .factorization.base import Factorized, Factorizer
+from .factorization.base import Factorized
 from .gates import Coded, GatedHead
-from .gates.coded import encode_batch
+from .gates.coded import encode_batch, with_special
 from .sampling import Crops, Stream
 from .sampling.extent import Extent
+from .sampling.settings import ExtractionSettings
 from .sampling.stream import concatenate_known
 from .splitting import Split
 from .splitting.network import Network
 from .targets import Targets
 
 BASELINES = ("zero", "mean")
-POSITION_WEIGHT = 0.7  # by the frontier of purity and reconstruction, see benchmarks
-
-
-@dataclass(frozen=True)
-class ExtractionSettings:
-    """
-    How concepts are looked for.
-
-    Parameters
-    ----------
-    factorizer
-        What turns rows of activations into a bank.
-    number_of_concepts
-        k, how many concepts are looked for.
-    patch_size
-        Sides of the crops in pixels; None for several scales up to the whole image.
-    max_crops
-        The bank is fitted on at most so many crops.
-    position_weight
-        How much single positions of whole images count beside crops, as a share of the crops'
-        Frobenius norm; None for what suits the crops.
-    """
-
-    factorizer: Factorizer
-    number_of_concepts: int
-    patch_size: tuple[int, ...] | None
-    max_crops: int
-    position_weight: float | None = None
-
-    @property
-    def weight_of_positions(self) -> float:
-        """`position_weight`, or what suits the crops: none with the paper's."""
-        if self.position_weight is not None:
-            return self.position_weight
-        return POSITION_WEIGHT if self.patch_size is None else 0.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +55,8 @@ class Concepts:
         The crops that the bank was fitted on, then those that only show a concept well; None where
         it was found elsewhere.
     crops_u
-        (m, k): coefficients of the crops' pooled activations; None as above.
+        (m, k): coefficients of the crops, by pooled activations or by place (see
+        `Factorizer.crops_by_place`); None as above.
     settings
         How the bank was looked for; None as above.
     """
@@ -146,6 +113,10 @@ class ConceptModel:
         Everything random follows from it.
     verbose
         True shows a progress bar for long work.
+    keep_special_tokens
+        What gates leave of tokens that belong to no place, as a class token, which are never part
+        of a concept: True leaves them as they are, False puts their mean over the images that the
+        concepts were found in there; None does as `keep_residual` does.
 
     Raises
     ------
@@ -163,6 +134,7 @@ class ConceptModel:
         baseline: str = "zero",
         seed: int = 0,
         verbose: bool = False,
+        keep_special_tokens: bool | None = None,
     ) -> None:
         self.split = split
         self.network: Network = split.network  # now, so that what is wrong with it is said now
@@ -171,6 +143,9 @@ class ConceptModel:
         self.baseline: str = check_choice("baseline", baseline, BASELINES)
         self.seed = check("seed", seed)
         self.verbose = check("verbose", verbose)
+        if keep_special_tokens is not None:
+            keep_special_tokens = check("keep_special_tokens", keep_special_tokens)
+        self.keep_special_tokens = keep_special_tokens
         self._concepts = concepts
 
     def variant(
@@ -181,6 +156,7 @@ class ConceptModel:
         batch_size: int | None = None,
         keep_residual: bool | None = None,
         baseline: str | None = None,
+        keep_special_tokens: bool | None = None,
     ) -> ConceptModel:
         """The same concepts on another model, with another bank or settings; None keeps each."""
         concepts = self.concepts
@@ -196,6 +172,9 @@ class ConceptModel:
             baseline=self.baseline if baseline is None else baseline,
             seed=self.seed,
             verbose=self.verbose,
+            keep_special_tokens=(
+                self.keep_special_tokens if keep_special_tokens is None else keep_special_tokens
+            ),
         )
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -278,6 +257,20 @@ class ConceptModel:
         """
         return self.concepts.extent.mean if self.baseline == "mean" else None
 
+    @property
+    def special(self) -> np.ndarray:
+        """
+        (s, c): mean activations of the layer's s first tokens, which belong to no place of the
+        image and have no coefficients; s is 0 where all of the layer has places.
+        """
+        return self.concepts.extent.special
+
+    @property
+    def keeps_special_tokens(self) -> bool:
+        """Whether gates leave special tokens as they are; else their mean stands there."""
+        kept = self.keep_special_tokens
+        return self.keep_residual if kept is None else kept
+
     # --------------------------------------------------- what every stage reads
     def stream(self, inputs: Any) -> Stream:
         """Images in batches, from an array, a tensor or a tf.data.Dataset; a stream as it is."""
@@ -326,6 +319,8 @@ class ConceptModel:
                 factorized,
                 reference=reference,
                 keep_residual=self.keep_residual,
+                special=self.special,
+                keep_special=self.keeps_special_tokens,
             )
         weights.check_number(seen)
 
@@ -348,7 +343,7 @@ class ConceptModel:
         Returns
         -------
         u
-            U, (n, h, w, k), (n, t, k) or (n, k) float32.
+            U, (n, h, w, k), (n, t, k) or (n, k) float32; 0 at tokens that belong to no place.
         """
         factorized = self.factorized
         if activations is not None:
@@ -363,8 +358,10 @@ class ConceptModel:
                 self.network.latents(batch.images)
                 for batch in stream.progress("encode", self.verbose)
             )
+        special = len(self.special)
         parts = (
-            encode_batch(tf.cast(batch, tf.float32), factorized)[0].numpy() for batch in batches
+            encode_batch(tf.cast(batch, tf.float32), factorized, special)[0].numpy()
+            for batch in batches
         )
         return concatenate_known(parts, number)
 
@@ -372,12 +369,15 @@ class ConceptModel:
         """
         Activations U W, (n, ..., c), of coefficients (n, ..., k).
 
+        Tokens that belong to no place are at their mean.
+
         Raises
         ------
         ValueError
             If the last axis is not the concepts'.
         """
-        return self.factorized.decode(check_array("u", u, "n, ..., k", empty=True)).numpy()
+        found = self.factorized.decode(check_array("u", u, "n, ..., k", empty=True))
+        return with_special(self.special, found).numpy()
 
 
 def check_craft(craft: Any, name: str = "craft") -> ConceptModel:

@@ -56,8 +56,9 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         None cuts crops of a third of the side, and takes the whole image; one side in pixels, or
         several, cuts the paper's.
     factorizer
-        "nmf" finds parts that add up; "semi-nmf" does so where activations are signed; "kmeans" and
-        "pca" are there to compare with. A factorizer object brings settings of its own.
+        "nmf" finds parts that add up; "signed-nmf" does so where activations are signed;
+        "semi-nmf", "kmeans" and "pca" are there to compare with. A factorizer object brings
+        settings of its own.
     keep_residual
         True keeps the residual, what the concepts do not explain, in place when gates close, so
         that what is explained is the model itself; False takes it away, as the paper does.
@@ -72,7 +73,18 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         of crops, as a share of the crops' Frobenius norm. With 0 the bank is that of crops alone,
         whose concepts are clean but rebuild less of the score; the larger it is, the more of the
         score the concepts rebuild, and the more of several things each of them holds. None takes
-        0.7 with crops at several scales, and 0, as the paper does, where `patch_size` is given.
+        what suits the factorizer with crops at several scales, 0.7, or 6 with "signed-nmf", and 0,
+        as the paper does, where `patch_size` is given.
+    special_tokens
+        How many of the layer's first tokens belong to no place of the image, as a class token does.
+        They are in no row that the bank is fitted on, have no coefficients, and are drawn nowhere.
+        None finds them by a rule: where the tokens are a grid in the image's proportions after the
+        first few, these few are special (see `splitting.tokens`).
+    keep_special_tokens
+        What is at special tokens while gates dim the concepts: True leaves what the image has
+        there, so that what these tokens know already stays in the score; False puts their mean over
+        the images of `fit` there, so that the score is of the concepts, and of the residual where
+        it is kept. None does as `keep_residual` does.
     seed
         Everything random follows from it.
     verbose
@@ -99,6 +111,8 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         baseline: str = "zero",
         max_crops: int = MAX_CROPS,
         position_weight: float | None = None,
+        special_tokens: int | None = None,
+        keep_special_tokens: bool | None = None,
         seed: int = 0,
         verbose: bool = False,
     ) -> None:
@@ -110,8 +124,11 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             baseline=baseline,
             seed=seed,
             verbose=verbose,
+            keep_special_tokens=keep_special_tokens,
         )
-        self._look_for(factorizer, number_of_concepts, patch_size, max_crops, position_weight)
+        self._look_for(
+            factorizer, number_of_concepts, patch_size, max_crops, position_weight, special_tokens
+        )
 
     @classmethod
     def from_model(
@@ -127,6 +144,8 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         baseline: str = "zero",
         max_crops: int = MAX_CROPS,
         position_weight: float | None = None,
+        special_tokens: int | None = None,
+        keep_special_tokens: bool | None = None,
         seed: int = 0,
         verbose: bool = False,
     ) -> Craft:
@@ -142,7 +161,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             Where to cut: the name, the index or the layer itself, see `candidate_layers`; None
             where `model` is split already.
         number_of_concepts, batch_size, patch_size, factorizer, keep_residual, baseline, max_crops,
-        position_weight, seed, verbose
+        position_weight, special_tokens, keep_special_tokens, seed, verbose
             They do what they do in `Craft(...)`.
 
         Raises
@@ -171,8 +190,11 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             baseline=baseline,
             seed=seed,
             verbose=verbose,
+            keep_special_tokens=keep_special_tokens,
         )
-        craft._look_for(factorizer, number_of_concepts, patch_size, max_crops, position_weight)
+        craft._look_for(
+            factorizer, number_of_concepts, patch_size, max_crops, position_weight, special_tokens
+        )
         return craft
 
     def _look_for(
@@ -182,6 +204,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         patch_size: int | Sequence[int] | None,
         max_crops: int,
         position_weight: float | None,
+        special_tokens: int | None,
     ) -> None:
         """Keep how concepts are looked for, checked."""
         self.number_of_concepts = check("number_of_concepts", number_of_concepts)
@@ -191,6 +214,9 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
         if position_weight is not None:
             position_weight = check("position_weight", position_weight)
         self.position_weight = position_weight
+        if special_tokens is not None:
+            special_tokens = check("special_tokens", special_tokens)
+        self.special_tokens = special_tokens
 
     @property
     def extraction_settings(self) -> ExtractionSettings:
@@ -201,6 +227,7 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             self.patch_size,
             self.max_crops,
             self.position_weight,
+            self.special_tokens,
         )
 
     # --------------------------------------------------------------------- fit
@@ -333,6 +360,8 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             baseline=saved.baseline,
             max_crops=saved.max_crops,
             position_weight=saved.position_weight,
+            special_tokens=saved.special_tokens,
+            keep_special_tokens=saved.keep_special_tokens,
             seed=saved.seed,
             verbose=saved.verbose,
         )

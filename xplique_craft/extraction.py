@@ -11,12 +11,20 @@ from .checkpoint import Checkpoint, of_extraction, of_model
 from .concept_model import ConceptModel, Concepts, ExtractionSettings
 from .factorization import Factorized
 from .sampling import Crops, Stream
-from .sampling.examples import Ranking, encode_boxes, examples_for_each, new_boxes
+from .sampling.examples import (
+    Ranking,
+    coefficients_of_crops,
+    encode_boxes,
+    examples_for_each,
+    new_boxes,
+)
 from .sampling.extent import Extent, measure_extent
 from .sampling.rows import POSITIONS, CropRows, extract_rows
 from .sampling.told_images import SavedImages
 from .splitting.fingerprint import LayerPrint, fingerprint_of
+from .splitting.network import Network
 from .splitting.structure import begins_with_normalisation
+from .splitting.tokens import special_tokens_of
 from .targets import check_class_id
 
 
@@ -48,8 +56,9 @@ def find_concepts(
     Warns
     -----
     UserWarning
-        If most images are predicted as another class, or if gates that lead to zero would blow up
-        the residual in a head that begins with a normalisation.
+        If most images are predicted as another class, if gates that lead to zero would blow up the
+        residual in a head that begins with a normalisation, or if it is not known which tokens
+        belong to no place.
     """
     network = concept_model.network
     class_id = check_class_id(class_id, network.number_of_classes)
@@ -76,7 +85,7 @@ def find_concepts(
             lambda: rows_of(concept_model, settings, stream, class_id),
             {"CropRows": CropRows},
         )
-        _warn(concept_model, found, class_id)
+        _warn(concept_model, settings, found, class_id)
         factorized = kept.bank(
             "bank",
             lambda: fit_bank(settings, found, concept_model.seed),
@@ -117,20 +126,25 @@ def rows_of(
         positions=POSITIONS if settings.weight_of_positions else 0,
         seed=concept_model.seed,
         verbose=concept_model.verbose,
+        special_tokens=settings.special_tokens,
     )
 
 
 def fit_bank(settings: ExtractionSettings, found: CropRows, seed: int) -> Factorized:
     """The bank of crops and positions together."""
     fit, k = settings.factorizer.fit, settings.number_of_concepts
-    size, wanted = _norm(found.positions), settings.weight_of_positions * _norm(found.rows)
+    if settings.weight_of_positions == 0.0 or not found.positions.any():
+        return fit(found.rows, k, seed)
+    every = np.concatenate([found.rows, found.positions])
+    compared = settings.factorizer.compared(every)
+    crops, positions = (_norm(part) for part in np.split(compared, [len(found.rows)]))
     weight = 0.0
-    if size > 0.0:  # of squares: the norm of the positions is a share of the crops'
-        weight = float(np.float32((wanted / size) ** 2))
+    if positions > 0.0:  # of squares: the norm of the positions is a share of the crops'
+        weight = float(np.float32((settings.weight_of_positions * crops / positions) ** 2))
     if weight == 0.0:
         return fit(found.rows, k, seed)
     weights = np.repeat([1.0, weight], [len(found.rows), len(found.positions)])
-    return fit(np.concatenate([found.rows, found.positions]), k, seed, weights=weights)
+    return fit(every, k, seed, weights=weights)
 
 
 def _look_over(
@@ -145,16 +159,20 @@ def _look_over(
     if settings.patch_size is None:
         number = examples_for_each(found.images, len(factorized.bank))
     ranking = Ranking(number)
-    network = concept_model.network
+    network, special = concept_model.network, found.special_tokens
     extent = measure_extent(
-        stream, network, factorized, concept_model.verbose, ranking if number else None
+        stream,
+        network,
+        factorized,
+        concept_model.verbose,
+        ranking if number else None,
+        special_tokens=special,
     )
     more = new_boxes(ranking.boxes, found.boxes)
+    u = encode_boxes(stream, network, factorized, more, special_tokens=special)
     return (
         np.concatenate([found.boxes, more]),
-        np.concatenate(
-            [factorized.transform(found.rows), encode_boxes(stream, network, factorized, more)]
-        ),
+        np.concatenate([coefficients_of_crops(stream, network, factorized, found), u]),
         extent,
     )
 
@@ -164,7 +182,9 @@ def _norm(rows: np.ndarray) -> float:
     return float(np.sqrt(np.square(rows, dtype=np.float64).sum()))
 
 
-def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:
+def _warn(
+    concept_model: ConceptModel, settings: ExtractionSettings, crops: CropRows, class_id: int
+) -> None:
     network = concept_model.network
     if network.number_of_classes > 1 and crops.predicted < crops.images / 2:
         warn(
@@ -172,9 +192,26 @@ def _warn(concept_model: ConceptModel, crops: CropRows, class_id: int) -> None:
             f"{class_id}: the concepts of other classes will be among those found. Give images "
             "that the model predicts as the class."
         )
-    if concept_model.baseline == "zero" and begins_with_normalisation(network.latent_to_logit):
+    tokens = _tokens_of_no_grid(network)
+    if tokens is not None and settings.special_tokens is None:
+        warn(
+            f"The {tokens} tokens of {concept_model.layer!r} are no grid in the proportions of the "
+            "image, so all of them are taken for parts of it. If the first ones belong to no "
+            "place, as a class token, say how many: Craft(..., special_tokens=1)."
+        )
+    gated_to_zero = concept_model.baseline == "zero" and not settings.factorizer.around_mean
+    if gated_to_zero and begins_with_normalisation(network.latent_to_logit):
         warn(
             f"What follows {concept_model.layer!r} begins with a normalisation, which blows up "
             "what is left when all gates are closed: f_x(0) is no neutral baseline there. Use "
             "Craft(..., baseline='mean'), which gates towards the mean activation."
         )
+
+
+def _tokens_of_no_grid(network: Network) -> int | None:
+    """How many tokens the layer has, where they are known to make no grid of the image."""
+    shape = (*network.input_to_latent.output_shape[1:], *network.input_shape)
+    if len(network.input_shape) != 3 or len(shape) != 5 or None in shape[:4]:
+        return None
+    tokens, _, height, width, _ = (int(side or 0) for side in shape)
+    return tokens if special_tokens_of(tokens, (height, width)) is None else None

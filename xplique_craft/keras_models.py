@@ -29,6 +29,7 @@ from ._files import check_path
 from ._once import cached_property
 from .concept_model import ConceptModel
 from .factorization import Factorized, Factorizer, get_factorizer, type_of_factorizer
+from .gates.coded import encode_places, with_special
 from .splitting import Split, join_models
 from .splitting.graph import call_unnoticed
 
@@ -119,18 +120,35 @@ class ConceptEncoding(keras.layers.Layer):
         W, (k, c).
     offset
         (c,).
+    scale
+        (c,): what channels are divided by before they are encoded; None where they are not.
+    special_tokens
+        How many of the first tokens belong to no place, and have coefficients 0.
     """
 
-    def __init__(self, factorizer: str | Factorizer, bank: Any, offset: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        factorizer: str | Factorizer,
+        bank: Any,
+        offset: Any,
+        scale: Any = None,
+        special_tokens: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.trainable = False
         self.factorizer = get_factorizer(factorizer)
         self.bank, self.offset = _unpack(bank), _unpack(offset)
+        self.scale = None if scale is None else _unpack(scale)
+        self.special_tokens = special_tokens
         self.supports_jit = False  # supports differ in size from row to row
 
     def call(self, activations: tf.Tensor) -> tf.Tensor:
         """Encode."""
-        u, _ = self.factorizer.encode(activations, self.bank, self.offset)
+        found = Factorized(
+            self.factorizer, self.bank, self.offset, True, 0, float("nan"), self.scale
+        )
+        u, _ = encode_places(activations, found, self.special_tokens)
         return tf.ensure_shape(u, self.compute_output_shape(activations.shape))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -149,6 +167,8 @@ class ConceptEncoding(keras.layers.Layer):
             "factorizer": self.factorizer.name,
             "bank": _pack(self.bank),
             "offset": _pack(self.offset),
+            "scale": None if self.scale is None else _pack(self.scale),
+            "special_tokens": self.special_tokens,
         }
 
 
@@ -164,26 +184,37 @@ class ConceptDecoding(keras.layers.Layer):
     constant
         C: (c,) for all images, (1, ..., c) of one image, whose coefficients may come in any number,
         or (n, ..., c), one for each image of a batch of exactly n.
+    special
+        (s, c): what stands at the first tokens, which belong to no place, whatever their
+        coefficients; None where there are none, or where C holds them.
     """
 
-    def __init__(self, bank: Any, constant: Any, **kwargs: Any) -> None:
+    def __init__(self, bank: Any, constant: Any, special: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.trainable = False
         self.bank, self.constant = _unpack(bank), _unpack(constant)
+        self.special = None if special is None else _unpack(special)
 
     def call(self, u: tf.Tensor) -> tf.Tensor:
         """Decode."""
         if self.constant.ndim > 1 and len(self.constant) > 1:
             u = tf.ensure_shape(u, [len(self.constant), *u.shape[1:]])
-        return tf.tensordot(u, tf.cast(self.bank, u.dtype), 1) + tf.cast(self.constant, u.dtype)
+        found = tf.tensordot(u, tf.cast(self.bank, u.dtype), 1) + tf.cast(self.constant, u.dtype)
+        if self.special is None:
+            return found
+        return with_special(tf.cast(self.special, u.dtype), found)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """(n, ..., c)."""
         return (*input_shape[:-1], self.bank.shape[1])
 
     def get_config(self) -> dict[str, Any]:
-        """Bank and constant are part of it."""
-        packed = {"bank": _pack(self.bank), "constant": _pack(self.constant)}
+        """Bank and constants are part of it."""
+        packed = {
+            "bank": _pack(self.bank),
+            "constant": _pack(self.constant),
+            "special": None if self.special is None else _pack(self.special),
+        }
         return {**super().get_config(), **packed}
 
 
@@ -198,18 +229,25 @@ class KerasModels:
         The model and where it is cut; the models share its layers.
     factorized
         The bank with its encoding.
+    special
+        (s, c): mean activations of the first tokens, which belong to no place; (0, c) or (0, 0)
+        without any.
     """
 
-    def __init__(self, split: Split, factorized: Factorized) -> None:
+    def __init__(self, split: Split, factorized: Factorized, special: np.ndarray) -> None:
         self._split = split
         self._factorized = factorized
+        self._special = special
 
     @classmethod
     def of(cls, concept_model: ConceptModel) -> "KerasModels":
         """Those of a concept model, the same ones for as long as its concepts are the same."""
         split, factorized = concept_model.split, concept_model.factorized
         # The models hold the split, so its id stays its own.
-        return concept_model.concepts.once((cls, id(split)), lambda: cls(split, factorized))
+        special = concept_model.special
+        return concept_model.concepts.once(
+            (cls, id(split)), lambda: cls(split, factorized, special)
+        )
 
     @cached_property
     def position_encoder(self) -> keras.Model:
@@ -219,6 +257,8 @@ class KerasModels:
             self._factorized.factorizer,
             self._factorized.bank,
             self._factorized.offset,
+            self._factorized.scale,
+            len(self._special),
             name="concept_coefficients",
             dtype="float32",
         )
@@ -227,9 +267,11 @@ class KerasModels:
 
     @cached_property
     def encoder(self) -> keras.Model:
-        """Images (n, H, W, channels) -> mean coefficients (n, k)."""
+        """Images (n, H, W, channels) -> coefficients (n, k), the mean over places."""
         coded = self.position_encoder
         u = coded.outputs[0]
+        if len(self._special):
+            u = keras.layers.Cropping1D((len(self._special), 0), name="concept_places")(u)
         pooling = {
             3: keras.layers.GlobalAveragePooling1D,
             4: keras.layers.GlobalAveragePooling2D,
@@ -240,14 +282,18 @@ class KerasModels:
     @cached_property
     def decoder(self) -> keras.Model:
         """Coefficients (n, ..., k) -> logits h(U W + offset), (n, classes)."""
-        return self.decoder_with(self._factorized.offset)
+        return self.decoder_with(self._factorized.offset, self._special)
 
-    def decoder_with(self, constant: np.ndarray) -> keras.Model:
+    def decoder_with(self, constant: np.ndarray, special: np.ndarray | None = None) -> keras.Model:
         """Coefficients (n, ..., k) -> logits h(U W + C), see `ConceptDecoding` for C."""
         head = self._split.latent_to_logit
         bank = self._factorized.bank
         u = keras.Input((*head.input_shape[1:-1], len(bank)), name="coefficients")
-        decoding = ConceptDecoding(bank, constant, name="concept_activations", dtype="float32")
+        if special is not None and len(special) == 0:
+            special = None
+        decoding = ConceptDecoding(
+            bank, constant, special, name="concept_activations", dtype="float32"
+        )
         return join_models(keras.Model(u, decoding(u)), head).model
 
 

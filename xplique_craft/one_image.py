@@ -25,6 +25,7 @@ from .importance.contributions import contributions_of
 from .photographs import are_pixels, as_pictures, as_uint8, call_restore
 from .results.of_image import ImageExplanation
 from .sampling.representatives import best_crops
+from .sampling.rows import without_special
 from .sampling.stream import Stream
 from .targets import ClassDifference, check_class_id, check_class_names, class_name_of, one_hot
 
@@ -108,7 +109,7 @@ def explain_image(
     if target is not None and target != prediction:
         explained.append(ClassDifference(prediction, target))
     contributions = [contributions_of(concept_model, inputs, one) for one in explained]
-    u = concept_model.transform(None, latents)
+    u = without_special(concept_model.transform(None, latents), len(concept_model.special))
     weights = one_hot(explained[-1], 1, classes)
     by = "positions" if has_places(u.shape, inputs.shape[1:3]) else "crops"
     class_map = ConceptAttribution(concept_model, by=by).explain(inputs, weights)

@@ -106,6 +106,8 @@ class SavedFit:
     patch_size: tuple[int, ...] | None
     max_crops: int
     position_weight: float | None = 0.0  # files of before had none
+    scale: np.ndarray | None = None
+    special_tokens: int | None = 0  # before, all tokens were taken for places
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ class SavedCraft:
     verbose: bool
     tolerance: float
     position_weight: float | None = None
+    special_tokens: int | None = None
+    keep_special_tokens: bool | None = None
 
 
 KINDS: Kinds = {
@@ -170,6 +174,8 @@ def save_craft(
         baseline=craft.baseline,
         max_crops=looked_for.max_crops,
         position_weight=looked_for.position_weight,
+        special_tokens=looked_for.special_tokens,
+        keep_special_tokens=craft.keep_special_tokens,
         seed=craft.seed,
         verbose=craft.verbose,
         tolerance=craft.tolerance,
@@ -206,6 +212,7 @@ def _saved_fit(craft: AnsweringModel, with_inputs: bool | None) -> SavedFit:
         patch_size=settings.patch_size,
         max_crops=settings.max_crops,
         position_weight=settings.position_weight,
+        special_tokens=settings.special_tokens,
     )
 
 
@@ -284,6 +291,7 @@ def load_craft(
             fit.patch_size,
             fit.max_crops,
             fit.position_weight,
+            fit.special_tokens,
         ),
     )
     concepts.keep(SavedImages, replace(fit.images, images=None))
@@ -346,6 +354,11 @@ def _check(saved: SavedCraft, network: Network, path: Path) -> None:
         "boxes": (fit.boxes, (m, 5), "i"),
         "crops_u": (fit.crops_u, (m, k), "f"),
     }
+    if fit.scale is not None:
+        expected["scale"] = (fit.scale, (network.channels,), "f")
+    special = fit.extent.special
+    if special.size:
+        expected["extent.special"] = (special, (len(special), network.channels), "f")
     if saved.sensitivity is not None:
         order = saved.sensitivity.most_important_concepts
         expected["importances"] = (saved.sensitivity.importances, (k,), "f")

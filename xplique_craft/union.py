@@ -54,6 +54,11 @@ def unite(concept_models: Sequence[ConceptModel], inputs: Any = None) -> Answeri
     """
     models = check_models("concept_models", concept_models)
     first = models[0]
+    if len({len(model.special) for model in models}) > 1:
+        raise ValueError(
+            "concept_models must leave out the same tokens as belonging to no place, received "
+            f"{[len(model.special) for model in models]}: fit them with the same special_tokens."
+        )
     factorized = united([model.factorized for model in models], "concept_models")
     if inputs is None:
         if any(model.concepts.inputs is None for model in models):
@@ -63,13 +68,16 @@ def unite(concept_models: Sequence[ConceptModel], inputs: Any = None) -> Answeri
             )
         inputs = _one_after_the_other(models)
     stream = first.stream(inputs)
-    extent = measure_extent(stream, first.network, factorized, first.verbose)
+    extent = measure_extent(
+        stream, first.network, factorized, first.verbose, special_tokens=len(first.special)
+    )
     return AnsweringModel(
         first.split,
         Concepts(factorized, first.class_id, inputs, extent),
         batch_size=first.batch_size,
         keep_residual=first.keep_residual,
         baseline=first.baseline,
+        keep_special_tokens=first.keep_special_tokens,
         seed=first.seed,
         verbose=first.verbose,
     )

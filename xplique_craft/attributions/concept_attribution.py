@@ -259,22 +259,25 @@ class ConceptAttribution(ConceptExplainer):
             whole += resize_sums(left, coded.size, self.smoothing)
         if self.detail == 0.0:
             return whole
-        weights = class_map.detail_weights(coded.gated.numpy(), parts, self.craft.coefficient_scale)
+        gated, largest = coded.at_places(coded.gated).numpy(), self.craft.coefficient_scale
+        weights = class_map.detail_weights(gated, parts, largest)
         gradients = self._details.whole(coded.images, None, weights)
         return class_map.with_detail(whole, gradients, self.detail)
 
     def _cells(self, coded: Coded) -> int:
         """How many cells the unit of class maps is for: the layer's, or those of maps by crops."""
-        if self.by == "crops" and not has_places(coded.u.shape, coded.size):
+        places = coded.at_places(coded.u[:1, ..., :1])
+        if self.by == "crops" and not has_places(places.shape, coded.size):
             return CELLS**2
-        return to_grid(coded.u[:1, ..., :1].numpy(), coded.size).size
+        return to_grid(places.numpy(), coded.size).size
 
     def _by_contribution(self, coded: Coded, phi: np.ndarray) -> np.ndarray:
         """Contributions phi (n, k) laid out where concepts are, (n, ., ., 1)."""
         if self.by == "crops":
             shares = class_map.activation_shares(self._by_crops(coded.images))
         elif self.explainer is None:
-            shares = class_map.activation_shares(to_grid(coded.u.numpy(), coded.size))
+            u = coded.at_places(coded.u).numpy()
+            shares = class_map.activation_shares(to_grid(u, coded.size))
         else:
             every = np.arange(coded.number_of_concepts)
             shares = class_map.explained_shares(self._explained.maps(coded.images, None, every))
@@ -283,7 +286,7 @@ class ConceptAttribution(ConceptExplainer):
     def _by_crops(self, images: np.ndarray) -> np.ndarray:
         """Coefficients of crops laid back over images, (n, ., ., k)."""
         model = self.concept_model
-        return crop_maps(model.network, model.factorized, images)
+        return crop_maps(model.network, model.factorized, images, special_tokens=len(model.special))
 
     def _by_relevance(
         self, coded: Coded, divided: list[Contributions]
@@ -292,7 +295,7 @@ class ConceptAttribution(ConceptExplainer):
         head = self._head()
         relevance = relevance_of(coded, head, integrated=self.explainer is None)
         parts = relevance.sum(axis=tuple(range(1, relevance.ndim - 1)), dtype=np.float64)
-        whole = to_grid(relevance, coded.size).sum(axis=-1, keepdims=True)
+        whole = to_grid(coded.at_places(relevance), coded.size).sum(axis=-1, keepdims=True)
         cells = whole[0].size
         if self.explainer is not None:
             whole = self._explained.whole(coded.images, coded.targets, np.ones_like(parts))
@@ -315,7 +318,7 @@ class ConceptAttribution(ConceptExplainer):
         if self.output == "relevance":
             for coded in self._batches(stream, targets, self._description):
                 if self.explainer is None:
-                    relevance = relevance_of(coded, self._head())[..., chosen]
+                    relevance = coded.at_places(relevance_of(coded, self._head())[..., chosen])
                     yield resize_sums(to_grid(relevance, coded.size), coded.size, self.smoothing)
                 else:
                     yield self._explained.maps(coded.images, coded.targets, chosen)
@@ -327,7 +330,7 @@ class ConceptAttribution(ConceptExplainer):
         elif self.explainer is None:
             scale = self.craft.coefficient_scale[chosen]
             for coded in self._batches(stream, None, self._description, use_labels=False):
-                u = coded.u.numpy()[..., chosen]
+                u = coded.at_places(coded.u).numpy()[..., chosen]
                 yield activation_maps(u, scale, coded.size, self.smoothing)
         else:
             for batch in stream.progress(self._description, self.craft.verbose):
@@ -357,7 +360,10 @@ class ConceptAttribution(ConceptExplainer):
             if found is not None and found.is_of(model, self.operator):
                 return found
             # The concepts keep what is made of the craft's own model; they outlive any other.
-            models = KerasModels.of(model) if own else KerasModels(model.split, model.factorized)
+            if own:
+                models = KerasModels.of(model)
+            else:
+                models = KerasModels(model.split, model.factorized, model.special)
             found = ConceptMaps(model, models.encoder, explainer, arguments, self.operator)
             # Not changed in place: a shallow copy, as `compare` makes for other models, shares it.
             self._maps = {**self._maps, (purpose, own): found}

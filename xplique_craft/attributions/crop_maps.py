@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter1d
 from ..concept_model import ConceptModel
 from ..factorization import Factorized
 from ..sampling.crops import IMAGE_WINDOWS, Windows
-from ..sampling.examples import covered
+from ..sampling.examples import covered, mean_coefficients
 from ..sampling.rows import crop_latents
 from ..splitting.network import Network
 from .maps import in_units_of, resize_maps
@@ -37,9 +37,12 @@ def crop_maps(
     factorized: Factorized,
     images: np.ndarray,
     windows: Windows = IMAGE_WINDOWS,
+    special_tokens: int = 0,
 ) -> np.ndarray:
     """
     Where concepts are in images (n, H, W, channels), by their crops.
+
+    The layer's first `special_tokens` tokens belong to no place, and are left out.
 
     Returns
     -------
@@ -49,8 +52,13 @@ def crop_maps(
     size = images.shape[1 : 1 + windows.axes]
     boxes = windows.candidates(images.shape[1:])
     batch = tf.convert_to_tensor(images)
-    pooled = tf.stack([crop_latents(network, batch, box, windows)[0] for box in boxes], axis=1)
-    u = factorized.encode(pooled)[0].numpy()
+    if factorized.factorizer.crops_by_place:
+        each = (network.latents(windows.to_input_size(batch, box)) for box in boxes.tolist())
+        parts = [mean_coefficients(one, factorized, special_tokens) for one in each]
+        u = tf.stack(parts, axis=1).numpy()
+    else:
+        parts = [crop_latents(network, batch, box, windows, special_tokens)[0] for box in boxes]
+        u = factorized.encode(tf.stack(parts, axis=1))[0].numpy()
     cells = tuple(min(CELLS, length) for length in size)
     held = covered(boxes, size, cells)  # of each box, what share is in each cell
     # That share is the part of the cell that the box holds, divided by the size of the box.
@@ -87,7 +95,14 @@ def drawn_maps(concept_model: ConceptModel, images: np.ndarray) -> np.ndarray:
         signed coefficients the magnitude.
     """
     maps = [
-        np.abs(crop_maps(concept_model.network, concept_model.factorized, batch.images))
+        np.abs(
+            crop_maps(
+                concept_model.network,
+                concept_model.factorized,
+                batch.images,
+                special_tokens=len(concept_model.special),
+            )
+        )
         for batch in concept_model.stream(images)
     ]
     scaled = in_units_of(scale_of_crops(concept_model), np.concatenate(maps))

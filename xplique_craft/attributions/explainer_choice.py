@@ -102,7 +102,7 @@ def make_explainer(
         raise ValueError(
             f"{explainer.__name__} needs the gradient of the concepts, and the encoding of "
             f"{factorizer!r} has none. Take an explainer that perturbs the image, as Occlusion, or "
-            "factorizer='nmf' or 'semi-nmf'."
+            "factorizer='nmf' or 'signed-nmf'."
         )
     operator = known_operator(arguments.get("operator"))
     if operator is not None:

@@ -4,8 +4,8 @@ Concept maps: coefficients with places, brought to the resolution of the image.
 They are resized bilinearly with half-pixel centres: a coefficient stands for the centre of its
 cell, so nothing shifts. Maps whose sum has a meaning, as class maps, are resized so that it stays.
 
-Tokens are taken for a grid of patches in the image's proportions, row by row, after a class token
-if there is one more of them than the grid holds. Pooled activations have no places.
+Tokens are taken for a grid of patches in the image's proportions, row by row, after those that
+belong to no place (see `splitting.tokens`). Pooled activations have no places.
 """
 
 from functools import lru_cache
@@ -15,22 +15,11 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter1d
 
+from ..splitting.tokens import grid_of
+
 WIDEST = 10.0  # times the map: a wider Gaussian leaves nothing but the mean
 SMOOTHING = 0.75  # of a cell: the Gaussian's standard deviation (benchmarks/results/heatmaps.md)
 FINENESS = 1.0 / 17.0  # of the side: class maps are blurred in all to no more than that
-
-
-def grid_of(tokens: int, size: tuple[int, ...]) -> tuple[int, int] | None:
-    """
-    Rows and columns of the patches that so many tokens stand for, with or without a class token.
-
-    The grid has the proportions of the image's size (H, W); None if there is no such grid.
-    """
-    for patches in (tokens, tokens - 1):
-        rows = round((patches * size[0] / size[1]) ** 0.5)
-        if rows > 0 and patches % rows == 0 and rows * size[1] == patches // rows * size[0]:
-            return rows, patches // rows
-    return None
 
 
 def has_places(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
@@ -45,7 +34,7 @@ def to_grid(u: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     Parameters
     ----------
     u
-        (n, h, w, k), or tokens (n, t, k), whose class token is left out.
+        (n, h, w, k), or tokens (n, t, k), of which special ones are left out.
     size
         (H, W) of the image.
 

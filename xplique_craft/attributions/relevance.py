@@ -23,6 +23,7 @@ from xplique.commons import get_inference_function
 
 from ..concept_model import ConceptModel
 from ..gates import Coded, GatedHead
+from ..gates.coded import encode_places, with_special
 from ..splitting.graph import call_unnoticed
 
 POINTS = 8  # of the integrals that lay class maps out
@@ -90,8 +91,11 @@ def residual_places(
     if opened:
         point = coded.constant + tf.tensordot(coded.gated, coded.bank, 1)
         nodes = weights = np.ones(1)
-    slopes = head.slopes_of_activations(point, coded.targets, nodes, weights)
-    acts = relevance(coded.constant, slopes) if relevant else coded.constant * slopes
+    slopes = head.slopes_of_activations(
+        point, coded.targets, nodes, weights, None if opened else coded.nothing
+    )
+    left = coded.constant if coded.nothing is None else coded.constant - coded.nothing
+    acts = relevance(left, slopes) if relevant else left * slopes
     return tf.reduce_sum(acts, -1, keepdims=True).numpy()
 
 
@@ -145,10 +149,15 @@ class ConceptRelevance(keras.layers.Layer):
     def call(self, activations: tf.Tensor) -> tf.Tensor:
         """Encode, differentiate the score, multiply, sum over places."""
         factorized, reference = self.concept_model.factorized, self.concept_model.reference
-        u, _ = factorized.encode(activations)
+        special = self.concept_model.special
+        u, _ = encode_places(activations, factorized, len(special))
         u = tf.ensure_shape(u, (*activations.shape[:-1], len(factorized.bank)))
         gated = u if reference is None else u - reference
         point = activations if self.concept_model.keep_residual else factorized.decode(u)
+        if len(special):
+            kept = self.concept_model.keeps_special_tokens
+            gated = with_special(np.zeros((len(special), u.shape[-1]), np.float32), gated)
+            point = with_special(activations[:, : len(special)] if kept else special, point)
         slope = tf.stop_gradient(self._slope(tf.stop_gradient(point)))
         bank = tf.constant(factorized.bank, tf.float32)
         parts = relevance(gated, tf.tensordot(slope, bank, [[-1], [-1]]))

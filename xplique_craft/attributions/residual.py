@@ -42,12 +42,12 @@ def residual_map(
         (n, h, w, 1) float32, signed; (n, 1, 1, 1) where activations have no places. Their mean
         times the number of cells is the residual's part of the score.
     """
-    placed = has_places(coded.u.shape, coded.size)
+    placed = has_places(coded.at_places(coded.u).shape, coded.size)
     whole = total = np.zeros((len(coded.u), 1, 1, 1), np.float32)
     if placed or opened:
         places = residual_places(coded, head, relevant=relevant, opened=opened)
         total = places.sum(axis=tuple(range(1, places.ndim)), dtype=np.float64)
-        whole = to_grid(places, coded.size) if placed else whole
+        whole = to_grid(coded.at_places(places), coded.size) if placed else whole
     if not opened:  # known exactly, unlike the integral
         total = head.ends(coded)[0].astype(np.float64) - head.baseline(coded)
         total = relevance_of_all(total) if relevant else total
@@ -77,9 +77,10 @@ def drawn_residual(concept_model: ConceptModel, images: np.ndarray) -> np.ndarra
         return None
     head, maps, even = concept_model.head(), [], []
     for coded in concept_model.batches(images, description="residual"):
-        if not has_places(coded.u.shape, coded.size):
+        at_places = coded.at_places(coded.u[:1, ..., :1])
+        if not has_places(at_places.shape, coded.size):
             return None
-        cells = to_grid(coded.u[:1, ..., :1].numpy(), coded.size).size
+        cells = to_grid(at_places.numpy(), coded.size).size
         found = residual_map(coded, head, cells)
         maps.append(resize_sums(found, coded.size, None)[..., 0])
         even.append((head.ends(coded)[1] - head.baseline(coded)) / cells)

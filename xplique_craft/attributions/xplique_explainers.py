@@ -62,7 +62,14 @@ class ConceptMaps:
         own, other = self.concept_model, concept_model
         same = own.split is other.split and own.concepts is other.concepts
         settings = [
-            (one.baseline, one.seed, one.keep_residual, one.batch_size) for one in (own, other)
+            (
+                one.baseline,
+                one.seed,
+                one.keep_residual,
+                one.keeps_special_tokens,
+                one.batch_size,
+            )
+            for one in (own, other)
         ]
         return same and settings[0] == settings[1] and self.operator == operator
 

@@ -36,7 +36,7 @@ def explain(
     concepts: options.ConceptsOption = 10,
     factorizer: Annotated[
         options.FactorizerName,
-        typer.Option(help="How concepts are found; semi-nmf takes signed layers (see above)."),
+        typer.Option(help="How concepts are found; signed-nmf takes signed layers (see above)."),
     ] = options.DEFAULT_FACTORIZER,
     baseline: Annotated[
         options.Baseline,
@@ -135,8 +135,8 @@ def explain(
           --preprocess tf --output tench-report
       xplique-craft explain model.keras tench/ --class tench \\
           --labels imagenet.json --preprocess mean=123,117,104 --output tench-report
-      xplique-craft explain vit.keras tench/ --class 0 --factorizer semi-nmf \\
-          --baseline mean --output tench-report
+      xplique-craft explain vit.keras tench/ --class 0 --factorizer signed-nmf \\
+          --layer block8_out --output tench-report
     """
     if save is not None:
         check_can_write("--save", save)

@@ -18,7 +18,7 @@ def layers(
     after, the [bold]head[/bold], turns these into scores.
 
     [bold]non-negative[/bold]: after a ReLU, say. Concepts are parts that add up, and
-    need it; those of `explain --factorizer semi-nmf` do not.
+    need it; those of `explain --factorizer signed-nmf` do not.
 
     [bold]affine head[/bold]: averages and linear layers only. Importance is then
     exact, not sampled.
@@ -56,4 +56,4 @@ def layers(
     say("No layer is known to be non-negative and has positions: none is recommended.")
     signed = best_layer(candidates, loaded.output_shape[-1], signed=True)
     if signed is not None:
-        say(f"Signed layers: begin with --layer {signed.name} --factorizer semi-nmf")
+        say(f"Signed layers: begin with --layer {signed.name} --factorizer signed-nmf")

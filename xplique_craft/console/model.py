@@ -123,7 +123,7 @@ def chosen_layer(model: Any, factorizer: FactorizerName) -> str:
             "lists what there is."
             if signed
             else "layer must be given: no layer of this model is known to be non-negative and has "
-            "positions. Add --factorizer semi-nmf, which takes signed layers too, or choose a "
+            "positions. Add --factorizer signed-nmf, which takes signed layers too, or choose a "
             "--layer; `xplique-craft layers` lists what there is."
         )
     say(f"Cut at {best.name} (--layer takes another).")

@@ -9,6 +9,7 @@ from ..results import ConceptCard, Contributions, Estimate, ImageView, Importanc
 from ..sampling.crops import IMAGE_WINDOWS
 from ..sampling.lazy_crops import Crops
 from ..sampling.representatives import best_crops
+from ..sampling.rows import without_special
 from ..sampling.stream import Stream
 
 
@@ -18,6 +19,7 @@ def mean_coefficients(craft: Craft, images: np.ndarray) -> np.ndarray:
     means = []
     for batch in stream.progress("encode", craft.verbose):
         u = craft.transform(None, craft.network.latents(batch.images))
+        u = without_special(u, len(craft.special))
         means.append(u.reshape(len(u), -1, u.shape[-1]).mean(axis=1))
     return np.concatenate(means)
 

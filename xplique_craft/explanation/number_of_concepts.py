@@ -29,7 +29,8 @@ from ..metrics.judged_crops import (
 )
 from ..metrics.quality import measure_quality
 from ..results import Estimate, NumberOfConcepts, NumberTried
-from ..sampling.extent import Extent
+from ..sampling.examples import coefficients_of_crops
+from ..sampling.extent import Extent, mean_of_special
 from ..sampling.stream import Stream
 from ..targets import check_class_id
 from .selection import images_as_array, select
@@ -146,11 +147,13 @@ def choose_number_of_concepts(
     check_folds(found, folds, max(tried))
     every = [replace(settings, number_of_concepts=number) for number in tried]
     banks = [fit_bank(one, found, craft.seed) for one in every]
+    special = mean_of_special(craft.stream(images[fitted]), craft.network, found.special_tokens)
     chosen, windows = [], None
     if judge is not None:  # before the other banks, so that too few crops are known by then
-        windows = window_rows(craft, craft.stream(images[asked]), class_id, settings)
+        stream = craft.stream(images[asked])
+        windows = window_rows(craft, stream, class_id, settings)
         for bank in banks:
-            crops_u = bank.transform(windows.rows)
+            crops_u = coefficients_of_crops(stream, craft.network, bank, windows)
             chosen.append(Chosen.of(windows.boxes, crops_u, shown, craft.seed))
     reached = []
     with tqdm(
@@ -161,7 +164,7 @@ def choose_number_of_concepts(
         leave=False,
     ) as bar:
         for own, bank in zip(every, banks, strict=True):
-            quality = measure_quality(_model(craft, bank, class_id), images[asked])
+            quality = measure_quality(_model(craft, bank, class_id, special), images[asked])
             stability = stability_of(
                 own,
                 found,
@@ -221,10 +224,17 @@ def recommend(reached: Sequence[NumberTried]) -> tuple[int, str]:
     return chosen, f"{reason}."
 
 
-def _model(craft: Craft, factorized: Factorized, class_id: int) -> ConceptModel:
+def _model(
+    craft: Craft, factorized: Factorized, class_id: int, special: np.ndarray
+) -> ConceptModel:
     """The craft's model with another bank, of which no more is asked than its quality."""
     not_known = np.full(len(factorized.bank), np.nan, np.float32)
-    concepts = Concepts(factorized, class_id, None, Extent(not_known, not_known))
+    concepts = Concepts(factorized, class_id, None, Extent(not_known, not_known, special))
     return ConceptModel(
-        craft.split, concepts, batch_size=craft.batch_size, seed=craft.seed, verbose=craft.verbose
+        craft.split,
+        concepts,
+        batch_size=craft.batch_size,
+        seed=craft.seed,
+        verbose=craft.verbose,
+        keep_special_tokens=craft.keep_special_tokens,
     )

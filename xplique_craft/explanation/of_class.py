@@ -152,6 +152,7 @@ def explain_class(
             **of_model(craft, images[:1]),
             **of_extraction(craft.extraction_settings),
             "keep_residual": craft.keep_residual,
+            "keep_special_tokens": craft.keep_special_tokens,
             "baseline": craft.baseline,
             "tolerance": craft.tolerance,
             "images": digest(images),

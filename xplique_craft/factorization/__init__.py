@@ -1,9 +1,10 @@
 """
 Factorisations A ~ U W of activations into concepts.
 
-`NMF` (the default) is CRAFT's; `SemiNMF` is for signed activations. The encoding of both is exact
-and differentiable. `KMeans` and `PCA` are there to compare with. `XpliqueFactorizer` lets any of
-them serve Xplique's HolisticCraftTf.
+`NMF` (the default) is CRAFT's; `SignedNMF` is the same for signed activations; `SemiNMF` takes them
+too, and finds concepts that cancel each other. The encoding of these is exact and differentiable.
+`KMeans` and `PCA` are there to compare with. `XpliqueFactorizer` lets any of them serve Xplique's
+HolisticCraftTf.
 
 A new factorizer is a class in a file of its own, and here its names and a line of `FACTORIZERS`,
 from which `Craft`, the console and saved models know it. TensorFlow, scikit-learn and Xplique are
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .base import Factorized, Factorizer
     from .nmf import NMF
     from .semi_nmf import SemiNMF
+    from .signed_nmf import SignedNMF
     from .sklearn_baselines import PCA, KMeans
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Factorizer",
     "KMeans",
     "SemiNMF",
+    "SignedNMF",
     "XpliqueFactorizer",
     "get_factorizer",
     "type_of_factorizer",
@@ -63,8 +66,11 @@ FACTORIZERS = {
         "parts that add up: CRAFT's, for non-negative layers",
         requires_non_negative=True,
     ),
+    "signed-nmf": FactorizerEntry(
+        "signed_nmf", "SignedNMF", "the same for signed layers: transformers, GELU, before a ReLU"
+    ),
     "semi-nmf": FactorizerEntry(
-        "semi_nmf", "SemiNMF", "the same for signed layers: transformers, GELU, before a ReLU"
+        "semi_nmf", "SemiNMF", "parts that may cancel, for signed layers: harder to recognise"
     ),
     "kmeans": FactorizerEntry(
         "sklearn_baselines", "KMeans", "clusters, one concept a position; to compare with"

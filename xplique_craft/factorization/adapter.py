@@ -19,7 +19,8 @@ class XpliqueFactorizer(ConceptFactorizer):
     Parameters
     ----------
     factorizer
-        What finds the bank: `NMF()`, `SemiNMF()`, `KMeans()`, `PCA()`, or one of your own.
+        What finds the bank: `NMF()`, `SignedNMF()`, `SemiNMF()`, `KMeans()`, `PCA()`, or one of
+        your own.
     n_components
         k, the number of concepts, under the name that Xplique has for it.
     seed
@@ -82,7 +83,7 @@ class XpliqueFactorizer(ConceptFactorizer):
         if not self.factorizer.differentiable:
             raise NotImplementedError(
                 f"The encoding of {self.factorizer!r} is constant nearly everywhere and has no "
-                "gradient: use a black-box explainer, or NMF() or SemiNMF()."
+                "gradient: use a black-box explainer, or NMF() or SignedNMF()."
             )
         if not (isinstance(activations, tf.Tensor) and tf.is_symbolic_tensor(activations)):
             self.factorizer.check(check_array("activations", activations, "n, c", finite=False))

@@ -2,8 +2,12 @@
 The interface of factorizers: A ~ U W + offset.
 
 A factorizer carries settings, not the number of concepts. `fit` makes a `Factorized`, which knows
-the bank W and how to encode and decode with it. The offset is 0 for all but PCA, whose concepts
-are directions around a mean.
+the bank W and how to encode and decode with it. The offset is 0 but for PCA and SignedNMF, whose
+concepts are what is around a mean.
+
+Where channels are of different sizes, a factorizer may compare them in a scale of its own, s (c,):
+it encodes A / s with the bank W / s and the offset / s. W itself is always in the units of A, so
+that what is decoded, gated and drawn knows nothing of the scale.
 """
 
 from abc import ABC, abstractmethod
@@ -35,7 +39,7 @@ class Factorized:
     bank
         W, (k, c) float32.
     offset
-        (c,) float32: what U W is added to; zeros for all but PCA.
+        (c,) float32: what U W is added to; zeros for all but PCA and SignedNMF.
     converged
         False where the solver stopped at its limit of iterations.
     iterations
@@ -43,6 +47,9 @@ class Factorized:
     relative_error
         How much of the rows that the bank was fitted on it does not explain:
         ||A - UW - offset|| / ||A||.
+    scale
+        (c,) float32: what channels are divided by before rows are encoded; None where they are
+        compared as they are.
     """
 
     factorizer: "Factorizer"
@@ -51,6 +58,19 @@ class Factorized:
     converged: bool
     iterations: int
     relative_error: float
+    scale: np.ndarray | None = None
+
+    @property
+    def directions(self) -> np.ndarray:
+        """The bank in the units that rows are compared in, W / s, (k, c)."""
+        return self.bank if self.scale is None else self.bank / self.scale
+
+    @property
+    def nothing(self) -> np.ndarray | None:
+        """
+        (c,): activations without any concept, from which scores are counted; None for 0.
+        """
+        return self.offset if self.factorizer.around_mean else None
 
     @property
     def components_(self) -> np.ndarray:
@@ -89,7 +109,10 @@ class Factorized:
                 f"activations must have the {self.bank.shape[1]} channels of the concept "
                 f"bank in their last axis, received shape {tuple(activations.shape)}."
             )
-        return self.factorizer.encode(activations, self.bank, self.offset)
+        if self.scale is None:
+            return self.factorizer.encode(activations, self.bank, self.offset)
+        scale = self.scale.astype(activations.dtype.as_numpy_dtype)
+        return self.factorizer.encode(activations / scale, self.bank / scale, self.offset / scale)
 
     def explained(self, u: tf.Tensor | np.ndarray) -> tf.Tensor:
         """U W, (..., c), of coefficients (..., k)."""
@@ -124,18 +147,30 @@ class Factorizer(ABC):
         Whether activations must be >= 0.
     signed_coefficients
         Whether coefficients may be negative: a concept is then a direction with two ends.
+    around_mean
+        Whether activations without any concept are the mean ones, which scores are counted from;
+        else they are 0, and a mean that is added to U W is part of what concepts do not explain.
     differentiable
         Whether the encoding has a gradient with respect to the activations.
     of_one_bank
         Whether it encodes with the bank that it came with, whatever bank it is given; other banks
         are then encoded exactly, see `united`.
+    crops_by_place
+        How much of a concept a crop holds: the mean of the coefficients at its places, as the
+        encoder has it of an image, or that of its pooled activations, which costs no further pass.
+    position_weight
+        What suits it where nothing else is said: how much single positions count beside crops, see
+        `Craft(position_weight=...)`.
     """
 
     name: ClassVar[str]
     requires_non_negative: ClassVar[bool] = False
     signed_coefficients: ClassVar[bool] = False
+    around_mean: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
     of_one_bank: ClassVar[bool] = False
+    crops_by_place: ClassVar[bool] = False
+    position_weight: ClassVar[float] = 0.7  # by the frontier of purity and reconstruction
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -170,7 +205,7 @@ class Factorizer(ABC):
         if lowest < 0.0 and self.requires_non_negative:
             raise ValueError(
                 f"The activations must be non-negative for NMF, received a minimum of {lowest:.4g}."
-                " Use factorizer='semi-nmf', which takes signed activations, or cut the model "
+                " Use factorizer='signed-nmf', which takes signed activations, or cut the model "
                 "after a ReLU (xplique_craft.candidate_layers(model) says which layers are "
                 "non-negative)."
             )
@@ -215,8 +250,12 @@ class Factorizer(ABC):
         weights = _checked_weights(weights, len(rows))
         with FILTERING:
             factorized = self._fit(rows, k, seed, weights)
-        _warn_small_rank(factorized.bank)
+        _warn_small_rank(self._encoded_by(factorized.directions))
         return factorized
+
+    def compared(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (n, c) in the units that they are compared in, by which positions are weighed."""
+        return rows
 
     @abstractmethod
     def _fit(self, rows: np.ndarray, k: int, seed: int, weights: np.ndarray | None) -> Factorized:
@@ -226,7 +265,15 @@ class Factorizer(ABC):
     def encode(
         self, activations: tf.Tensor | np.ndarray, bank: Any, offset: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Coefficients (..., k) of activations (..., c), and their relative KKT residual (...)."""
+        """
+        Coefficients (..., k) of activations (..., c), and their relative KKT residual (...).
+
+        All three are given in the units of the scale, where `_fit` found one.
+        """
+
+    def _encoded_by(self, directions: np.ndarray) -> np.ndarray:
+        """The rows (k, ...) whose independence makes coefficients unique, of W / s, (k, c)."""
+        return directions
 
     def _found(
         self,
@@ -236,11 +283,13 @@ class Factorizer(ABC):
         iterations: int,
         relative_error: float | np.floating,
         offset: np.ndarray | None = None,
+        scale: np.ndarray | None = None,
     ) -> Factorized:
-        """What `_fit` gives; no offset stands for zeros."""
+        """What `_fit` gives; no offset stands for zeros, no scale for ones."""
         offset = np.zeros(bank.shape[1]) if offset is None else offset
         bank, offset = bank.astype(np.float32), offset.astype(np.float32)
-        return Factorized(self, bank, offset, converged, iterations, float(relative_error))
+        scale = None if scale is None else scale.astype(np.float32)
+        return Factorized(self, bank, offset, converged, iterations, float(relative_error), scale)
 
 
 class ExactFactorizer(Factorizer):

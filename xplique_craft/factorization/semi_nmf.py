@@ -24,6 +24,10 @@ class SemiNMF(ExactFactorizer):
     """
     Semi-NMF: U >= 0, W of any sign.
 
+    As faithful as `SignedNMF`, but its concepts are found with what cancels them: on a transformer
+    the odd crop among five of a concept is found 31% to 63% of the time, against 54% to 70%, and as
+    often as by chance (20%) where the rows are around their mean.
+
     Parameters
     ----------
     max_iter

@@ -10,6 +10,11 @@ Gates m dim the concepts, and the head h sees sum_j m_j v_j W_j + C, with C what
 
 With the residual E kept, all gates open give the model's own activations, whatever the bank is;
 with it dropped they give U W, as in the paper.
+
+Special tokens, which belong to no place, have no coefficients: u = v = 0 there, and C is what they
+are, or their mean over the images that the concepts were found in. No gate moves them. Scores are
+counted from what is there without any concept and residual: 0, or the mean of factorizers around
+it, and special tokens as they stand in C.
 """
 
 from dataclasses import dataclass, replace
@@ -46,6 +51,11 @@ class Coded:
         (n, ...): relative KKT residual of the encoding.
     bank
         W, (k, c).
+    nothing
+        Activations without any concept, (1, ..., c) or (n, ..., c), from which scores are counted;
+        None where they are 0.
+    special_tokens
+        How many of the first tokens belong to no place.
     """
 
     indices: np.ndarray
@@ -57,6 +67,8 @@ class Coded:
     constant: tf.Tensor
     kkt: tf.Tensor
     bank: np.ndarray
+    nothing: tf.Tensor | None = None
+    special_tokens: int = 0
 
     @classmethod
     def of(
@@ -68,18 +80,31 @@ class Coded:
         *,
         reference: np.ndarray | None,
         keep_residual: bool,
+        special: np.ndarray | None = None,
+        keep_special: bool = True,
     ) -> "Coded":
         """
         Encode a batch, whose activations are A = g(x).
 
         Closing gates lead towards the coefficients `reference` (k,), or towards 0 where it is None;
-        E is part of C only if `keep_residual` says so.
+        E is part of C only if `keep_residual` says so. `special` (s, c) are the mean activations of
+        the special tokens, which stand in C unless `keep_special` leaves them as they are.
         """
-        u, kkt, constant = _divided(activations, factorized, keep_residual)
+        number = 0 if special is None else len(special)
+        u, kkt, constant = _divided(activations, factorized, keep_residual, number)
         gated = u
         if reference is not None:
-            gated = u - reference
+            gated = with_special(tf.zeros([number, len(reference)]), u - reference)
             constant += factorized.explained(reference[None])[0]
+        nothing = None
+        if factorized.nothing is not None or number:
+            absent = 0.0 if factorized.nothing is None else factorized.nothing
+            nothing = tf.zeros_like(activations[:1]) + absent
+        if special is not None and number:
+            stands = activations[:, :number] if keep_special else special
+            constant = with_special(stands, constant)
+            rest = tf.zeros_like(activations) if keep_special else tf.zeros_like(activations[:1])
+            nothing = with_special(stands, rest + nothing)
         return cls(
             indices=batch.indices,
             images=batch.images,
@@ -90,12 +115,26 @@ class Coded:
             constant=constant,
             kkt=kkt,
             bank=factorized.bank,
+            nothing=nothing,
+            special_tokens=number,
         )
 
     @property
     def number_of_concepts(self) -> int:
         """k."""
         return len(self.bank)
+
+    def at_places(self, values: tf.Tensor) -> tf.Tensor:
+        """Values (n, t, ...) without those of special tokens; (n, h, w, ...) as they are."""
+        return values[:, self.special_tokens :] if self.special_tokens else values
+
+    def where_coefficients_are(self, values: tf.Tensor) -> tf.Tensor:
+        """Values (n, ..., k), 0 at special tokens."""
+        return with_special(tf.zeros([self.special_tokens, self.number_of_concepts]), values)
+
+    def with_special(self, activations: tf.Tensor) -> tf.Tensor:
+        """Activations (n, ..., c) with special tokens as they stand in C."""
+        return with_special(self.constant[:, : self.special_tokens], activations)
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -104,7 +143,9 @@ class Coded:
 
     def by_bank(self, factorized: Factorized, *, keep_residual: bool) -> "Coded":
         """The same images in terms of another bank, whose gates lead towards 0."""
-        u, kkt, constant = _divided(self.activations, factorized, keep_residual)
+        number = self.special_tokens
+        u, kkt, constant = _divided(self.activations, factorized, keep_residual, number)
+        constant = self.with_special(constant)
         return replace(self, u=u, gated=u, constant=constant, kkt=kkt, bank=factorized.bank)
 
     def rows(self, rows: np.ndarray) -> "Coded":
@@ -119,22 +160,44 @@ class Coded:
             gated=tf.gather(self.gated, rows),
             constant=tf.gather(self.constant, rows),
             kkt=tf.gather(self.kkt, rows),
+            nothing=(
+                self.nothing
+                if self.nothing is None or len(self.nothing) == 1
+                else tf.gather(self.nothing, rows)
+            ),
         )
 
 
 def _divided(
-    activations: tf.Tensor, factorized: Factorized, keep_residual: bool
+    activations: tf.Tensor, factorized: Factorized, keep_residual: bool, special_tokens: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """U, its KKT residuals, and what no gate towards 0 touches, (n, ..., c)."""
-    u, kkt = encode_batch(activations, factorized)
+    u, kkt = encode_batch(activations, factorized, special_tokens)
     explained = factorized.explained(u)
     rest = activations - explained if keep_residual else 0.0 * explained + factorized.offset
     return u, kkt, rest
 
 
-def encode_batch(activations: tf.Tensor, factorized: Factorized) -> tuple[tf.Tensor, tf.Tensor]:
+def with_special(special: tf.Tensor | np.ndarray, values: tf.Tensor) -> tf.Tensor:
+    """
+    Values (n, t, d) whose first tokens are replaced, by (n, s, d) or by (s, d) for all.
+
+    Without special tokens, and of values that are no tokens, they stay as they are.
+    """
+    number = special.shape[-2]
+    if number == 0 or values.shape.rank != 3:
+        return values
+    shape = tf.concat([tf.shape(values)[:1], tf.shape(special)[-2:]], axis=0)
+    return tf.concat([tf.broadcast_to(special, shape), values[:, number:]], axis=1)
+
+
+def encode_batch(
+    activations: tf.Tensor, factorized: Factorized, special_tokens: int = 0
+) -> tuple[tf.Tensor, tf.Tensor]:
     """
     Coefficients (n, ..., k) and KKT residuals (n, ...) of activations (n, ..., c).
+
+    Both are 0 at the first `special_tokens` tokens.
 
     Raises
     ------
@@ -150,4 +213,15 @@ def encode_batch(activations: tf.Tensor, factorized: Factorized) -> tuple[tf.Ten
     # The mean is not finite where any value is not.
     ends = [tf.reduce_min(activations), tf.reduce_mean(activations)]
     factorized.factorizer.check(np.array([float(end) for end in ends]))
-    return factorized.encode(activations)
+    return encode_places(activations, factorized, special_tokens)
+
+
+def encode_places(
+    activations: tf.Tensor, factorized: Factorized, special_tokens: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `encode_batch`, unchecked: it can be called in a graph."""
+    if not special_tokens or activations.shape.rank != 3:  # rows have no tokens
+        return factorized.encode(activations)
+    u, kkt = factorized.encode(activations[:, special_tokens:])
+    ahead = [[0, 0], [special_tokens, 0]]
+    return tf.pad(u, [*ahead, [0, 0]]), tf.pad(kkt, ahead)

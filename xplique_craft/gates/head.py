@@ -115,11 +115,20 @@ class GatedHead:
         return self._compiled.scores(activations, *self._compiled.sliced(targets)).numpy()
 
     def baseline(self, coded: Coded) -> np.ndarray:
-        """h(0), (n,): the score of no activation, evaluated once for each distinct target."""
+        """
+        h(0), (n,): the score of no activation, or of what stands for it (`Coded.nothing`).
+
+        It is evaluated once for each distinct target where it is the same for all images.
+        """
         self._verify(coded.activations, coded.targets)
+        if coded.nothing is not None and len(coded.nothing) > 1:
+            return self.scores(coded.nothing, coded.targets)
         unique, inverse = distinct(coded.targets)
-        zeros = tf.zeros([len(unique), *coded.activations.shape[1:]])
-        return self.scores(zeros, unique)[inverse]
+        shape = [len(unique), *coded.activations.shape[1:]]
+        nothing = (
+            tf.zeros(shape) if coded.nothing is None else tf.broadcast_to(coded.nothing, shape)
+        )
+        return self.scores(nothing, unique)[inverse]
 
     def ends(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """f_x(0) and f_x(1), (n,) each: all gates closed, and all open."""
@@ -183,16 +192,21 @@ class GatedHead:
         found = self._gradients(
             coded.gated, coded.constant, coded.bank, coded.targets, everywhere, weights
         )
-        return found[0]
+        return coded.where_coefficients_are(found[0])
 
     def slopes_of_activations(
-        self, activations: tf.Tensor, targets: np.ndarray, nodes: np.ndarray, weights: np.ndarray
+        self,
+        activations: tf.Tensor,
+        targets: np.ndarray,
+        nodes: np.ndarray,
+        weights: np.ndarray,
+        start: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """
         Derivatives of the score by activations (n, ..., c), (n, ..., c).
 
-        They are taken where the activations are multiplied by each node (q,), and summed with the
-        weights (q,).
+        They are taken on the way from `start`, (1, ..., c) or (n, ..., c), or from 0, as far as
+        each node (q,) says, and summed with the weights (q,).
         """
         self._verify(activations, targets)
         if self.affine:  # the same everywhere, once for each distinct target
@@ -205,7 +219,8 @@ class GatedHead:
         total = tf.zeros_like(activations)
         for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
             self.evaluations += len(targets)
-            total += weight * self._compiled.slope(node * activations, *picked)
+            point = node * activations if start is None else start + node * (activations - start)
+            total += weight * self._compiled.slope(point, *picked)
         return total
 
     def slopes(self, coded: Coded, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:

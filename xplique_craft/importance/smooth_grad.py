@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import tensorflow as tf
 from scipy.special import ndtri
 
 from .._checks import check
@@ -55,7 +56,8 @@ class SmoothGradImportance(ImportanceMethod):
         for start in range(0, len(image), size):
             rows, draws = image[start : start + size], sample[start : start + size]
             part = coded.rows(rows)
-            noisy = part.gated + self._noise(part.indices, draws, tuple(part.gated.shape))
+            noise = tf.constant(self._noise(part.indices, draws, tuple(part.gated.shape)))
+            noisy = part.gated + part.where_coefficients_are(noise)
             parts.append(derivatives(replace(part, gated=noisy), head))
         return mean_of_draws(np.concatenate(parts).reshape(n, self.nb_samples, -1))
 

@@ -29,7 +29,7 @@ from .._intervals import bootstrap_of_means
 from ..concept_model import ConceptModel, check_craft
 from ..gates.coded import encode_batch
 from ..results import Complexity, Estimate
-from ..sampling.rows import pool
+from ..sampling.rows import pool, without_special
 from ..splitting.flatten import flat_graph
 from ..splitting.graph import Graph
 from ..splitting.layers import candidates_of, find_cut
@@ -230,7 +230,7 @@ def _one_pass(
     parts: list[list[np.ndarray]] = []
     for batch in craft.stream(inputs).progress("complexity", craft.verbose):
         *features, latent = compiled(batch.images)
-        u, _ = encode_batch(latent, craft.factorized)
+        u, _ = encode_batch(without_special(latent, len(craft.special)), craft.factorized)
         coefficients.append(pool(u)[0].numpy())
         parts.append([feature.numpy() for feature in features])
     every = [np.concatenate(one).astype(np.float64) for one in zip(*parts, strict=True)]

@@ -147,9 +147,10 @@ def stability_of(
     fitted = banks_of(
         settings, found, parts, seed_of_fit=seed_of_fit, description="stability", verbose=verbose
     )
-    banks = [one.bank for one in fitted]
+    scale = factorized.scale  # one for all: a channel counts as much in each bank
+    banks = [one.bank if scale is None else one.bank / scale for one in fitted]
     signed = factorized.factorizer.signed_coefficients
-    own, (first, second) = factorized.bank, banks[folds:]
+    own, (first, second) = factorized.directions, banks[folds:]
     matches, by_fold = [], []
     for bank in banks[:folds]:
         match, cosine = matched(own, bank, signed)
@@ -231,6 +232,7 @@ def _of_images(found: CropRows, images: np.ndarray) -> CropRows:
         images=len(images),
         predicted=found.predicted,
         channels=found.channels,
+        special_tokens=found.special_tokens,
     )
 
 

@@ -22,6 +22,7 @@ from ..photographs import as_pictures, as_uint8
 from ..results import Purity
 from ..sampling import Crops, Stream
 from ..sampling.crops import IMAGE_WINDOWS, SHOWN_WINDOWS, PhotographWindows, Windows
+from ..sampling.examples import coefficients_of_crops
 from ..sampling.representatives import best_crops
 from ..sampling.rows import CropRows, extract_rows
 from .intruder import SHOWN, Trials, intruder_test
@@ -113,7 +114,8 @@ def purity(
     boxes, crops_u = concepts.crops.boxes, concepts.crops_u
     if inputs is not None:
         found = window_rows(craft, stream, concepts.class_id, concepts.settings)
-        boxes, crops_u = found.boxes, craft.factorized.transform(found.rows)
+        boxes = found.boxes
+        crops_u = coefficients_of_crops(stream, craft.network, craft.factorized, found)
     chosen = Chosen.of(boxes, crops_u, shown, seed)
     settings = {"trials": trials, "batch_size": batch_size, "seed": seed}
     return judged([chosen], boxes, pictures, judge, prepare, verbose=craft.verbose, **settings)[0]
@@ -215,6 +217,7 @@ def window_rows(
         seed=craft.seed,
         verbose=craft.verbose,
         windows=SHOWN_WINDOWS,
+        special_tokens=settings.special_tokens,
     )
 
 

@@ -20,6 +20,7 @@ from ..factorization import Factorized
 from ..gates.coded import encode_batch
 from ..results import Estimate, Extraction
 from ..sampling import Stream
+from ..sampling.rows import without_special
 from ..sampling.told_images import prints_of
 from .extraction import (
     NO_ACTIVATION,
@@ -139,7 +140,8 @@ def _pass(
     """Each image explained by the bank (an index into `banks`) that `bank_of` gives its number."""
     rebuilt, coefficients, kept = [], [], row_reservoir()
     for batch in stream.progress("extraction", model.verbose):
-        activations = model.network.latents(batch.images).numpy()
+        latents = model.network.latents(batch.images)
+        activations = without_special(latents, len(model.special)).numpy()
         which = bank_of(batch.indices)
         u = np.empty((*activations.shape[:-1], len(banks[0].bank)), np.float32)
         explained = np.empty_like(activations)

@@ -88,10 +88,11 @@ def output_fidelity(
     -------
     fidelity
         EMD, mean absolute error, rank correlation and agreement with intervals, of the concepts and
-        of both floors. The residual is dropped in the form "bank"; in the other it is part of b as
-        far as the concepts' own setting keeps it. Contributions are of gates that lead to 0, also
-        where the concepts' own `baseline` is "mean": what is above a mean adds up to nothing over
-        images, and no importance could be divided by it.
+        of both floors. The residual is dropped in the form "bank", where tokens that belong to no
+        place stand as `keep_special_tokens` says; in the other it is part of b as far as the
+        concepts' own setting keeps it. Contributions are of gates that lead to 0, also where the
+        concepts' own `baseline` is "mean": what is above a mean adds up to nothing over images, and
+        no importance could be divided by it.
 
     Raises
     ------
@@ -186,14 +187,15 @@ def _predicted(
             bank: Factorized, activations: Any = coded.activations, known: dict[int, Any] = known
         ) -> Any:
             if id(bank) not in known:
-                known[id(bank)] = encode_batch(activations, bank)[0]
+                known[id(bank)] = encode_batch(activations, bank, len(model.special))[0]
             return known[id(bank)]
 
         truth = network.logits(coded.activations).numpy()[:, outputs]
-        numbers = [
-            compare_outputs(truth, one.predict(network, [*map(encoded, one.encodings)], outputs))
+        found = [
+            one.predict(coded, network, [*map(encoded, one.encodings)], outputs)
             for one in predictors
         ]
+        numbers = [compare_outputs(truth, one) for one in found]
         rows.append(np.stack(numbers, axis=1))
     return np.concatenate(rows)
 

@@ -17,7 +17,7 @@ from .._random import Draw, generator, keyed_bits
 from ..concept_model import ConceptModel, check_craft
 from ..factorization.base import Factorized
 from ..factorization.union import for_any_bank, united
-from ..gates import AllOutputs
+from ..gates import AllOutputs, Coded
 from ..sampling import Stream
 from ..splitting.network import Network
 from ..splitting.probe import same_network
@@ -39,8 +39,10 @@ class Predictor(ABC):
     encodings: list[Factorized]
 
     @abstractmethod
-    def predict(self, network: Network, u: list[tf.Tensor], outputs: np.ndarray) -> np.ndarray:
-        """Some logits, (n, s), of coefficients (n, ..., k) by each of the encodings."""
+    def predict(
+        self, coded: Coded, network: Network, u: list[tf.Tensor], outputs: np.ndarray
+    ) -> np.ndarray:
+        """Some logits, (n, s), of images with coefficients (n, ..., k) by each of the encodings."""
 
 
 class Through(Predictor):
@@ -50,8 +52,11 @@ class Through(Predictor):
         self.encodings = [factorized]
         self.decoding = factorized if bank is None else replace(factorized, bank=bank)
 
-    def predict(self, network: Network, u: list[tf.Tensor], outputs: np.ndarray) -> np.ndarray:
-        return network.logits(self.decoding.decode(u[0])).numpy()[:, outputs]
+    def predict(
+        self, coded: Coded, network: Network, u: list[tf.Tensor], outputs: np.ndarray
+    ) -> np.ndarray:
+        rebuilt = coded.with_special(self.decoding.decode(u[0]))
+        return network.logits(rebuilt).numpy()[:, outputs]
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,9 @@ class Sum(Predictor):
         self.sets = sets
         self.encodings = [one.factorized for one in sets]
 
-    def predict(self, network: Network, u: list[tf.Tensor], outputs: np.ndarray) -> np.ndarray:
+    def predict(
+        self, coded: Coded, network: Network, u: list[tf.Tensor], outputs: np.ndarray
+    ) -> np.ndarray:
         pairs = zip(self.sets, u, strict=True)
         return np.concatenate([one.predict(mean_coefficients(each)) for one, each in pairs], axis=1)
 

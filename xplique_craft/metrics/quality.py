@@ -6,6 +6,11 @@ reconstruction share  sum(h(UW) - h(0)) / sum(h(A) - h(0)) of the class score
 explained share       sum(f_x(1) - f_x(0)) / sum(score - h(0)), residual kept
 
 Ratios of sums over images, not means of ratios. None depends on whether the residual is kept.
+
+At layers with special tokens, which are no part of concepts, all of them are measured with these
+tokens at their mean, or as they are where the concept model keeps them: `Quality.special_tokens`
+says which. Both A and U W have them so, and what the score is counted from has too; only the
+prediction that is to be agreed with is the model's own.
 """
 
 from typing import Any
@@ -28,7 +33,9 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
     Parameters
     ----------
     concept_model
-        With concepts, as a fitted `Craft`. Its own choice of residual and baseline does not matter.
+        With concepts, as a fitted `Craft`. Its own choice of residual and baseline does not matter;
+        that of special tokens does, and where it leaves that to the residual they are at their
+        mean.
     inputs, targets
         The images, and which score the shares are of, see `Craft.quality`.
 
@@ -39,23 +46,27 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
         1e-3 of the mean |score|; so is the agreement of a model of one output, whose argmax is
         always the same.
     """
-    model = concept_model.variant(keep_residual=True, baseline="zero")
+    kept = bool(concept_model.keep_special_tokens)
+    model = concept_model.variant(keep_residual=True, baseline="zero", keep_special_tokens=kept)
     head, factorized = model.head(), model.factorized
     rows = []
     error = norm = zeros = size = kkt = 0.0
     for coded in model.batches(inputs, targets, description="quality"):
-        rebuilt = factorized.decode(coded.u)
+        rebuilt = coded.with_special(factorized.decode(coded.u))
+        gated = coded.with_special(coded.activations)  # what is rebuilt
         original = model.network.logits(coded.activations).numpy()
         same = model.network.logits(rebuilt).numpy().argmax(1) == original.argmax(1)
         base = head.baseline(coded).astype(np.float64)
-        score = head.scores(coded.activations, coded.targets).astype(np.float64)
+        score = head.scores(gated, coded.targets).astype(np.float64)
         above = head.scores(rebuilt, coded.targets) - base
         explained = score - head.scores(coded.constant, coded.targets)
         rows.append(np.stack([same, above, explained, score - base, score]))
-        error += float(tf.reduce_sum(tf.square(coded.activations - rebuilt)))
-        norm += float(tf.reduce_sum(tf.square(coded.activations)))
-        zeros += float(tf.reduce_sum(tf.cast(coded.u == 0, tf.float32)))
-        size += float(tf.size(coded.u))
+        places = coded.at_places(coded.activations)
+        error += float(tf.reduce_sum(tf.square(places - coded.at_places(rebuilt))))
+        norm += float(tf.reduce_sum(tf.square(places)))
+        u = coded.at_places(coded.u)
+        zeros += float(tf.reduce_sum(tf.cast(u == 0, tf.float32)))
+        size += float(tf.size(u))
         kkt = float(np.maximum(kkt, np.max(coded.kkt)))  # NaN stays
     same, above, explained, full, score = np.concatenate(rows, axis=1)
     decides = model.network.number_of_classes > 1
@@ -79,4 +90,5 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
         sparsity=zeros / size,
         kkt_residual=kkt,
         number_of_images=len(same),
+        special_tokens=("kept" if kept else "mean") if len(model.special) else None,
     )

@@ -42,9 +42,10 @@ def shuffled_weights(model: keras.Model, seed: int = 0) -> keras.Model:
 def random_bank(factorized: Factorized, seed: int = 0) -> Factorized:
     """
     The same factorisation with random rows of the same norms: |normal|, or normal where a bank has
-    negative entries; orthogonal to each other where its rows are.
+    negative entries; orthogonal to each other where its rows are. Channels that are compared in a
+    scale of their own are random in it.
     """
-    bank = factorized.bank
+    bank, scale = factorized.directions, factorized.scale
     rows = generator(seed, Draw.RANDOM_BANK).normal(size=bank.shape)
     rows = rows if (bank < 0.0).any() else np.abs(rows)
     norms = np.linalg.norm(bank, axis=1, keepdims=True)
@@ -52,7 +53,8 @@ def random_bank(factorized: Factorized, seed: int = 0) -> Factorized:
     if len(bank) > 1 and products.max() < 1e-4 * norms.max() ** 2:  # as PCA's, encoded by products
         rows = np.linalg.qr(rows.T)[0].T
     rows *= norms / np.linalg.norm(rows, axis=1, keepdims=True)
-    return replace(factorized, bank=rows.astype(bank.dtype))
+    rows = rows if scale is None else rows * scale
+    return replace(factorized, bank=rows.astype(factorized.bank.dtype))
 
 
 def sanity_check(

@@ -123,6 +123,7 @@ class ChildConcepts:
             baseline=craft.baseline,
             seed=craft.seed,
             verbose=craft.verbose,
+            keep_special_tokens=craft.keep_special_tokens,
         )
         children.tolerance = self.settings.tolerance
         return children
@@ -132,7 +133,13 @@ class ChildConcepts:
         """How large the children's coefficients get in the images of `fit`."""
         shared = self.shared
         network = shared.split(self.layer).network
-        return measure_extent(shared.stream(), network, self.factorized, shared.craft.verbose)
+        return measure_extent(
+            shared.stream(),
+            network,
+            self.factorized,
+            shared.craft.verbose,
+            special_tokens=shared.special_tokens(self.layer),
+        )
 
     @property
     def siblings_below(self) -> Siblings:

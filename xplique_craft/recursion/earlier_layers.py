@@ -103,7 +103,7 @@ def default_layer(split: Split, image_shape: tuple[int, ...], *, non_negative: b
     if others and non_negative and not usable:
         remedy = (
             "None of the earlier ones is known to be non-negative, as NMF needs: name one "
-            f"({listing(others[::-1])}), or give factorizer='semi-nmf'."
+            f"({listing(others[::-1])}), or give factorizer='signed-nmf'."
         )
     elif others:
         remedy = f"Name one of {listing(others[::-1])} if it will do."

@@ -23,6 +23,7 @@ from ..results import Contributions, Quality
 from ..results.tree import label_of
 from ..sampling.lazy_crops import Crops
 from ..sampling.representatives import best_crops
+from ..sampling.rows import without_special
 from .child_concepts import ChildConcepts
 from .settings import DecompositionSettings, LayerLike
 from .shares import NodeShares, measure_shares, split_contribution
@@ -343,6 +344,7 @@ def _places(
 ) -> np.ndarray:
     """Where some concepts are, (n, H, W, j); (n, 1, 1, j) without places if none are needed."""
     u = concept_model.transform(None, concept_model.network.latents(images))[..., concepts]
+    u = without_special(u, len(concept_model.special))
     scale, size = concept_model.coefficient_scale[concepts], images.shape[1:3]
     if needed or has_places(u.shape, size):
         return np.clip(activation_maps(np.abs(u), scale, size), 0.0, 1.0)

@@ -22,6 +22,7 @@ from ..sampling.lazy_crops import Crops
 from ..sampling.rows import crop_latents
 from ..sampling.stream import Stream
 from ..splitting import Split, split_model
+from ..splitting.tokens import number_of_special_tokens
 from .mixedness import measure_mixedness
 
 
@@ -79,6 +80,17 @@ class SharedCrops:
         model = self.craft.model
         return self.craft.concepts.once(("model", layer), lambda: split_model(model, layer))
 
+    def special_tokens(self, layer: str) -> int:
+        """
+        How many of a layer's first tokens belong to no place.
+
+        As many as the craft's own layer has, where that has as many tokens; else by the rule.
+        """
+        shape = self.split(layer).network.latent_shape(self.image_shape)
+        if shape == self.craft.network.latent_shape(self.image_shape):
+            return len(self.craft.special)
+        return number_of_special_tokens(shape, self.image_shape)
+
     def contributions(self, inputs: Any) -> Contributions:
         """
         Those of the craft's own concepts; kept for the last inputs that were asked for, under each
@@ -102,7 +114,8 @@ class SharedCrops:
     @property
     def _settings(self) -> tuple[Any, ...]:
         """What contributions depend on besides the concepts."""
-        return self.craft.keep_residual, self.craft.baseline, self.craft.batch_size
+        craft = self.craft
+        return craft.keep_residual, craft.keeps_special_tokens, craft.baseline, craft.batch_size
 
     def rows(self, layer: str, chosen: np.ndarray, factorizer: Factorizer) -> np.ndarray:
         """
@@ -131,7 +144,12 @@ class SharedCrops:
                 for i, place in enumerate(places):
                     some = numbers[which.reshape(-1) == i]
                     images = batch.images[self.boxes[some, 0] - batch.start]
-                    pooled, minima = crop_latents(network, tf.convert_to_tensor(images), place)
+                    pooled, minima = crop_latents(
+                        network,
+                        tf.convert_to_tensor(images),
+                        place,
+                        special_tokens=self.special_tokens(layer),
+                    )
                     values[some] = pooled.numpy()
                     lowest[some] = minima.numpy().min(axis=1)
 

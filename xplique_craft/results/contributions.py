@@ -16,7 +16,8 @@ class Contributions:
         (n, k): the contributions of the concepts (Aumann-Shapley: gradients with respect to the
         gates, integrated while these open from 0 to 1).
     base
-        (n,): h(0), the score of no activation at all.
+        (n,): h(0), the score of no activation at all. Of concepts around a mean (`SignedNMF`) it is
+        the score of the mean; tokens that belong to no place are in it as gates leave them.
     residual
         (n,): f_x(0) - h(0), the part of the score that the concepts do not explain.
     score

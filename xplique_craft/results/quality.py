@@ -23,7 +23,8 @@ class Quality:
         h(0)); 1 is perfect.
     explained_share
         How much of the class score goes when the concepts do, sum(f_x(1) - f_x(0)) / sum(score -
-        h(0)) with the residual kept; 1 is perfect.
+        h(0)) with the residual kept; 1 is perfect. Of concepts around a mean (`SignedNMF`), h(0) is
+        the score of the mean in both shares.
     relative_error
         How much of the activations the concepts do not explain, ||A - UW|| / ||A|| over all rows.
     sparsity
@@ -34,6 +35,10 @@ class Quality:
         such problem.
     number_of_images
         How many images the numbers come from.
+    special_tokens
+        What was at tokens that belong to no place, as a class token: "mean", their mean over the
+        images that the concepts were found in, or "kept", what each image has there. None where the
+        layer has no such tokens.
     """
 
     agreement: Estimate
@@ -43,6 +48,7 @@ class Quality:
     sparsity: float
     kkt_residual: float
     number_of_images: int
+    special_tokens: str | None = None
 
 
 @dataclass(frozen=True)

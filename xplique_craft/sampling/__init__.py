@@ -6,6 +6,7 @@ Sampling: from images, however they are given, to the rows that a bank is fitted
     crops            where crops are: their sizes, how they are cut and resized
     lazy_crops       a sequence of crops, whose pixels are cut when they are asked for
     rows             crops -> g -> one row of pooled activations each
+    settings         how concepts are looked for
     extent           how large the coefficients of a bank get in whole images
     representatives  the crops that show a concept best
     held_out         a random part of the images, to check on what was found on the others

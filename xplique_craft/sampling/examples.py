@@ -12,8 +12,9 @@ import tensorflow as tf
 from .._compiled import compile_function
 from ..factorization import Factorized
 from ..splitting.network import Network
+from ..splitting.tokens import grid_of
 from .crops import IMAGE_WINDOWS, Windows
-from .rows import pool
+from .rows import CropRows, pool, without_special
 from .stream import Stream
 
 EXAMPLES = 12  # of each concept, as many as a card has room for
@@ -46,9 +47,14 @@ class Ranking:
         self._places: np.ndarray = np.empty((0, 2 * windows.axes), int)
 
     def add(self, indices: np.ndarray, shape: tuple[int, ...], u: np.ndarray) -> None:
-        """Coefficients u (n, h, w, k) of images (n,), whose shape is (H, W, channels)."""
+        """
+        Coefficients u (n, h, w, k), or of patches (n, t, k), of images (n,) of (H, W, channels).
+        """
         axes, k = self._windows.axes, u.shape[-1]
-        if u.ndim != axes + 2:  # tokens, or pooled: not known which part of the image is which
+        grid = grid_of(u.shape[1], shape[:axes]) if u.ndim == axes + 1 == 3 else None
+        if grid is not None and u.shape[1] == grid[0] * grid[1]:
+            u = u.reshape(len(u), *grid, k)
+        if u.ndim != axes + 2:  # not known which part of the image is which
             return
         if not len(self._places):
             self._places = self._windows.candidates(shape)
@@ -104,18 +110,27 @@ def encode_boxes(
     factorized: Factorized,
     boxes: np.ndarray,
     windows: Windows = IMAGE_WINDOWS,
+    special_tokens: int = 0,
 ) -> np.ndarray:
     """
     Coefficients (j, k) of parts of images, by g of each part alone.
 
-    Parts of one size go through g together, from whichever image and place they are.
+    The first `special_tokens` tokens are left out. Parts of one size go through g together, from
+    whichever image and place they are.
     """
-    rows = np.empty((len(boxes), network.channels), np.float32)
+    by_place = factorized.factorizer.crops_by_place
+    width = len(factorized.bank) if by_place else network.channels
+    rows = np.empty((len(boxes), width), np.float32)
     waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
 
     def run(size: tuple[int, ...], shape: tuple[int, ...]) -> None:
         numbers, parts = zip(*waiting.pop(size), strict=True)
-        rows[list(numbers)] = _pooled_parts(network, np.stack(parts), shape, windows).numpy()
+        if by_place:
+            latents = network.latents(windows.to_size(tf.constant(np.stack(parts)), shape))
+            found = mean_coefficients(latents, factorized, special_tokens)
+        else:
+            found = _pooled_parts(network, np.stack(parts), shape, windows, special_tokens)
+        rows[list(numbers)] = found.numpy()
 
     last = int(boxes[:, 0].max(initial=-1))
     for batch in stream if len(boxes) else ():  # once, whatever the number of sizes
@@ -132,18 +147,47 @@ def encode_boxes(
             break
     for size in list(waiting):
         run(size, shape)
-    return factorized.transform(rows)
+    return rows if by_place else factorized.transform(rows)
+
+
+def mean_coefficients(
+    activations: tf.Tensor, factorized: Factorized, special_tokens: int
+) -> tf.Tensor:
+    """(n, k): the mean of the coefficients at the places of activations (n, ..., c)."""
+    return pool(factorized.encode(without_special(activations, special_tokens))[0])[0]
+
+
+def coefficients_of_crops(
+    stream: Stream,
+    network: Network,
+    factorized: Factorized,
+    found: CropRows,
+    windows: Windows = IMAGE_WINDOWS,
+) -> np.ndarray:
+    """
+    Coefficients (m, k) of crops of the images.
+
+    Those of factorizers that encode crops by place cost one more pass of g for each crop.
+    """
+    if not factorized.factorizer.crops_by_place:
+        return factorized.transform(found.rows)
+    return encode_boxes(stream, network, factorized, found.boxes, windows, found.special_tokens)
 
 
 def _pooled_parts(
-    network: Network, parts: np.ndarray, shape: tuple[int, ...], windows: Windows
+    network: Network,
+    parts: np.ndarray,
+    shape: tuple[int, ...],
+    windows: Windows,
+    special_tokens: int,
 ) -> tf.Tensor:
     """Pooled activations (j, c) of parts of one size, resized to the input's."""
 
     def pooled(parts: tf.Tensor) -> tf.Tensor:
-        return pool(network.activations(windows.to_size(parts, shape)))[0]
+        activations = network.activations(windows.to_size(parts, shape))
+        return pool(without_special(activations, special_tokens))[0]
 
-    key = ("parts", windows, *shape, *parts.shape[1:])
+    key = ("parts", windows, *shape, *parts.shape[1:], special_tokens)
     signature = [tf.TensorSpec([None, *parts.shape[1:]], tf.float32)]
     made = network.shared(
         key, lambda: compile_function(pooled, signature, rows=[0], room=network.room_of_g)

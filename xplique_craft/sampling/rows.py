@@ -19,6 +19,7 @@ from .._compiled import compile_function
 from .._random import Draw, keyed_bits
 from ..factorization import Factorizer
 from ..splitting.network import Network
+from ..splitting.tokens import number_of_special_tokens
 from .crops import IMAGE_WINDOWS, Windows
 from .stream import Stream
 
@@ -47,6 +48,8 @@ class CropRows:
         How many of them the model predicts as the class.
     channels
         How many channels the images have.
+    special_tokens
+        How many of the layer's first tokens belong to no place: none of the rows holds them.
     """
 
     boxes: np.ndarray
@@ -56,16 +59,21 @@ class CropRows:
     images: int
     predicted: int
     channels: int
+    special_tokens: int = 0
 
 
 def crop_latents(
-    network: Network, images: tf.Tensor, box: Sequence[int], windows: Windows = IMAGE_WINDOWS
+    network: Network,
+    images: tf.Tensor,
+    box: Sequence[int],
+    windows: Windows = IMAGE_WINDOWS,
+    special_tokens: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """
     Pooled activations of one crop of every image, resized to the size of the image.
 
     The box is what `windows` cut. One function is compiled for each size of crops, and kept with
-    the network.
+    the network. The first `special_tokens` tokens are left out.
 
     Returns
     -------
@@ -79,11 +87,12 @@ def crop_latents(
     shape = images.shape[1:]
 
     def pooled(images: tf.Tensor, *starts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return pool(network.activations(windows.to_input_size(images, [*starts, *lengths])))
+        cut = windows.to_input_size(images, [*starts, *lengths])
+        return pool(without_special(network.activations(cut), special_tokens))
 
     signature = [tf.TensorSpec([None, *shape], tf.float32)]
     signature += [tf.TensorSpec([], tf.int32)] * len(starts)
-    key = (windows, *shape, *lengths)
+    key = (windows, special_tokens, *shape, *lengths)
 
     def make() -> Any:
         return compile_function(pooled, signature, rows=[0], room=network.room_of_g)
@@ -134,6 +143,7 @@ def extract_rows(
     seed: int,
     verbose: bool,
     windows: Windows = IMAGE_WINDOWS,
+    special_tokens: int | None = None,
 ) -> CropRows:
     """
     Pooled activations of at most `max_crops` crops of the images, and as many of positions.
@@ -160,9 +170,12 @@ def extract_rows(
         Whether a progress bar is shown.
     windows
         Where the crops are and how they are cut.
+    special_tokens
+        How many of the layer's first tokens belong to no place; None goes by the rule of
+        `splitting.tokens`.
     """
     crops, places_kept = Reservoir(max_crops), Reservoir(max_crops)
-    predicted = total = channels = 0
+    predicted = total = channels = special = 0
     for batch in stream.progress("crops", verbose):
         if batch.images.ndim != windows.axes + 2:
             raise ValueError(
@@ -172,10 +185,11 @@ def extract_rows(
         places = windows.boxes(shape, patch_size)
         images = tf.convert_to_tensor(batch.images)
         latents = network.latents(images)
+        special = number_of_special_tokens(latents.shape[1:], shape, special_tokens)
         found = [
-            pool(latents)
+            pool(without_special(latents, special))
             if tuple(place[windows.axes :]) == shape[: windows.axes]  # the image itself
-            else crop_latents(network, images, place, windows)
+            else crop_latents(network, images, place, windows, special)
             for place in places
         ]
         pooled = tf.stack([f[0] for f in found], axis=1).numpy()
@@ -188,7 +202,8 @@ def extract_rows(
             pooled.reshape(-1, network.channels),
         )
         if positions and latents.shape.rank > 2:
-            places_kept.add(*_drawn_positions(latents.numpy(), batch.indices, positions, seed))
+            every = without_special(latents, special).numpy()
+            places_kept.add(*_drawn_positions(every, batch.indices, positions, seed))
         logits = network.logits(latents).numpy()
         predicted += int((logits.argmax(axis=1) == class_id).sum())
         total += n
@@ -196,7 +211,12 @@ def extract_rows(
     boxes, rows = crops.arrays
     nothing = [np.empty((0, network.channels), np.float32), np.empty(0, int)]
     at, of_images = places_kept.arrays or nothing
-    return CropRows(boxes, rows, at, of_images, total, predicted, channels)
+    return CropRows(boxes, rows, at, of_images, total, predicted, channels, special)
+
+
+def without_special(activations: Any, special_tokens: int) -> Any:
+    """Activations, or coefficients, (n, t, c) without the first tokens; (n, ..., c) as they are."""
+    return activations[:, special_tokens:] if special_tokens else activations
 
 
 def pool(activations: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

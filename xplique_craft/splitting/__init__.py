@@ -5,6 +5,7 @@ Splitting: a model and one of its layers give g and h, with h(g(x)) the model it
     structure  which calls are affine, keep values non-negative, go channel by channel
     flatten    the flat view of what people give, or an error that says what is wrong with it
     layers     where it can be cut, and the place that people mean by a layer
+    tokens     which tokens of a layer are patches, and which belong to no place
     network    the two halves as compiled functions
     split      the two halves
 """

@@ -85,6 +85,17 @@ class Network:
         with self._sharing:
             self._shared[key] = value
 
+    def latent_shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the activations of one image of a shape, (h, w, c), (t, c) or (c,)."""
+        known = tuple(self.input_to_latent.output_shape[1:])
+        if None not in known:
+            return known
+
+        def tried() -> tuple[int, ...]:
+            return tuple(self.latents(tf.zeros([1, *image_shape])).shape[1:])
+
+        return self.shared(("shape", *image_shape), tried)
+
     def activations(self, images: tf.Tensor) -> tf.Tensor:
         """g in float32, as other compiled functions call it: images (n, ...) -> (n, ..., c)."""
         images = tf.cast(images, self.dtype)
