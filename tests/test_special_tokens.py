@@ -404,3 +404,39 @@ def test_other_layers_have_none(images: np.ndarray) -> None:
     assert craft.special.size == 0
     assert craft.quality(images).special_tokens is None
     assert craft.transform(images).shape == (12, 16, K)
+
+
+# ------------------------------------------------------------------------- metrics of concepts
+@pytest.mark.parametrize("keep", [True, False])
+def test_outputs_are_predicted_with_special_tokens_as_they_stand(
+    signed: xc.Craft, images: np.ndarray, keep: bool
+) -> None:
+    concepts = signed.variant(keep_residual=False, keep_special_tokens=keep)
+    rebuilt = np.tensordot(signed.transform(images), signed.bank, 1) + signed.factorized.offset
+    own = latents(signed, images)
+    rebuilt[:, :S] = own[:, :S] if keep else own[:, :S].mean(axis=0)
+    predicted = signed.network.logits(rebuilt.astype(np.float32)).numpy()
+    truth = signed.network.logits(own).numpy()
+    found = xc.output_fidelity(concepts, images)
+    error = np.abs(predicted - truth).mean()
+    assert found.mean_absolute_error.value == pytest.approx(error, rel=1e-3)
+
+
+def test_metrics_leave_special_tokens_out(signed: xc.Craft, images: np.ndarray) -> None:
+    a = latents(signed, images)[:, S:]
+    rebuilt = np.tensordot(signed.transform(images)[:, S:], signed.bank, 1)
+    rebuilt += signed.factorized.offset
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # these are the images of the fit
+        found = xc.metrics.measure_extraction(signed, images)
+    error = np.linalg.norm(a - rebuilt) / np.linalg.norm(a)
+    assert found.relative_error.value == pytest.approx(error, rel=1e-4)
+
+
+def test_all_concepts_back_give_the_score(signed: xc.Craft, images: np.ndarray) -> None:
+    metric = xc.metrics.ConceptInsertion(signed, images, activation="softmax")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # an untrained score may fall with concepts
+        curves = metric.summary(np.arange(float(K))).curves
+    scores = tf.nn.softmax(signed.network.logits(latents(signed, images))).numpy()
+    np.testing.assert_allclose(curves[:, -1], scores[:, signed.class_id], atol=1e-5)
