@@ -185,7 +185,9 @@ def results() -> dict[str, Any]:
                 eighths(3, 4).astype(np.float64),
                 eighths(4).astype(np.float64),
             ),
-            ImportanceFidelity("C-MuFidelity", 1, share, share, None, None, eighths(5)),
+            ImportanceFidelity(
+                "C-MuFidelity", 1, share, share, None, None, eighths(5), shared=True
+            ),
         ],
         "interactions": ConceptInteractions(
             eighths(3),

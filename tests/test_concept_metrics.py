@@ -17,7 +17,14 @@ from xplique.metrics.base import ExplanationMetric
 import xplique_craft as xc
 from xplique_craft import plots
 from xplique_craft.metrics import ConceptDeletion, ConceptInsertion, ConceptMuFidelity
-from xplique_craft.metrics.subset_scores import along_table, extreme_order
+from xplique_craft.metrics.orders import (
+    along_table,
+    extreme_order,
+    number_of_orders,
+    tied_orders,
+    weights_of_orders,
+)
+from xplique_craft.metrics.ranks_and_areas import levels
 from xplique_craft.results import ImportanceFidelity
 
 CURVES = (ConceptDeletion, ConceptInsertion)
@@ -124,12 +131,12 @@ def test_mu_fidelity_by_hand() -> None:
 def test_affine_heads_give_them_all_the_optimum(
     affine: Case, metric: Any, method: str, keep_residual: bool
 ) -> None:
-    """Holistic's theorem, to the last bit: the slopes are what these methods find."""
+    """Holistic's theorem, but for rounding: the slopes are what these methods find."""
     settings = {"keep_residual": keep_residual}
     found = affine.explain(method, TARGET, **settings)
     measured = metric(affine.craft, affine.images, TARGET, **settings)
     summary = measured.summary(found)
-    assert summary.estimate.value == summary.optimum
+    assert summary.estimate.value == pytest.approx(summary.optimum, abs=1e-14)
     assert measured.evaluate(-found) == pytest.approx(summary.worst, abs=1e-12)
     assert summary.optimum == pytest.approx(1.0) or metric is not ConceptMuFidelity
     assert np.sign(summary.optimum - summary.worst) == measured.better
@@ -139,7 +146,9 @@ def test_affine_heads_give_them_all_the_optimum(
 def test_random_orders_of_an_affine_head_are_half(affine: Case) -> None:
     """Half a concept's share is gone half way, whatever the concepts are."""
     for metric in CURVES:
-        summary = metric(affine.craft, affine.images, TARGET, nb_random=1000).summary(np.ones(3))
+        summary = metric(affine.craft, affine.images, TARGET, nb_random=1000).summary(
+            np.ones((5, 3))
+        )
         assert summary.random.value == pytest.approx(0.5, abs=0.01)
         assert summary.random.low < 0.45
         assert summary.random.high > 0.55
@@ -184,13 +193,60 @@ def test_the_optimum_of_heads_that_bend(relu: Case, activation: str | None) -> N
         assert_allclose([summary.optimum, summary.worst], ends[:: -measured.better], atol=1e-6)
 
 
+@pytest.mark.parametrize("metric", CURVES)
+@pytest.mark.parametrize("head", ["affine", "relu"])
+def test_the_best_order_for_all_images(affine: Case, relu: Case, metric: Any, head: str) -> None:
+    """By all orders; and it is not the best of an order for each image."""
+    case, targets = (affine, TARGET) if head == "affine" else (relu, 1)
+    images = case.images * np.random.default_rng(0).random((5, 1, 1, 4), np.float32) ** 3
+    measured = metric(case.craft, images, targets)
+    orders = itertools.permutations([0.0, 1.0, 2.0])
+    values = np.array([measured.evaluate(order) for order in orders])
+    summary, of_each = measured.summary(np.arange(3.0)), measured.summary(np.ones((5, 3)))
+    assert (summary.shared, of_each.shared) == (True, False)
+    ends = np.array([values.min(), values.max()])[:: -metric.better]
+    assert_allclose([summary.optimum, summary.worst], ends, atol=1e-6)
+    assert "one importance for all" in summary.table()
+    assert "an importance for each" in of_each.table()
+    assert metric.better * of_each.optimum > metric.better * summary.optimum + 1e-4
+    assert_allclose((summary.optimum_curve[1:] + summary.optimum_curve[:-1]).mean() / 2, ends[0])
+
+
+# Which similar images of many concepts speak for.
+FOR = {"affine": xc.ClassDifference(2, 1), "relu": xc.ClassDifference(1, 2)}
+
+
+def many(k: int, n: int, head: str) -> tuple[xc.Craft, np.ndarray]:
+    """Similar images of many concepts: one order is much like another one's in the next image."""
+    images = planted.paintings(n, size=(2, 2), concepts=k, seed=1)
+    model = planted.network(planted.bank(k, k + 2), head, size=(2, 2))
+    return planted.fitted(model, planted.bank(k, k + 2), images), images
+
+
+@every_metric
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("head", ["affine", "relu"])
+def test_random_importances_are_in_the_band(metric: Any, shared: bool, head: str) -> None:
+    """Nine in ten of those of the same form, but for the error of 200 draws and 200 tries."""
+    k, n = (6, 12) if head == "affine" else (4, 12)
+    craft, images = many(k, n, head)
+    measured = metric(craft, images, FOR[head], nb_random=200)
+    rng = np.random.default_rng(0)
+    shape = (200, 1 if shared else n, k)
+    drawn = rng.permuted(np.broadcast_to(np.arange(k) ** 2.0, shape), axis=-1)
+    band = measured.summary(drawn[0, 0] if shared else drawn[0]).random
+    values = np.array([measured.evaluate(one[0] if shared else one) for one in drawn])
+    assert ((band.low <= values) & (values <= band.high)).mean() == pytest.approx(0.9, abs=0.08)
+    assert values.std() > 1e-3
+
+
 def test_more_than_twelve_concepts_that_bend() -> None:
     craft, images = planted.function_craft(
         lambda m: ops.tanh(m[:, 0] + m[:, 1]) + m[:, 12] * m[:, 3], 13, images=2
     )
     measured = ConceptInsertion(craft, images, nb_random=8)
     importances = np.zeros(13)
-    importances[[0, 1, 3, 12]] = 1.0
+    importances[[0, 1, 3, 12]] = [4.0, 3.0, 2.0, 1.0]
     summary = measured.summary(importances)
     assert summary.optimum is None
     assert summary.worst is None
@@ -254,10 +310,40 @@ def test_mu_fidelity_by_its_definition(relu: Case) -> None:
             planted.logits_by_numpy("relu", relu.model, ((u * ~s) @ BANK[:3] + rest)[None])[0, 1]
             for s in [np.zeros(3, bool), *subsets]
         ]
-        # What float32 cannot tell apart is no order.
-        lost = np.round(scores[0] - np.array(scores[1:]), 6)
+        # The same sets are worth the same, to the last bit: no other scores are equal.
+        which, lost = subsets @ [1, 2, 4], scores[0] - np.array(scores[1:])
+        lost = np.array([lost[which == one].mean() for one in which])
+        assert np.diff(np.unique(lost)).min() > 1e-4
         correlations.append(spearmanr(subsets @ importances[i], lost)[0])
-    assert measured.evaluate(importances) == pytest.approx(np.mean(correlations), abs=2e-3)
+    assert measured.evaluate(importances) == pytest.approx(np.mean(correlations), abs=1e-12)
+
+
+def test_levels() -> None:
+    values = np.array([[3.0, 1.0, 1.0 + 1e-9, 2.0, 3.0 - 1e-9], [0.0, 1e-9, 0.0, 5.0, 5.0]])
+    found = levels(values, np.array([1e-6, 1e-10]))
+    assert_array_equal(found, [[2, 0, 0, 1, 2], [0, 1, 0, 2, 2]])
+
+
+def test_rounding_is_no_rank() -> None:
+    """
+    A ReLU that never bends: contributions are exact but for float32, which tells silent concepts
+    from each other, and sets that differ in nothing else.
+    """
+    k, rng = 6, np.random.default_rng(0)
+    present = rng.random((12, 1, 1, k)) < 0.4
+    images = (rng.random((12, 2, 2, k)) * present).astype(np.float32)
+    model = planted.function_network(
+        lambda m: ops.relu(
+            ops.sum(m * (1.0 + ops.arange(k, dtype="float32")), axis=1, keepdims=True) + 2.0
+        )[:, 0],
+        k,
+    )
+    craft = planted.fitted(model, np.eye(k), images)
+    exact = images.mean(axis=(1, 2)) * (1.0 + np.arange(k))
+    measured = ConceptMuFidelity(craft, images)
+    assert measured.evaluate(exact) == pytest.approx(1.0, abs=1e-4)
+    dust = exact + 1e-8 * rng.standard_normal(exact.shape) * exact.max()
+    assert measured.evaluate(dust) == pytest.approx(1.0, abs=1e-4)
 
 
 # ------------------------------------------------------------------------- what changes nothing
@@ -284,10 +370,73 @@ def test_what_changes_nothing(affine: Case, relu: Case, metric: Any, head: str) 
         assert found == pytest.approx(expected, abs=1e-6)
 
 
+# -------------------------------------------------------------------------------------------- ties
 @pytest.mark.parametrize("metric", CURVES)
-def test_ties_keep_the_order_of_the_bank(relu: Case, metric: Any) -> None:
+@pytest.mark.parametrize("formula", [two, both])
+def test_equal_importances_are_the_mean_of_their_orders(formula: Any, metric: Any) -> None:
+    """Of two orders one is the best: equal importances are half way, whichever comes first."""
+    craft, images = planted.function_craft(formula, 2, images=3)
+    measured = metric(craft, images)
+    expected = [case[3] for case in BY_HAND if case[:2] == (formula, metric)]
+    for constant in (np.ones(2), np.zeros((3, 2))):
+        assert measured.evaluate(constant) == pytest.approx(np.mean(expected), abs=1e-6)
+    assert np.mean(expected) == 0.5 or formula is both
+
+
+@pytest.mark.parametrize("metric", CURVES)
+def test_ties_of_heads_that_bend(relu: Case, metric: Any) -> None:
+    """All of them by hand; with importances of each image, ties of each image."""
     measured = metric(relu.craft, relu.images, 1)
-    assert measured.evaluate(np.ones(3)) == measured.evaluate([3.0, 2.0, 1.0])
+    orders = np.array(list(itertools.permutations(range(3))), float)
+    values = [measured.evaluate(order) for order in orders]
+    assert measured.evaluate(np.ones(3)) == pytest.approx(np.mean(values), abs=1e-9)
+    assert np.ptp(values) > 0.01
+    first = [measured.summary(row).curves for row in ([3.0, 2, 1], [3.0, 1, 2])]
+    rows = np.tile([[3.0, 1, 1]], (5, 1))
+    rows[3] = [1, 2, 3]
+    curves = measured.summary(rows).curves
+    assert_allclose(np.delete(curves, 3, 0), np.delete(np.mean(first, axis=0), 3, 0), atol=1e-9)
+    assert_array_equal(curves[3], measured.summary([1.0, 2, 3]).curves[3])
+
+
+def test_which_orders_ties_allow() -> None:
+    """Each once where they are few; else draws, that are keyed by the image."""
+    rows = np.array([[1, 1, 1, 1, 0], [2, 1, 2, 1, 2], [5, 4, 3, 2, 1], [1, 1, 1, 1, 1.0]])
+    allowed = number_of_orders(rows)
+    assert_array_equal(allowed, [24, 12, 1, 120])
+    weights = weights_of_orders(allowed, 24)
+    assert_allclose(weights.sum(axis=1), 1.0)
+    indices = np.array([7, 8, 9, 10])
+    orders = tied_orders(rows, 0, indices, 24)
+    for row, order, weight, number in zip(rows, orders, weights, allowed, strict=True):
+        assert (np.diff(row[order], axis=1) <= 0).all()
+        assert_array_equal(np.sort(order, axis=1), np.tile(np.arange(5), (24, 1)))
+        if number <= 24:
+            assert len(np.unique(order[weight > 0], axis=0)) == (weight > 0).sum() == number
+    assert_array_equal(orders[3, 12:], orders[3, :12, ::-1])  # reversed
+    assert len(np.unique(orders[3], axis=0)) > 18
+    assert_array_equal(tied_orders(rows[3:], 0, indices[3:], 24), orders[3:])
+    assert (tied_orders(rows[3:], 0, indices[:1], 24) != orders[3:]).any()
+    assert (tied_orders(rows[3:], 1, indices[3:], 24) != orders[3:]).any()
+    assert_array_equal(tied_orders(rows[2:3], 0, indices[2:3], 1), [[np.arange(5)]])
+
+
+@pytest.mark.parametrize("head", ["affine", "relu"])
+def test_the_order_of_the_bank_says_nothing(head: str) -> None:
+    """Ties of many concepts, with the bank in one order and another: exact where affine."""
+    k = 7
+    _, images = many(k, 6, head)
+    bank = planted.bank(k, k + 2)
+    model = planted.network(bank, head, size=(2, 2))
+    importances = np.array([1.0, 0, 0, 0, 0, 0, 0])
+    values = []
+    for order in (np.arange(k), np.arange(k)[::-1], np.roll(np.arange(k), 3)):
+        craft = planted.fitted(model, bank[order], images)
+        measured = ConceptInsertion(craft, images, FOR[head])
+        values.append(measured.evaluate(importances[order]))
+        first = measured.evaluate(importances[order] - 1e-3 * np.arange(k))
+        assert abs(values[-1] - first) > 0.01  # an order of the bank would tell
+    assert np.ptp(values) < (1e-5 if head == "affine" else 5e-3)
 
 
 def test_insertion_is_deletion_from_behind(relu: Case) -> None:
@@ -339,6 +488,33 @@ def test_what_is_encoded_once(relu: Case, monkeypatch: pytest.MonkeyPatch) -> No
     assert_allclose(*found, atol=1e-7)
 
 
+def test_images_in_another_order_each_time(relu: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are told where they are read more than once."""
+    images = np.concatenate([relu.images * (1.0 + i / 10.0) for i in range(4)])
+    dataset = tf.data.Dataset.from_tensor_slices(images).shuffle(20, seed=0).batch(4)
+    assert ConceptInsertion(relu.craft, dataset, 1).evaluate(np.arange(3.0)) > 0.0
+    monkeypatch.setattr("xplique_craft.metrics.subset_scores.MOST_KEPT", 1)
+    for metric in METRICS:
+        with pytest.raises(ValueError, match="another order, each time it is read"):
+            metric(relu.craft, dataset, 1).summary(np.arange(3.0))
+
+
+@every_metric
+def test_blocks_change_nothing(
+    affine: Case, relu: Case, metric: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One image at a time."""
+    cases = [(affine, np.eye(3)[[0, 1, 2, 0, 1]]), (relu, np.ones(3))]
+    found = []
+    for _ in range(2):
+        for case, importances in cases:
+            summary = metric(case.craft, case.images, TARGET, nb_random=8).summary(importances)
+            found.append([summary.estimate.value, summary.random.low, summary.random.value])
+        monkeypatch.setattr("xplique_craft.metrics.subset_scores.MOST_ENTRIES", 1)
+        monkeypatch.setattr("xplique_craft.importance._draws._ENTRIES_AT_ONCE", 1)
+    assert_allclose(found[:2], found[2:], atol=1e-6)
+
+
 def test_datasets_and_their_labels(relu: Case) -> None:
     labels = planted.one_hot([1] * 5, 3)
     dataset = tf.data.Dataset.from_tensor_slices((relu.images, labels)).batch(2)
@@ -348,11 +524,18 @@ def test_datasets_and_their_labels(relu: Case) -> None:
 
 
 def test_children_of_a_concept() -> None:
+    """Against the head of the children, set by set."""
     images = np.random.default_rng(0).random((6, 16, 24, 3)).astype(np.float32)
     craft = planted.convolutional_craft(images)
-    children = craft.decompose(0, "half", 2, 50.0).for_class
-    found = ConceptInsertion(children, images).summary([1.0, 0.0])
-    assert found.worst - 1e-6 <= found.estimate.value <= found.optimum + 1e-6
+    children = craft.decompose(0, "half", 3, 50.0).for_class
+    (coded,) = children.batches(images)
+    order = [2, 0, 1]
+    gates = np.array([[j in order[:s] for j in range(3)] for s in range(4)], np.float32)
+    curves = children.head().evaluate(coded, gates).astype(np.float64)
+    gained = (curves[:, 3] - curves[:, 0]).sum()
+    above = (curves[:, 1:] + curves[:, :-1]).sum(axis=1) / 6.0 - curves[:, 0]
+    found = ConceptInsertion(children, images).summary([2.0, 1.0, 3.0])
+    assert found.estimate.value == pytest.approx(above.sum() / gained, abs=1e-5)
     assert found.worst < found.optimum
 
 

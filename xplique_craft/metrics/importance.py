@@ -6,9 +6,14 @@ Does an importance name the concepts that the score depends on? Three metrics, a
     C-MuFidelity   Spearman correlation, over random sets S of concepts, of what S is worth,
                    f_x(1) - f_x(1 without S), with the sum of its importances; high is good
 
-Areas are by trapezoids over the k + 1 points s / k, each image in an order of its own, and
-normalised by a ratio of sums over images, (area - f_x(0)) / (f_x(1) - f_x(0)): so 0 is the score
-without concepts, and 1 that with all of them. (Other authors count C-Deletion the other way round.)
+Areas are by trapezoids over the k + 1 points s / k, and normalised by a ratio of sums over images,
+(area - f_x(0)) / (f_x(1) - f_x(0)): so 0 is the score without concepts, and 1 that with all of
+them. (Other authors count C-Deletion the other way round.) Areas below 0 or above 1 are possible
+where concepts speak against the target.
+
+Importances are (n, k), an order for each image, or (k,), one order for all images. Each form has
+its own random floor, optimum and worst: an order for each image fits images that one for all cannot
+fit, and random orders average out over images only where each image has its own.
 
 From Petsiuk et al. (RISE, 2018), Bhatt et al. (2020), Ghorbani et al. (ACE, 2019) and Fel et al.
 (CRAFT, 2023; Holistic, 2023).
@@ -27,9 +32,15 @@ from ..concept_model import ConceptModel, check_craft
 from ..gates.activated import activated_operator
 from ..results import Estimate, ImportanceFidelity
 from ..targets import Targets
+from .orders import MOST_TIED, number_of_orders, tied_orders, weights_of_orders
 from .quality import SMALLEST_DENOMINATOR
 from .ranks_and_areas import area
 from .subset_scores import SubsetScores
+
+
+def spread(draws: np.ndarray) -> Estimate:
+    """The mean of draws (r,), and between which values 90% of them lie."""
+    return Estimate(float(draws.mean()), *map(float, np.percentile(draws, [5.0, 95.0])))
 
 
 class ConceptMetric(ExplanationMetric):
@@ -38,7 +49,8 @@ class ConceptMetric(ExplanationMetric):
 
     Images are encoded once, when the first importances are evaluated; after that, other importances
     of the same images cost little. Of encoded images at most 256 MB are kept; where they need more,
-    each evaluation encodes them again.
+    each evaluation encodes them again. Beside them a few numbers of each image stay: two scores,
+    slopes (k) where the head is affine, and for MuFidelity what each set is worth (nb_samples).
 
     Parameters
     ----------
@@ -107,12 +119,15 @@ class ConceptMetric(ExplanationMetric):
         self.seed = check("seed", seed)
         self.nb_random = check("nb_random", nb_random)
         # What is wrong with them is said now.
-        number, classes = self.concepts.stream(inputs).length, concepts.network.number_of_classes
+        self._stream = self.concepts.stream(inputs)  # of all passes: it knows another order
+        number, classes = self._stream.length, concepts.network.number_of_classes
         Targets(targets, number, classes, concepts.class_id, use_labels=True)
 
     def summary(self, importances: Any) -> ImportanceFidelity:
         """
         The number with its interval, beside random importances, and the best and the worst ones.
+
+        These are of the same form, one importance for all images or one for each.
 
         Parameters
         ----------
@@ -129,10 +144,18 @@ class ConceptMetric(ExplanationMetric):
 
     def _scores(self) -> SubsetScores:
         """The scores of the images, of which none was read yet."""
-        return SubsetScores(self.concepts, self.inputs, self.targets, self.operator, self.metric)
+        return SubsetScores(
+            self.concepts,
+            self._stream,
+            self.targets,
+            self.operator,
+            self.metric,
+            self.seed,
+            self.nb_random,
+        )
 
     def _rows(self, importances: Any, number_of_images: int) -> np.ndarray:
-        """Importances as (n, k)."""
+        """Importances as (n, k), or (1, k) for all images."""
         found = check_array("importances", importances)
         n, k = number_of_images, len(self.concepts.bank)
         if found.shape not in ((k,), (n, k)):
@@ -140,7 +163,7 @@ class ConceptMetric(ExplanationMetric):
                 f"importances must have shape ({k},), one for each concept, or ({n}, {k}), a row "
                 f"for each image too, received {found.shape}."
             )
-        return np.broadcast_to(found.astype(np.float64), (n, k))
+        return found.astype(np.float64).reshape(-1, k)
 
 
 class _ConceptCurves(ConceptMetric):
@@ -154,13 +177,16 @@ class _ConceptCurves(ConceptMetric):
         ----------
         importances
             (k,) for all images, or (n, k), one row for each image; larger ones come first, so what
-            speaks against the target comes last only in importances that have signs.
+            speaks against the target comes last only in importances that have signs. Equal ones
+            count as the mean over the orders that they allow: over all of them where they are at
+            most 24, else over 24 drawn ones, which leaves an error of drawing on heads that bend.
 
         Returns
         -------
         score
-            The normalised area; NaN, with a warning, where the concepts raise the score of the
-            images by less than 1e-3 of the mean |score|.
+            The normalised area, which is below 0 or above 1 where concepts speak against the target
+            and the score leaves the range between none of them and all; NaN, with a warning, where
+            the concepts raise the score of the images by less than 1e-3 of the mean |score|.
         """
         return self._estimate(self._curves(importances)).value
 
@@ -179,17 +205,17 @@ class _ConceptCurves(ConceptMetric):
             How many concepts were taken out, or put in -> the score that is left of all images, 0
             without concepts and 1 with all of them. The area under it is what `evaluate` gives.
         """
-        curve = self._ratio(self._curves(importances))
+        curve = self._ratio(self._curves(importances).sum(axis=0))
         self._tell()
         return dict(enumerate(curve.tolist()))
 
     def summary(self, importances: Any) -> ImportanceFidelity:
         """
         The number with its interval, beside random orders and, where they are known, the best and
-        the worst order.
+        the worst order: of importances (k,) one order for all images, of (n, k) one for each.
 
-        These are known of affine heads, and for up to 12 concepts: the first call then evaluates
-        all 2^k sets of concepts, once for all importances.
+        The best and the worst are known of affine heads, and for up to 12 concepts: the first call
+        then evaluates all 2^k sets of concepts, once for all importances.
 
         Parameters
         ----------
@@ -202,55 +228,54 @@ class _ConceptCurves(ConceptMetric):
             With the curves of all images.
         """
         curves = self._curves(importances)
-        random, random_curve, best, worst = self._beside
+        shared = np.ndim(importances) == 1
+        beside = self._known.of_all if shared else self._known.of_each
+        drawn = self._ratio(self._turned(beside.random))  # (draws, k + 1)
+        ends: list[np.ndarray | None] = [None, None]
+        if beside.lowest is not None and beside.highest is not None:
+            ends = [self._ratio(self._turned(one)) for one in (beside.highest, beside.lowest)]
+        best, worst = ends[:: self.better]
         return ImportanceFidelity(
             metric=self.metric,
             better=self.better,
             estimate=self._estimate(curves),
-            random=random,
-            optimum=None if best is None else float(self._ratio(area(best))),
-            worst=None if worst is None else float(self._ratio(area(worst))),
+            random=spread(area(drawn)),
+            optimum=None if best is None else float(area(best)),
+            worst=None if worst is None else float(area(worst)),
             per_image=area(curves),
             curves=curves,
-            random_curve=random_curve,
-            optimum_curve=None if best is None else self._ratio(best),
+            random_curve=np.stack([drawn.mean(axis=0), *np.percentile(drawn, [5, 95], axis=0)]),
+            optimum_curve=best,
+            shared=shared,
         )
 
     @cached_property
     def _known(self) -> SubsetScores:
         return self._scores()
 
-    @property
-    def _inserts(self) -> bool:
-        return self.better > 0
-
     def _curves(self, importances: Any) -> np.ndarray:
         """f_x (n, k + 1), float64, in the order of importances."""
-        scores = self._known
-        rows = self._rows(importances, scores.number_of_images)
-        order = np.argsort(-rows, axis=1, kind="stable")
-        opening = order if self._inserts else order[:, ::-1]
-        return self._turned(scores.along(opening[:, None])[:, 0])
+        rows = self._rows(importances, self._known.number_of_images)
+        allowed = number_of_orders(rows)
+        number = int(min(allowed.max(), MOST_TIED))
+        weights = weights_of_orders(allowed, number)
+
+        def opening(indices: np.ndarray) -> np.ndarray:
+            some = indices if len(rows) > 1 else np.zeros(1, int)
+            orders = tied_orders(rows[some], self.seed, some, number)
+            return orders if self.better > 0 else orders[..., ::-1]
+
+        parts = list[np.ndarray]()
+        seen = 0
+        for curves in self._known.along(opening, number):
+            some = weights[seen : seen + len(curves)] if len(rows) > 1 else weights
+            parts.append((curves * some[..., None]).sum(axis=1))
+            seen += len(curves)
+        return self._turned(np.concatenate(parts))
 
     def _turned(self, curves: np.ndarray) -> np.ndarray:
         """Curves of concepts that open as curves of this metric."""
-        return curves if self._inserts else curves[..., ::-1]
-
-    @cached_property
-    def _beside(
-        self,
-    ) -> tuple[Estimate, np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Random orders: the number and its curve; the curves of the best order and the worst."""
-        scores = self._known
-        drawn = self._turned(scores.at_random(self.seed, self.nb_random))
-        values = self._ratio(area(drawn))
-        random = Estimate(float(values.mean()), *map(float, np.percentile(values, [5.0, 95.0])))
-        curves = self._ratio(drawn)  # (draws, k + 1)
-        band = np.stack([curves.mean(axis=0), *np.percentile(curves, [5.0, 95.0], axis=0)])
-        if scores.extremes is None:
-            return random, band, None, None
-        low, high = map(self._turned, scores.extremes)
-        return random, band, *((high, low) if self._inserts else (low, high))
+        return curves if self.better > 0 else curves[..., ::-1]
 
     @cached_property
     def _gained(self) -> float:
@@ -262,10 +287,9 @@ class _ConceptCurves(ConceptMetric):
             return float("nan")
         return float(gained.sum())
 
-    def _ratio(self, values: np.ndarray) -> np.ndarray:
-        """Values (n, ...) of images, normalised together, (...)."""
-        closed = self._known.closed.reshape(-1, *(1,) * (values.ndim - 1))
-        return (values - closed).sum(axis=0) / self._gained
+    def _ratio(self, summed: np.ndarray) -> np.ndarray:
+        """Scores that were summed over the images, normalised."""
+        return (summed - self._known.closed.sum()) / self._gained
 
     def _estimate(self, curves: np.ndarray) -> Estimate:
         self._tell()
@@ -291,8 +315,9 @@ class ConceptDeletion(_ConceptCurves):
     """
     C-Deletion: the score while concepts are taken out, the most important first. Low is good.
 
-    It is 0 where all that the concepts raise the score by goes with the first of them, and 1 where
-    nothing goes before the last. Other authors give one minus that and call high good.
+    It is near 0 where all that the concepts raise the score by goes with the first of them, near 1
+    where nothing goes before the last, and outside where concepts speak against the target. Other
+    authors give one minus that and call high good.
 
     Parameters: see `ConceptMetric`.
     """
@@ -305,8 +330,8 @@ class ConceptInsertion(_ConceptCurves):
     """
     C-Insertion: the score while concepts are put in, the most important first. High is good.
 
-    It is 1 where the first of them brings all that the concepts raise the score by, and 0 where
-    nothing comes before the last.
+    It is near 1 where the first of them brings all that the concepts raise the score by, near 0
+    where nothing comes before the last, and outside where concepts speak against the target.
 
     Parameters: see `ConceptMetric`.
     """

@@ -1,10 +1,10 @@
 """
 C-MuFidelity: are sets of concepts worth what their importances add up to? See `importance`.
 
-Sets are drawn once for each image, keyed by its number, and what they are worth is kept.
+Sets are drawn for each image, keyed by its number; which of them is worth more is kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,10 @@ from .._random import Draw
 from ..concept_model import ConceptModel
 from ..importance.designs import keyed_uniform
 from ..results import Estimate, ImportanceFidelity
-from .importance import ConceptMetric
-from .ranks_and_areas import rank_correlation
-from .subset_scores import random_orders, subset_sums
-
-_TIES = 1e-12  # of the sum of |importances|: sums that differ by less are the same
+from .importance import ConceptMetric, spread
+from .orders import random_orders
+from .ranks_and_areas import ROUNDING, levels, rank_correlation
+from .subset_scores import Drawn, blocks, subset_sums
 
 
 class ConceptMuFidelity(ConceptMetric):
@@ -86,18 +85,19 @@ class ConceptMuFidelity(ConceptMetric):
         -------
         score
             In [-1, 1]; an image counts 0 where no set is worth anything, or all importances are
-            the same for all sets.
+            the same for all sets. Sums that differ by less than 1e-6 of the sum of |importances|,
+            and scores that float32 cannot tell apart, have the same rank.
         """
-        rows = self._rows(importances, len(self._lost[0]))
-        return float(self._correlations(rows[:, None]).mean())
+        return float(self._found(self._rows(importances, len(self._lost[0]))).mean())
 
     def summary(self, importances: Any) -> ImportanceFidelity:
         """
         The number with its interval, beside the same importances dealt out to the concepts at
-        random, other ones in each image.
+        random: those of (k,) alike in all images, the rows of (n, k) each by itself.
 
-        Where the head is affine, the optimum and the worst are known: contributions reach the one,
-        which is 1 but for images in which no set is worth anything, and their opposite the other.
+        Of importances (n, k), where the head is affine, the optimum and the worst are known:
+        contributions reach the one, which is 1 but for images in which no set is worth anything,
+        and their opposite the other. The best importances (k,) for all images are not known.
 
         Parameters
         ----------
@@ -111,36 +111,32 @@ class ConceptMuFidelity(ConceptMetric):
         """
         lost, slopes = self._lost
         rows = self._rows(importances, len(lost))
-        found = self._correlations(rows[:, None])[:, 0]
+        found, shared = self._found(rows), np.ndim(importances) == 1
         low, high = bootstrap_mean(found[:, None], self.seed)[0]
-        n, k = rows.shape
-        orders = random_orders(self.seed, np.arange(n), self.nb_random, k)
-        dealt = np.take_along_axis(rows[:, None], orders, axis=2)
-        drawn = self._correlations(dealt).mean(axis=0)
-        best = None if slopes is None else float(self._correlations(slopes[:, None]).mean())
+        best = None if shared or slopes is None else float(self._found(slopes).mean())
+
+        def dealt(some: np.ndarray) -> np.ndarray:
+            orders = random_orders(self.seed, some, self.nb_random, rows.shape[1])
+            return np.take_along_axis(rows[some, None], orders, axis=2)
+
+        drawn = sum(part.sum(axis=0) for part in self._correlations(dealt, rows, self.nb_random))
         return ImportanceFidelity(
             metric=self.metric,
             better=self.better,
             estimate=Estimate(float(found.mean()), float(low), float(high)),
-            random=Estimate(float(drawn.mean()), *map(float, np.percentile(drawn, [5.0, 95.0]))),
+            random=spread(drawn / len(lost)),
             optimum=best,
             worst=None if best is None else -best,
             per_image=found,
+            shared=shared,
         )
 
     @cached_property
     def _lost(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """What each set is worth, (n, q), 0 for images where no set is; and slopes, if known."""
+        """What each set is worth, as levels (n, q), see there; and slopes, if they are known."""
         scores = self._scores()
-        lost = scores.lost_without(self._drawn, self.nb_samples)
-        size = np.maximum(np.abs(scores.opened), np.abs(scores.closed))[:, None]
-        spread = np.ptp(lost, axis=1, keepdims=True)
-        return np.where(spread > scores.rounding * size, lost, 0.0), scores.slopes
-
-    @cached_property
-    def _subsets(self) -> np.ndarray:
-        """(n, q, k) bool: the sets of all images."""
-        return self._drawn(np.arange(len(self._lost[0])))
+        lost = np.concatenate(list(scores.lost_without(self._drawn, self.nb_samples)))
+        return levels(lost, scores.rounding), scores.slopes
 
     def _drawn(self, indices: np.ndarray) -> np.ndarray:
         """(b, q, k) bool: the sets of images of these numbers."""
@@ -149,16 +145,20 @@ class ConceptMuFidelity(ConceptMetric):
         drawn = keyed_uniform(self.seed, Draw.CONCEPT_SUBSETS, *keys, concepts)
         return drawn < self.subset_share
 
-    def _correlations(self, rows: np.ndarray) -> np.ndarray:
-        """(n, r) of r importances of each image, (n, r, k)."""
+    def _found(self, rows: np.ndarray) -> np.ndarray:
+        """(n,): correlations of importances, (n, k) or (1, k)."""
+        return np.concatenate([*self._correlations(lambda some: rows[some, None], rows, 1)])[:, 0]
+
+    def _correlations(self, values: Drawn, rows: np.ndarray, number: int) -> Iterator[np.ndarray]:
+        """
+        (b, r) of consecutive images, for r importances of each, `number` of them, which a function
+        gives: (b,) -> (b, r, k); `rows` tell whether they are the same for all images.
+        """
         lost, _ = self._lost
-        found = []
-        for start in range(0, len(rows), self.concepts.batch_size):
-            some = slice(start, start + self.concepts.batch_size)
-            sums = subset_sums(rows[some], self._subsets[some])
-            size = np.abs(rows[some]).sum(axis=2, keepdims=True) * _TIES
-            sums = np.rint(np.divide(sums, size, out=np.zeros_like(sums), where=size > 0.0))
+        for some in blocks(len(lost), self.nb_samples * max(number, rows.shape[1])):
+            given = values(some if len(rows) > 1 else np.zeros(1, int))
+            sums = subset_sums(given, self._drawn(some))
+            sums = levels(sums, ROUNDING * np.abs(given).sum(axis=2))
             b, r, q = sums.shape
             worth = np.repeat(lost[some], r, axis=0)
-            found.append(rank_correlation(sums.reshape(b * r, q), worth).reshape(b, r))
-        return np.concatenate(found)
+            yield rank_correlation(sums.reshape(b * r, q), worth).reshape(b, r)

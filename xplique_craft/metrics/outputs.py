@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from scipy.stats import rankdata
 
 from .._checks import check, check_choice, check_indices, warn
 from .._intervals import UNKNOWN, bootstrap_mean, proportion
@@ -33,6 +32,7 @@ from ..factorization.base import Factorized
 from ..gates.coded import encode_batch
 from ..results import Estimate, OutputFidelity, OutputScores
 from .predictors import DRAWS, Predictor, by_bank, by_sum, check_models
+from .ranks_and_areas import rank_correlation
 
 FORMS = ("bank", "additive")
 RANGE = np.array([[[0.0], [0.0], [-1.0], [0.0]], [[1.0], [np.inf], [1.0], [1.0]]])
@@ -166,10 +166,7 @@ def compare_outputs(logits: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     logits, predicted = np.asarray(logits, np.float64), np.asarray(predicted, np.float64)
     emd = 0.5 * np.abs(softmax(logits, axis=1) - softmax(predicted, axis=1)).sum(axis=1)
     error = np.abs(logits - predicted).mean(axis=1)
-    ranks = [rankdata(values, axis=1) for values in (logits, predicted)]
-    first, second = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
-    size = np.sqrt(np.square(first).sum(axis=1) * np.square(second).sum(axis=1))
-    order = (first * second).sum(axis=1) / np.where(size > 0.0, size, 1.0)
+    order = rank_correlation(logits, predicted)
     same = logits.argmax(axis=1) == predicted.argmax(axis=1)
     return np.stack([emd, error, order, same], axis=1)
 

@@ -1,94 +1,68 @@
 """
-Scores f_x of sets of concepts: along orders of them, and the orders that are best and worst.
+Scores f_x of sets of concepts, along orders of them, and along the best and the worst orders.
 
-With S the set of open gates, an order opens one concept after the other, S_0 = {}, ..., S_k = all.
-The area under f_x(S_0), ..., f_x(S_k) is, but for the ends, the sum of f_x over the sets on the
-way. Where the head is affine it is largest when concepts open by decreasing slope. Elsewhere the
-largest is found by dynamic programming over all 2^k sets,
-
-    V(S) = f_x(S) + max over j in S of V(S without j),
-
-and the smallest with min. Closing concepts in an order is opening them in its reverse.
+Where the head is affine the best order opens concepts by decreasing slope; one order for all images
+is best by decreasing sum of slopes, for areas are compared by sums over images. Elsewhere both are
+found by all 2^k sets of up to 12 concepts (see `orders`), that for all images by sums over them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from .._once import cached_property
-from .._random import Draw, keyed_bits
 from ..concept_model import ConceptModel
 from ..gates import Coded
 from ..importance._draws import all_subsets, chunks
 from ..importance.shapley import MOST_ENUMERATED
+from ..sampling import Stream
+from .orders import along_slopes, along_table, extreme_order, random_orders
+from .ranks_and_areas import ROUNDING
 
 MOST_KEPT = 2**28  # bytes of encoded images that are kept between calls
-_ORDERED_AT_ONCE = 64  # images whose best and worst orders are looked for together
+MOST_ENTRIES = 2_000_000  # numbers of orders, or of sets, that are held at once
+
+Drawn = Callable[[np.ndarray], np.ndarray]  # numbers of images (b,) -> (b or 1, ..., k)
 
 
-def extreme_order(table: np.ndarray, *, highest: bool) -> np.ndarray:
-    """
-    The order in which opening concepts gives the largest, or the smallest, area.
-
-    Parameters
-    ----------
-    table
-        (n, 2^k): f_x of every set, in the order of `all_subsets`.
-    highest
-        Whether the largest is wanted.
-
-    Returns
-    -------
-    order
-        (n, k): concepts, the first to open first.
-    """
-    n, number = table.shape
-    k = number.bit_length() - 1
-    subsets = all_subsets(k)
-    sizes = subsets.sum(axis=1)
-    sign = 1.0 if highest else -1.0
-    best = sign * table.astype(np.float64)
-    last = np.zeros((n, number), np.int8)
-    for size in range(1, k + 1):
-        of_size = np.flatnonzero(sizes == size)
-        before = best[:, of_size[:, None] ^ (1 << np.arange(k))]  # garbage where j is not in S
-        before = np.where(subsets[of_size], before, -np.inf)
-        last[:, of_size] = before.argmax(axis=2)
-        best[:, of_size] += before.max(axis=2)
-    order = np.empty((n, k), int)
-    at = np.full(n, number - 1)
-    for place in range(k - 1, -1, -1):
-        order[:, place] = last[np.arange(n), at]
-        at ^= 1 << order[:, place]
-    return order
-
-
-def along_table(table: np.ndarray, orders: np.ndarray) -> np.ndarray:
-    """f_x (n, r, k + 1) along orders (n, r, k), from f_x of every set, (n, 2^k)."""
-    opened = np.cumsum(1 << orders, axis=-1)
-    sets = np.concatenate([np.zeros_like(opened[..., :1]), opened], axis=-1)
-    return np.take_along_axis(table[:, None].astype(np.float64), sets, axis=-1)
+def blocks(n: int, entries: int) -> Iterator[np.ndarray]:
+    """Numbers of n images, as many at once as memory allows, `entries` numbers for each image."""
+    size = max(1, MOST_ENTRIES // max(1, entries))
+    return (np.arange(i, min(i + size, n)) for i in range(0, n, size))
 
 
 def subset_sums(values: np.ndarray, subsets: np.ndarray) -> np.ndarray:
     """
-    Sums (n, r, q) of values (n, r, k) over subsets (n, q, k).
+    Sums (n, r, q) of values (n or 1, r, k) over subsets (n, q, k).
 
     Added up concept by concept, so that the same subset has the same sum to the last bit.
     """
-    total = np.zeros((*values.shape[:2], subsets.shape[1]))
+    total = np.zeros((len(subsets), values.shape[1], subsets.shape[1]))
     for j in range(values.shape[2]):
         total += np.where(subsets[:, None, :, j], values[:, :, j, None], 0.0)
     return total
 
 
-def random_orders(seed: int, indices: np.ndarray, number: int, k: int) -> np.ndarray:
-    """(n, number, k): orders of the concepts drawn for each image, whose numbers are `indices`."""
-    keys = (indices[:, None, None], np.arange(number)[:, None], np.arange(k))
-    return keyed_bits(seed, Draw.CONCEPT_ORDERS, *keys).argsort(axis=-1)
+@dataclass(frozen=True)
+class Compared:
+    """
+    f_x summed over the images, with 0, ..., k open gates, that an importance is compared with.
+
+    Parameters
+    ----------
+    random
+        (draws, k + 1): of random orders.
+    lowest, highest
+        (k + 1,): of the orders of the smallest and of the largest area; None where they are not
+        known: the head is not affine and there are more than 12 concepts.
+    """
+
+    random: np.ndarray
+    lowest: np.ndarray | None = None
+    highest: np.ndarray | None = None
 
 
 class SubsetScores:
@@ -96,33 +70,40 @@ class SubsetScores:
     Scores of some images with some of their concepts.
 
     Images are encoded when the first score is asked for. Of an affine head nothing but its slopes
-    is kept; else the encoded images are, up to 256 MB in all. If they need more, none is kept, and
-    each question encodes them again.
+    is kept, k numbers for each image; else the encoded images are, up to 256 MB in all. If they
+    need more, none is kept, and each question encodes them again. Whatever is asked is worked out
+    in blocks of images, and nothing else stays but two scores of each.
 
     Parameters
     ----------
     concept_model
         The concepts, with the residual kept or not.
-    inputs, targets
-        The images, and which score is meant; a dataset's labels where there are no targets.
+    stream, targets
+        The images, and which score is meant; a dataset's labels where there are no targets. The
+        stream is the same for all passes, so that it tells when images come in another order.
     operator
         What makes the score, see `activated_operator`.
     description
         What the progress bar calls it.
+    seed, number_of_draws
+        Of the random orders.
     """
 
     def __init__(
         self,
         concept_model: ConceptModel,
-        inputs: Any,
+        stream: Stream,
         targets: Any,
-        operator: Callable[..., Any] | None,
+        operator: Callable[..., Any] | str | None,
         description: str,
+        seed: int,
+        number_of_draws: int,
     ) -> None:
-        self._model, self._inputs, self._targets = concept_model, inputs, targets
+        self._model, self._stream, self._targets = concept_model, stream, targets
         self._description = description
         self._head = concept_model.head(operator)
         self.number_of_concepts = len(concept_model.bank)
+        self._seed, self._draws = seed, number_of_draws
 
     # ------------------------------------------------------------------------ what was read once
     @cached_property
@@ -149,12 +130,8 @@ class SubsetScores:
 
     def _encoded(self) -> Iterator[Coded]:
         return self._model.batches(
-            self._inputs, self._targets, use_labels=True, description=self._description
+            self._stream, self._targets, use_labels=True, description=self._description
         )
-
-    def _batches(self) -> Iterator[Coded]:
-        """The images in terms of concepts, in parts, of a head that is not affine."""
-        return iter(self._read.kept) if self._read.kept is not None else self._encoded()
 
     @cached_property
     def slopes(self) -> np.ndarray | None:
@@ -177,94 +154,119 @@ class SubsetScores:
         return len(self.closed)
 
     @property
-    def rounding(self) -> float:
-        """Differences of scores below this share of the largest are rounding."""
-        return 1e-12 if self.slopes is not None else self._head.rounding
+    def rounding(self) -> np.ndarray:
+        """(n,): differences of an image's scores below this are rounding."""
+        size = np.maximum(np.abs(self.opened), np.abs(self.closed))
+        if self.slopes is None:
+            return self._head.rounding * size
+        return np.maximum(ROUNDING * np.abs(self.slopes).sum(axis=1), 1e-12 * size)
 
     # --------------------------------------------------------------------------------- questions
-    def along(self, orders: np.ndarray) -> np.ndarray:
-        """f_x (n, r, k + 1) while concepts open in orders (n, r, k), float64."""
-        if self.slopes is not None:
-            steps = np.take_along_axis(self.slopes[:, None], orders, axis=-1)
-            gained = np.cumsum(steps, axis=-1)
-            gained = np.concatenate([np.zeros_like(gained[..., :1]), gained], axis=-1)
-            return self.closed[:, None, None] + gained
-        k = self.number_of_concepts
-        curves = np.empty((*orders.shape[:2], k + 1))
-        curves[..., 0], curves[..., -1] = self.closed[:, None], self.opened[:, None]
-        places = orders.argsort(axis=-1)  # of each concept
-
-        def between(some: slice) -> np.ndarray:
-            opened = places[some, :, None] < np.arange(1, k)[:, None]
-            return opened.reshape(len(opened), -1, k)
-
-        if k > 1:
-            inner = self._evaluated(between, orders.shape[1] * (k - 1))
-            curves[..., 1:-1] = inner.reshape(*orders.shape[:2], k - 1)
-        return curves
-
-    def lost_without(self, subsets: Callable[[np.ndarray], np.ndarray], number: int) -> np.ndarray:
+    def along(self, orders: Drawn, number: int) -> Iterator[np.ndarray]:
         """
-        f_x(1) - f_x(1 without S), (n, q), for q subsets S of each image.
+        f_x (b, number, k + 1), float64, of consecutive images while concepts open in orders, which
+        a function gives of images by their numbers: (b, number, k), or (1, number, k) for all.
+        """
+        k = self.number_of_concepts
+        if self.slopes is not None:
+            for some in blocks(self.number_of_images, number * (k + 1)):
+                yield along_slopes(self.closed[some], self.slopes[some], orders(some))
+            return
+        for part in self._parts(number * (k - 1) * k):
+            curves = np.empty((len(part.indices), number, k + 1))
+            curves[..., 0] = self.closed[part.indices, None]
+            curves[..., -1] = self.opened[part.indices, None]
+            if k > 1:
+                places = orders(part.indices).argsort(axis=-1)  # of each concept
+                gates = places[:, :, None] < np.arange(1, k)[:, None]
+                inner = self._evaluate(part, gates.reshape(len(gates), -1, k))
+                curves[..., 1:-1] = inner.reshape(-1, number, k - 1)
+            yield curves
+
+    def lost_without(self, subsets: Drawn, number: int) -> Iterator[np.ndarray]:
+        """
+        f_x(1) - f_x(1 without S), (b, q), of consecutive images, for q subsets S of each.
 
         `subsets` gives those of images by their numbers, (b,) -> (b, q, k) bool.
         """
+        entries = number * self.number_of_concepts
         if self.slopes is not None:
-            return subset_sums(self.slopes[:, None], subsets(np.arange(len(self.slopes))))[:, 0]
-        values = self._evaluated(lambda some: ~subsets(np.arange(some.start, some.stop)), number)
-        return self.opened[:, None] - values
+            for some in blocks(self.number_of_images, entries):
+                yield subset_sums(self.slopes[some, None], subsets(some))[:, 0]
+            return
+        for part in self._parts(entries):
+            values = self._evaluate(part, ~subsets(part.indices))
+            yield self.opened[part.indices, None] - values
 
     @cached_property
-    def table(self) -> np.ndarray | None:
-        """(n, 2^k): f_x of every set; None of affine heads, and for more than 12 concepts."""
-        k = self.number_of_concepts
-        if k > MOST_ENUMERATED or self.slopes is not None:
-            return None
-        subsets = all_subsets(k)
-        return self._evaluated(lambda _: subsets, len(subsets)).astype(np.float32)
+    def of_each(self) -> Compared:
+        """With an order for each image."""
+        if self.slopes is not None:
+            slopes = self.slopes
+
+            def rising(some: np.ndarray) -> np.ndarray:
+                return slopes[some, None].argsort(axis=-1, kind="stable")
+
+            random = self._summed(self._at_random, self._draws)
+            lowest = self._summed(rising, 1)[0]
+            highest = self._summed(lambda some: rising(some)[..., ::-1], 1)[0]
+            return Compared(random, lowest, highest)
+        if self.number_of_concepts <= MOST_ENUMERATED:
+            return self._by_all_sets[0]
+        return Compared(self._summed(self._at_random, self._draws))
 
     @cached_property
-    def extremes(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """
-        f_x (n, k + 1) along the orders of the smallest and of the largest area; None where they are
-        not known: the head is not affine and there are more than 12 concepts.
-        """
+    def of_all(self) -> Compared:
+        """With one order for all images."""
+        orders = self._at_random(np.zeros(1, int))
         if self.slopes is not None:
-            orders = [(sign * self.slopes).argsort(axis=1, kind="stable") for sign in (1, -1)]
-            low, high = (self.along(order[:, None])[:, 0] for order in orders)
-            return low, high
-        if self.table is None:
-            return None
-        found = []
-        for highest in (False, True):
-            curves = []
-            for i in range(0, len(self.table), _ORDERED_AT_ONCE):
-                part = self.table[i : i + _ORDERED_AT_ONCE]
-                order = extreme_order(part, highest=highest)
-                curves.append(along_table(part, order[:, None])[:, 0])
-            found.append(np.concatenate(curves))
-        return found[0], found[1]
+            closed, slopes = self.closed.sum(keepdims=True), self.slopes.sum(axis=0, keepdims=True)
+            both = ((sign * slopes[:, None]).argsort(kind="stable") for sign in (1.0, -1.0))
+            ends = (along_slopes(closed, slopes, order) for order in both)
+            return Compared(along_slopes(closed, slopes, orders)[0], *(one[0, 0] for one in ends))
+        if self.number_of_concepts <= MOST_ENUMERATED:
+            total = self._by_all_sets[1][None]
+            both = (extreme_order(total, highest=highest)[:, None] for highest in (False, True))
+            ends = (along_table(total, order) for order in both)
+            return Compared(along_table(total, orders)[0], *(one[0, 0] for one in ends))
+        return Compared(self._summed(lambda _: orders, self._draws))
 
-    def at_random(self, seed: int, number: int) -> np.ndarray:
-        """f_x (n, number, k + 1) along random orders of the concepts, other ones for each image."""
-        indices = np.arange(self.number_of_images)
-        orders = random_orders(seed, indices, number, self.number_of_concepts)
-        if self.table is not None:
-            return along_table(self.table, orders)
-        return self.along(orders)
+    @cached_property
+    def _by_all_sets(self) -> tuple[Compared, np.ndarray]:
+        """What `of_each` is, and f_x of all sets summed over the images, (2^k,)."""
+        subsets = all_subsets(self.number_of_concepts)
+        size = self.number_of_concepts + 1
+        random, total = np.zeros((self._draws, size)), np.zeros(len(subsets))
+        lowest, highest = np.zeros(size), np.zeros(size)
+        for part in self._parts(subsets.size):
+            table = self._evaluate(part, subsets[None])
+            total += table.sum(axis=0)
+            random += along_table(table, self._at_random(part.indices)).sum(axis=0)
+            for end, is_highest in ((lowest, False), (highest, True)):
+                order = extreme_order(table, highest=is_highest)
+                end += along_table(table, order[:, None]).sum(axis=(0, 1))
+        return Compared(random, lowest, highest), total
 
-    def _evaluated(self, gates: Callable[[slice], np.ndarray], number: int) -> np.ndarray:
-        """
-        f_x (n, number) float64 at the gates that a function gives for consecutive images,
-        (b, number, k), or (number, k) for all.
-        """
-        values, seen = [], 0
-        for coded in self._batches():
-            for part in chunks(coded, number * self.number_of_concepts):
-                some = slice(seen, seen + len(part.targets))
-                seen = some.stop
-                values.append(self._head.evaluate(part, gates(some)).astype(np.float64))
-        return np.concatenate(values)
+    # ----------------------------------------------------------------------------------- inside
+    def _at_random(self, indices: np.ndarray) -> np.ndarray:
+        return random_orders(self._seed, indices, self._draws, self.number_of_concepts)
+
+    def _summed(self, orders: Drawn, number: int) -> np.ndarray:
+        """(number, k + 1): `along` orders, summed over the images."""
+        total = np.zeros((number, self.number_of_concepts + 1))
+        for curves in self.along(orders, number):
+            total += curves.sum(axis=0)
+        return total
+
+    def _parts(self, entries: int) -> Iterator[Coded]:
+        """The images in parts, `entries` numbers for each, of a head that is not affine."""
+        for coded in self._encoded() if self._read.kept is None else self._read.kept:
+            yield from chunks(coded, max(1, entries))
+
+    def _evaluate(self, part: Coded, gates: np.ndarray) -> np.ndarray:
+        """f_x (b, number) float64 at gates (b, number, k), or (1, number, k) for all."""
+        values = self._head.evaluate(part, gates[0] if len(gates) == 1 else gates)
+        return values.astype(np.float64)
 
 
 class _Read:
@@ -278,8 +280,9 @@ class _Read:
 
 
 def _bytes(coded: Coded) -> int:
-    tensors = {id(one): one for one in (coded.gated, coded.constant)}
-    return sum(int(tf.size(one)) * one.dtype.size for one in tensors.values())
+    tensors = {id(one): one for one in (coded.gated, coded.constant, coded.kkt)}
+    known = sum(int(tf.size(one)) * one.dtype.size for one in tensors.values())
+    return known + coded.targets.nbytes + coded.indices.nbytes
 
 
 def _lean(coded: Coded) -> Coded:

@@ -29,19 +29,24 @@ class ImportanceFidelity:
         The number with its 90% interval over images; NaN where concepts change too little of the
         score to tell.
     random
-        The same number of importances at random: its mean, and between which values 90% of the
-        draws lie.
+        The same number of importances at random, of the same form: its mean, and between which
+        values 90% of the draws lie.
     optimum, worst
-        The best and the worst number that any importance reaches; None where it is not known.
+        The best and the worst number that importances of the same form reach; None where it is not
+        known.
     per_image
         (n,): the area under the curve of each image, or its rank correlation.
     curves
-        (n, k + 1): the score of each image with so many concepts out, or in; None of MuFidelity.
+        (n, k + 1): the score of each image with so many concepts out, or in, on average over the
+        orders that equal importances allow; None of MuFidelity.
     random_curve
         (3, k + 1): normalised curve of random orders: its mean, and the ends between which 90% of
         the draws lie, point by point; None of MuFidelity.
     optimum_curve
         (k + 1,): normalised curve of the optimum; None where it is not known, and of MuFidelity.
+    shared
+        Whether one importance (k,) is for all images, not one for each: random ones, the optimum
+        and the worst have the same form.
     """
 
     metric: str
@@ -54,6 +59,7 @@ class ImportanceFidelity:
     curves: np.ndarray | None = None
     random_curve: np.ndarray | None = None
     optimum_curve: np.ndarray | None = None
+    shared: bool = False
 
     @property
     def direction(self) -> str:
@@ -100,13 +106,15 @@ class ImportanceFidelity:
 
     def table(self) -> str:
         """The number and what it stands beside, as a Markdown table, with the direction."""
+        form = "one importance for all" if self.shared else "an importance for each"
         lines = [
             f"| importance | {self.metric} ({self.direction}) |",
             "| --- | --- |",
             f"| this one | {self.estimate} |",
             *(f"| {name} | {value} |" for name, value in self._beside()),
             "",
-            f"{len(self.per_image)} images; intervals are 90%, of random importances over draws",
+            f"{len(self.per_image)} images, {form}; intervals are 90%, of random importances over "
+            "draws",
         ]
         if self.better < 0:
             lines[-1] += f"; {OTHERS}"
