@@ -194,7 +194,7 @@ def test_what_interactions_return(case: Case) -> None:
     assert f"{found.values[i, j]:+.3f}" in str(found)
     table = found.table()
     assert f"| {i}, {j} | {found.values[i, j]:+.3f} |" in table.splitlines()[2]
-    assert "above 0: more together than alone" in table
+    assert "above 0: more together than one by one" in table
 
 
 def test_interactions_of_one_concept() -> None:

@@ -112,8 +112,9 @@ def from_craft_tf(
     craft
         The CraftTf, after its `fit`.
     split
-        What `split_model` gave, where the two models of `craft` are its g and h: concepts of one
-        split share its compiled functions, and can be united. None joins the two models anew.
+        What `split_model` gave, where the two models of `craft` are its `input_to_latent` and its
+        `latent_to_logit`: concepts of one split share its compiled functions, and can be united.
+        None joins the two models anew.
     encoding
         "own" encodes images as CraftTf does (scikit-learn's iterations, with its hidden penalty);
         "exact" solves the non-negative least squares problem, so that maps can be differentiated.
@@ -126,8 +127,8 @@ def from_craft_tf(
     Returns
     -------
     concepts
-        Everything that a fitted `Craft` answers but what needs the crops that it was fitted on:
-        `stability`, `decompose` and `save` are not there.
+        Everything that a fitted `Craft` answers but for `decompose`, `grow`, `save`, and what goes
+        back to how concepts were found, which raises: `stability`, `purity`, `sanity_check`.
 
     Raises
     ------
@@ -210,7 +211,7 @@ def from_holistic(
     Returns
     -------
     concepts
-        Everything that a fitted `Craft` answers but what needs the crops that it was fitted on.
+        As of `from_craft_tf`.
 
     Raises
     ------

@@ -102,7 +102,8 @@ def make_explainer(
         raise ValueError(
             f"{explainer.__name__} needs the gradient of the concepts, and the encoding of "
             f"{factorizer!r} has none. Take an explainer that perturbs the image, as Occlusion, or "
-            "factorizer='nmf' or 'signed-nmf'."
+            "concepts whose encoding has one: factorizer='nmf' or 'signed-nmf', and of Xplique's "
+            "encoding='exact'."
         )
     operator = known_operator(arguments.get("operator"))
     if operator is not None:

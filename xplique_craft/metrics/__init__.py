@@ -14,7 +14,7 @@ from .extraction import (
     zero_share,
 )
 from .folds import stability
-from .importance import ConceptDeletion, ConceptInsertion
+from .importance import ConceptDeletion, ConceptInsertion, ConceptMetric
 from .intruder import Trials, binary_choice, difference, intruder_test
 from .judge import CropCluster, embed_crops
 from .judged_crops import purity
@@ -25,6 +25,7 @@ from .outputs import output_fidelity
 __all__ = [
     "ConceptDeletion",
     "ConceptInsertion",
+    "ConceptMetric",
     "ConceptMuFidelity",
     "CropCluster",
     "Trials",

@@ -59,7 +59,7 @@ def stability(craft: ConceptModel, *, folds: int = 5, seed: int = 0) -> ConceptS
     """
     check_craft(craft)
     folds, seed = check("folds", folds), check("seed", seed)
-    settings, found = known_rows(craft, "Give the Craft itself.")
+    settings, found = known_rows(craft, "Ask the Craft that found them.")
     check_folds(found, folds, settings.number_of_concepts)
     return stability_of(
         settings,

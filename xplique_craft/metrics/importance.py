@@ -30,7 +30,7 @@ from .._intervals import UNKNOWN, bootstrap_ratio
 from .._once import cached_property
 from ..concept_model import ConceptModel, check_craft
 from ..gates.activated import activated_operator
-from ..results import Estimate, ImportanceFidelity
+from ..results import Estimate, Importance, ImportanceFidelity
 from ..targets import Targets
 from .orders import MOST_TIED, number_of_orders, tied_orders, weights_of_orders
 from .quality import SMALLEST_DENOMINATOR
@@ -156,6 +156,11 @@ class ConceptMetric(ExplanationMetric):
 
     def _rows(self, importances: Any, number_of_images: int) -> np.ndarray:
         """Importances as (n, k), or (1, k) for all images."""
+        if isinstance(importances, Importance):
+            raise TypeError(
+                "importances must be an array, received an Importance: give its per_image, (n, k), "
+                "or its overall, (k,), one order for all images."
+            )
         found = check_array("importances", importances)
         n, k = number_of_images, len(self.concepts.bank)
         if found.shape not in ((k,), (n, k)):

@@ -105,8 +105,8 @@ def purity(
     check_judge(judge, craft.model, prepare)
     if concepts.crops is None or concepts.crops_u is None or concepts.settings is None:
         raise ValueError(
-            "craft must have found its concepts by fit, to have crops of them, and these are parts "
-            "of a concept. Give the Craft itself."
+            "craft must have found its concepts by fit, to have crops of them, and these were "
+            "not: they are parts of a concept, united, or Xplique's. Ask the Craft that found them."
         )
     stream = craft.stream(craft.inputs_of_fit if inputs is None else inputs)
     pictures = Pictures.of(stream, photographs)

@@ -97,9 +97,10 @@ def output_fidelity(
     Raises
     ------
     TypeError, ValueError
-        If concepts are of different models or layers, or several sets are of one class; if an
-        output is none of the model's, or has no concept set; if coefficients are signed, so that
-        contributions cannot be divided by their mean; if there are no reference images.
+        If concepts are of different models or layers, or, for the form
+        "additive", several sets are of one class; if an output is none of
+        the model's, or has no concept set; if coefficients are signed, so that contributions
+        cannot be divided by their mean; if there are no reference images.
 
     Warns
     -----

@@ -89,7 +89,8 @@ def sanity_check(
     if concepts.settings is None:
         raise ValueError(
             "craft must have found its concepts by fit, to look for them once more in a shuffled "
-            "network, and these are parts of a concept. Give the Craft itself."
+            "network, and these were not: they are parts of a concept, united, or Xplique's. Ask "
+            "the Craft that found them."
         )
     shuffled = split_model(shuffled_weights(craft.model, seed), craft.layer)
     with caught_warnings():  # that the shuffled network predicts something else, and such

@@ -6,6 +6,8 @@ import numpy as np
 
 from .importance import EvaluationPath
 
+MOST = 20  # pairs in a table
+
 
 @dataclass(frozen=True)
 class ConceptInteractions:
@@ -72,12 +74,15 @@ class ConceptInteractions:
         return "exact" if self.exact else "estimated"
 
     def table(self) -> str:
-        """The pairs as a Markdown table, the largest interaction first."""
+        """
+        The pairs as a Markdown table, the largest interaction first, at most 20; beside each pair
+        the values of its two concepts.
+        """
         lines = [
-            "| concepts | interaction | alone | estimation | images |",
+            f"| concepts | interaction | {self.method} values | estimation | images |",
             "| --- | ---: | --- | --- | --- |",
         ]
-        for i, j in self.pairs:
+        for i, j in self.pairs[:MOST]:
             intervals = (self.estimation_interval[i, j], self.image_interval[i, j])
             lines.append(
                 f"| {i}, {j} | {self.values[i, j]:+.3f} | {self.main[i]:.3f}, {self.main[j]:.3f} | "
@@ -88,6 +93,10 @@ class ConceptInteractions:
             "",
             f"{self.method}, {self._known}, {len(self.per_image)} images, {self.evaluations} "
             f"evaluations of the head" + (f"; {self.path}" if self.path else "") + "; above 0: "
-            "more together than alone, below 0: one does what the other does",
+            "more together than one by one, below 0: one does what the other does",
         ]
+        if len(self.pairs) > MOST:
+            lines.append(f"{len(self.pairs) - MOST} smaller ones are not shown.")
+        if self.exact and not self.values.any():
+            lines.append("All are 0: the score is a sum over concepts, as it is of affine heads.")
         return "\n".join(lines)
