@@ -1,6 +1,7 @@
 """C-Deletion, C-Insertion, C-MuFidelity: by hand, optimum, worst, floor, what changes nothing."""
 
 import itertools
+import tracemalloc
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -513,6 +514,25 @@ def test_blocks_change_nothing(
         monkeypatch.setattr("xplique_craft.metrics.subset_scores.MOST_ENTRIES", 1)
         monkeypatch.setattr("xplique_craft.importance._draws._ENTRIES_AT_ONCE", 1)
     assert_allclose(found[:2], found[2:], atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", [ConceptDeletion, ConceptMuFidelity])
+def test_memory_is_that_of_blocks(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all images at once, random sets or orders alone would need 8 n q k bytes, 20 MB."""
+    k, n = 8, 1500
+    craft, _ = planted.function_craft(lambda m: ops.sum(m, axis=1), k)
+    images = np.random.default_rng(0).random((n, 2, 2, k), np.float32)
+    monkeypatch.setattr("xplique_craft.metrics.subset_scores.MOST_ENTRIES", 50_000)
+    monkeypatch.setattr("xplique_craft._intervals._BLOCK", 50_000)
+    settings = {"nb_samples": 200} if metric is ConceptMuFidelity else {}
+    measured = metric(craft, images, nb_random=2 if settings else 200, **settings)
+    measured.evaluate(np.zeros(k) + np.eye(k)[0])  # compiled
+    tracemalloc.start()
+    try:
+        measured.summary(np.tile(np.eye(k)[0], (n, 1)))
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_datasets_and_their_labels(relu: Case) -> None:

@@ -134,9 +134,11 @@ class ConceptMuFidelity(ConceptMetric):
     @cached_property
     def _lost(self) -> tuple[np.ndarray, np.ndarray | None]:
         """What each set is worth, as levels (n, q), see there; and slopes, if they are known."""
-        scores = self._scores()
-        lost = np.concatenate(list(scores.lost_without(self._drawn, self.nb_samples)))
-        return levels(lost, scores.rounding), scores.slopes
+        scores, parts, seen = self._scores(), list[np.ndarray](), 0
+        for lost in scores.lost_without(self._drawn, self.nb_samples):
+            parts.append(levels(lost, scores.rounding[seen : seen + len(lost)]))
+            seen += len(lost)
+        return np.concatenate(parts), scores.slopes
 
     def _drawn(self, indices: np.ndarray) -> np.ndarray:
         """(b, q, k) bool: the sets of images of these numbers."""
