@@ -118,6 +118,7 @@ class World:
     def fidelity(self) -> Any:
         return metrics.ConceptDeletion(self.craft, self.images).summary(self.importance.per_image)
 
+    @functools.cached_property
     def complexity(self) -> Any:
         return metrics.measure_complexity(self.craft, self.images, folds=2)
 
