@@ -53,7 +53,7 @@ NOT_CALLED = {
         " Shapes"
     ),
     "made by another that is called": "ConceptNode ConceptTree Child Growable",
-    "abstract": "MapMeasure Factorizer ImportanceMethod Factorizer.fit",
+    "abstract": "ConceptMetric MapMeasure Factorizer ImportanceMethod Factorizer.fit",
     "takes no argument": (
         "PCA build_model load_model check_if_fitted sorted records table summary get_concept_bank"
     ),
