@@ -6,6 +6,7 @@ It takes pixels as they are (0 to 255) and returns logits. After the last convol
 non-negative (12, 12, 96) maps and the head is affine.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -33,12 +34,12 @@ def build_model() -> keras.Model:
     """
     pixels = keras.Input((CROP_SIDE, CROP_SIDE, 3), name="pixels")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(pixels)
-    x = _convolution(24, 5, "conv1", strides=2)(x)
+    x = convolution(24, 5, "conv1", strides=2)(x)
     x = keras.layers.MaxPooling2D(name="pool1")(x)
-    x = _convolution(40, 3, "conv2")(x)
-    x = _convolution(56, 3, "conv3")(x)
+    x = convolution(40, 3, "conv2")(x)
+    x = convolution(56, 3, "conv3")(x)
     x = keras.layers.MaxPooling2D(name="pool3")(x)
-    x = _convolution(96, 3, DEFAULT_LAYER)(x)
+    x = convolution(96, 3, DEFAULT_LAYER)(x)
     x = keras.layers.GlobalAveragePooling2D(name="average")(x)
     logits = keras.layers.Dense(len(CLASS_NAMES), name="logits")(x)
     return keras.Model(pixels, logits, name="photographs")
@@ -58,13 +59,18 @@ def load_model() -> keras.Model:
     FileNotFoundError
         If the installation lacks the file of weights.
     """
-    if not WEIGHTS_PATH.is_file():
+    return trained(build_model, WEIGHTS_PATH, "The demo's classifier", "train_demo.py")
+
+
+def trained(build: Callable[[], keras.Model], path: Path, what: str, script: str) -> keras.Model:
+    """What `build` makes, with the weights in a file that a script of `tools/` has written."""
+    if not path.is_file():
         raise FileNotFoundError(
-            f"The demo's classifier should be at {WEIGHTS_PATH}, and is not there. Reinstall the "
-            "package, or make the file with `python tools/train_demo.py` in the repository."
+            f"{what} should be at {path}, and is not there. Reinstall the package, or make the "
+            f"file with `python tools/{script}` in the repository."
         )
-    model = build_model()
-    with np.load(WEIGHTS_PATH, allow_pickle=False) as arrays:
+    model = build()
+    with np.load(path, allow_pickle=False) as arrays:
         for name, weight in named_weights(model).items():
             weight.assign(arrays[name])
     return model
@@ -75,7 +81,7 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
     return {f"{layer.name}/{one.name}": one for layer in model.layers for one in layer.weights}
 
 
-def _convolution(channels: int, width: int, name: str, strides: int = 1) -> keras.layers.Layer:
+def convolution(channels: int, width: int, name: str, strides: int = 1) -> keras.layers.Layer:
     """A convolution that keeps the borders and ends in a ReLU."""
     return keras.layers.Conv2D(
         channels,

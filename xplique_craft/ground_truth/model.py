@@ -16,10 +16,9 @@ On 2,000 other images the first is right on 99.05%, the second on all.
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from .._checks import check_choice
-from ..demo.model import named_weights
+from ..demo.model import convolution, trained
 from .shapes import CLASS_NAMES, SIDE
 
 HEADS = ("affine", "relu")
@@ -50,11 +49,11 @@ def build_shapes_model(head: str = "affine") -> keras.Model:
     check_choice("head", head, HEADS)
     pixels = keras.Input((SIDE, SIDE, 3), name="pixels")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(pixels)
-    x = _convolution(16, 5, "conv1", strides=2)(x)
-    x = _convolution(32, 3, "conv2")(x)
+    x = convolution(16, 5, "conv1", strides=2)(x)
+    x = convolution(32, 3, "conv2")(x)
     x = keras.layers.MaxPooling2D(name="pool2")(x)
-    x = _convolution(48, 3, "conv3")(x)
-    x = _convolution(64, 3, SHAPES_LAYER)(x)
+    x = convolution(48, 3, "conv3")(x)
+    x = convolution(64, 3, SHAPES_LAYER)(x)
     x = keras.layers.GlobalAveragePooling2D(name="average")(x)
     if head == "relu":
         x = keras.layers.Dense(32, activation="relu", name="hidden")(x)
@@ -83,26 +82,6 @@ def load_shapes_model(head: str = "affine") -> keras.Model:
         If the installation lacks the file of weights.
     """
     path = shapes_weights(head)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"The classifier of shapes should be at {path}, and is not there. Reinstall the "
-            "package, or make the file with `python tools/train_shapes.py` in the repository."
-        )
-    model = build_shapes_model(head)
-    with np.load(path, allow_pickle=False) as arrays:
-        for name, weight in named_weights(model).items():
-            weight.assign(arrays[name])
-    return model
-
-
-def _convolution(channels: int, width: int, name: str, strides: int = 1) -> keras.layers.Layer:
-    """A convolution that keeps the borders and ends in a ReLU."""
-    return keras.layers.Conv2D(
-        channels,
-        width,
-        strides=strides,
-        padding="same",
-        activation="relu",
-        kernel_initializer="he_normal",
-        name=name,
+    return trained(
+        lambda: build_shapes_model(head), path, "The classifier of shapes", "train_shapes.py"
     )
