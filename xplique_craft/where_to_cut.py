@@ -4,7 +4,7 @@ Where a model can be cut, and how much of the score still flows through patches 
 A transformer gathers what patches hold into special tokens, block by block, and reads its answer
 from these: the later the cut, the less is left that concepts, which are of patches, could explain.
 At a layer with activations A = (S, P), special tokens and patches, let (S0, P0) be those of a blank
-image, all of it in the mean colour of the images. Then
+image, all of it 0. Then
 
     share through patches    sum(s - h(S, P0)) / sum(s - s0)
     share of patches alone   sum(h(S0, P) - s0) / sum(s - s0)
@@ -13,16 +13,20 @@ with s = h(S, P) the score of an image and s0 = h(S0, P0) that of the blank one.
 sums over images. What special tokens and patches do only together is in the first alone.
 
 Why not their means over the images in the place of S0 and P0? Means of images of one class say
-which class it is: after 10 of 12 blocks of a ViT, the mean tokens of 24 photographs of a tench have
-as high a score as the photographs themselves, and shares of the difference are noise. Of images of
-several classes both ways find about the same share through patches (0.71 and 0.65 two blocks
-earlier).
+which class it is, and so may its mean colour: after 10 of 12 blocks of a ViT, the mean tokens of 24
+photographs of a tench have as high a score as the photographs themselves, and shares of the
+difference are noise. Of photographs of six classes, which both can do, the means find 0.98, 0.86,
+0.71, 0.46 and 0.24 of the score to flow through patches after 7 to 11 blocks, and the blank image
+0.92, 0.83, 0.64, 0.38 and 0.16.
 
 All layers are measured in one walk through the model, from cut to cut: at every cut two altered
 copies of the images join them, and all walk on. So the model is traced once, however many layers
 there are.
 """
 
+from . import _backend as _backend
+
+# isort: split
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -214,19 +218,18 @@ class Walk:
         verbose: bool = False,
     ) -> list[tuple[Estimate, Estimate]]:
         """Of each cut, the share that flows through patches and that of patches alone."""
-        colours = Stream(images, shape, batch_size, "images")
-        blank = _blank(colours)
         classes, cuts = self.network.number_of_classes, len(self.steps)
-        wanted = None if targets is None else Targets(targets, colours.length, classes)
-        tokens, rows = [], tf.convert_to_tensor(blank)
-        for step in self.steps:
-            rows = step(rows)
-            tokens.append(rows)
-        floor = self.network.logits(rows).numpy()[0].astype(np.float64)
-        parts, seen = [], 0
-        few = Stream(images, shape, max(1, batch_size // (1 + 2 * cuts)), "images")
-        for batch in few.progress("where to cut", verbose):
-            logits = self._logits(batch.images, tokens)
+        together = max(1, batch_size // (1 + 2 * cuts))  # images, whose copies join them
+        stream = Stream(images, shape, together, "images")
+        wanted = None if targets is None else Targets(targets, stream.length, classes)
+        blank: list[tf.Tensor] = []
+        parts, seen, floor = [], 0, np.zeros(classes)
+        for batch in stream.progress("where to cut", verbose):
+            if not blank:
+                rows = tf.zeros_like(batch.images[:1])
+                blank = [rows := step(rows) for step in self.steps]
+                floor = self.network.logits(rows).numpy()[0].astype(np.float64)
+            logits = self._logits(batch.images, blank)
             if wanted is None:
                 weights = np.eye(classes)[logits[0].argmax(axis=-1)]
             else:
@@ -263,16 +266,6 @@ class Walk:
             rows = tf.concat([rows, no_patches, no_special], axis=0)
         logits = self.network.logits(rows).numpy()
         return logits.reshape(-1, n, self.network.number_of_classes)
-
-
-def _blank(stream: Stream) -> np.ndarray:
-    """An image (1, H, W, channels) of one colour, the mean of all images."""
-    colours: list[np.ndarray] = []
-    for batch in stream:
-        places = tuple(range(1, batch.images.ndim - 1))
-        colours.extend(batch.images.mean(axis=places, dtype=np.float64))
-    colour = np.mean(colours, axis=0).astype(np.float32)
-    return np.broadcast_to(colour, (1, *batch.images.shape[1:]))
 
 
 def _warn(candidates: Sequence[Candidate], best: Candidate | None) -> None:
