@@ -251,7 +251,13 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
     }
     # ------------------------------------------------------------------- splitting and models
     add("split_model", fixed(xc.split_model), model=lambda: w.model, layer=fixed(planted.LAYER))
-    add("candidate_layers", fixed(xc.candidate_layers), model=lambda: w.model)
+    add(
+        "candidate_layers",
+        fixed(xc.candidate_layers),
+        model=lambda: w.model,
+        images=lambda: w.images,
+        targets=lambda: w.targets,
+    )
     add(
         "join_models",
         fixed(xc.join_models),

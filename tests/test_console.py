@@ -9,10 +9,9 @@ import pytest
 from console_kit import error_of, run, save_model, save_pictures
 
 from xplique_craft import __version__
-from xplique_craft.console.model import best_layer
 from xplique_craft.console.options import FactorizerName
 from xplique_craft.factorization import FACTORIZERS
-from xplique_craft.splitting.split import Candidate
+from xplique_craft.splitting.layers import Candidate, recommended_layer
 
 
 @pytest.fixture(scope="module")
@@ -111,19 +110,21 @@ def test_layers_marks_the_one_to_begin_with(model_file: Path) -> None:
     assert lines[-1] == "* begin with --layer pool"
 
 
-def test_best_layer_has_positions_and_is_not_the_classes_own_maps() -> None:
+def test_recommended_layer_has_positions_and_is_not_the_classes_own_maps() -> None:
     features = Candidate("features", (7, 7, 512), True, False)
     signed = Candidate("signed", (7, 7, 512), False, False)
     maps = Candidate("maps", (7, 7, 10), True, True)
     pooled = Candidate("pooled", (1, 1, 512), True, True)
     flat = Candidate("flat", (512,), True, True)
-    assert best_layer([features, signed, maps, pooled, flat], 10) is features
-    assert best_layer([features, signed, maps, pooled, flat], 1000) is maps
-    assert best_layer([Candidate("open", (None, None, 3), True, True), flat], 10).name == "open"
-    assert best_layer([signed, pooled, flat], 10) is None
-    assert best_layer([signed, pooled, flat], 10, signed=True) is signed
-    assert best_layer([features, signed, pooled], 10, signed=True) is features
-    assert best_layer([pooled, flat], 10, signed=True) is None
+    assert recommended_layer([features, signed, maps, pooled, flat], 10) is features
+    assert recommended_layer([features, signed, maps, pooled, flat], 1000) is maps
+    assert (
+        recommended_layer([Candidate("open", (None, None, 3), True, True), flat], 10).name == "open"
+    )
+    assert recommended_layer([signed, pooled, flat], 10) is None
+    assert recommended_layer([signed, pooled, flat], 10, signed=True) is signed
+    assert recommended_layer([features, signed, pooled], 10, signed=True) is features
+    assert recommended_layer([pooled, flat], 10, signed=True) is None
 
 
 def test_errors_of_users(model_file: Path, folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from keras import layers
 from numpy.testing import assert_allclose, assert_array_equal
 from splittable import MODELS, SHAPE, Subclassed, assert_composes, backbone, error_of, randomised
 
-from xplique_craft.splitting.split import candidate_layers, join_models, split_model
+from xplique_craft.splitting.split import join_models, split_model
+from xplique_craft.where_to_cut import candidate_layers
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from splittable import (
 )
 
 from xplique_craft.splitting.graph import RenamedLayer, calls_of
-from xplique_craft.splitting.split import Split, candidate_layers, split_model
+from xplique_craft.splitting.split import Split, split_model
+from xplique_craft.where_to_cut import candidate_layers
 
 
 @pytest.fixture

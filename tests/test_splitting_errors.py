@@ -16,7 +16,8 @@ from splittable import (
     twice_nested_model,
 )
 
-from xplique_craft.splitting.split import candidate_layers, split_model
+from xplique_craft.splitting.split import split_model
+from xplique_craft.where_to_cut import candidate_layers
 
 
 def test_unknown_name_suggests_the_nearest():

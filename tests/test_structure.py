@@ -8,12 +8,13 @@ from numpy.testing import assert_allclose
 from splittable import SHAPE, attention_model, randomised, residual_model, twice_nested_model
 
 from xplique_craft.splitting.graph import Call, RenamedLayer, calls_of, unwrap
-from xplique_craft.splitting.split import Candidate, candidate_layers
+from xplique_craft.splitting.layers import Candidate
 from xplique_craft.splitting.structure import (
     is_affine_call,
     non_negative_tensors,
     reached,
 )
+from xplique_craft.where_to_cut import candidate_layers
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from .metrics.prevalence import measure_prevalence as measure_prevalence
 from .metrics.sanity import sanity_check as sanity_check
 from .saving import load as load
 from .saving import save as save
-from .splitting.split import Candidate as Candidate
+from .splitting.layers import Candidate as Candidate
 from .splitting.split import Split as Split
-from .splitting.split import candidate_layers as candidate_layers
 from .splitting.split import join_models as join_models
 from .splitting.split import split_model as split_model
 from .targets import ClassDifference as ClassDifference
 from .union import unite as unite
+from .where_to_cut import candidate_layers as candidate_layers
 
 __version__: str

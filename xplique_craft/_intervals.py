@@ -11,6 +11,7 @@ from .results import Estimate
 LEVEL = 0.90
 UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 RESAMPLES = 2000
+SMALLEST_DENOMINATOR = 1e-3  # of the mean |score|: shares of less are not defined
 _BLOCK = 2_000_000  # entries of resampling weights held at once
 
 

@@ -173,7 +173,8 @@ class Craft(AnsweringModel, Growable, BaseConceptExtractor):
             if layer is None:
                 raise TypeError(
                     "layer must be given: a name, index or layer object. "
-                    "xplique_craft.candidate_layers(model) lists where the model can be cut."
+                    "xplique_craft.candidate_layers(model) lists where the model can be cut, and "
+                    "with a few images, candidate_layers(model, images), it says where to begin."
                 )
             model = split_model(model, layer)
         elif layer is not None:

@@ -22,10 +22,14 @@ from .sampling.extent import Extent, measure_extent
 from .sampling.rows import POSITIONS, CropRows, extract_rows
 from .sampling.told_images import SavedImages
 from .splitting.fingerprint import LayerPrint, fingerprint_of
+from .splitting.layers import ENOUGH
 from .splitting.network import Network
 from .splitting.structure import begins_with_normalisation
 from .splitting.tokens import special_tokens_of
 from .targets import check_class_id
+from .where_to_cut import share_at
+
+ENOUGH_IMAGES = 32  # to see how much of the score flows through patches
 
 
 def find_concepts(
@@ -57,8 +61,8 @@ def find_concepts(
     -----
     UserWarning
         If most images are predicted as another class, if gates that lead to zero would blow up the
-        residual in a head that begins with a normalisation, or if it is not known which tokens
-        belong to no place.
+        residual in a head that begins with a normalisation, if it is not known which tokens belong
+        to no place, or if those that do know most of the score already.
     """
     network = concept_model.network
     class_id = check_class_id(class_id, network.number_of_classes)
@@ -86,6 +90,7 @@ def find_concepts(
             {"CropRows": CropRows},
         )
         _warn(concept_model, settings, found, class_id)
+        _warn_of_special(concept_model, stream, found.special_tokens, class_id)
         factorized = kept.bank(
             "bank",
             lambda: fit_bank(settings, found, concept_model.seed),
@@ -205,6 +210,23 @@ def _warn(
             f"What follows {concept_model.layer!r} begins with a normalisation, which blows up "
             "what is left when all gates are closed: f_x(0) is no neutral baseline there. Use "
             "Craft(..., baseline='mean'), which gates towards the mean activation."
+        )
+
+
+def _warn_of_special(
+    concept_model: ConceptModel, stream: Stream, special: int, class_id: int
+) -> None:
+    """Say where what is left to patches, and so to concepts, is surely less than half."""
+    if not special:
+        return
+    images = next(iter(stream)).images[:ENOUGH_IMAGES]
+    share = share_at(concept_model.network, special, images, class_id, concept_model.batch_size)
+    if share.high < ENOUGH:
+        warn(
+            f"Only {share.as_percent()} of the score still flows through patches after "
+            f"{concept_model.layer!r}. The rest is what special tokens, as a class token, know "
+            "already, and no concept's doing. Cut earlier: xplique_craft.candidate_layers(model, "
+            "images) says how much it is after each layer, and where to begin."
         )
 
 

@@ -10,8 +10,8 @@ import typer
 
 from .._files import check_can_write
 from . import options
+from .cut import chosen_layer
 from .messages import finished, say, write_page
-from .model import chosen_layer
 from .task import read_task
 
 FEWEST = 2
@@ -39,6 +39,8 @@ def compare(
         options.Baseline,
         typer.Option(help="What takes a concept's place where it is taken out, as in `explain`."),
     ] = options.Baseline.zero,
+    special_tokens: options.SpecialTokensOption = None,
+    keep_special_tokens: options.KeepSpecialTokensOption = None,
     preprocess: Annotated[
         str,
         typer.Option(help="What the model was trained on, as in `explain`.", metavar="SPEC"),
@@ -110,11 +112,15 @@ def compare(
 
     craft = Craft.from_model(
         task.model,
-        chosen_layer(task.model, factorizer) if layer is None else layer,
+        chosen_layer(task, factorizer, special_tokens=special_tokens, batch_size=batch_size)
+        if layer is None
+        else layer,
         concepts,
         batch_size,
         factorizer=factorizer.value,
         baseline=baseline.value,
+        special_tokens=special_tokens,
+        keep_special_tokens=keep_special_tokens,
         seed=seed,
         verbose=not quiet,
     )

@@ -13,8 +13,9 @@ import typer
 from .._files import check_can_write
 from ..factorization import FACTORIZERS
 from . import options
+from .cut import chosen_layer
 from .messages import finished, say, write_page
-from .model import chosen_layer, load_model
+from .model import load_model
 from .pictures import Preprocessing
 from .task import read_task
 
@@ -44,6 +45,8 @@ def explain(
             help="What takes a concept's place where it is taken out: nothing (zero), or its mean."
         ),
     ] = options.Baseline.zero,
+    special_tokens: options.SpecialTokensOption = None,
+    keep_special_tokens: options.KeepSpecialTokensOption = None,
     preprocess: Annotated[
         str,
         typer.Option(
@@ -116,6 +119,11 @@ def explain(
     [bold]--baseline mean[/bold] is for heads that begin with a normalisation, such as
     the LayerNorm of a transformer or ConvNeXt.
 
+    In [bold]transformers[/bold] concepts are of patches. Special tokens, such as a class
+    token, belong to no place and gather what patches say, so the model must be
+    cut before they know it all: without --layer, it is cut after the last
+    layer through whose patches half of the score still flows in your pictures.
+
     [bold]--preprocess[/bold] is what was done to the pictures when the model was
     trained; with a wrong one, few pictures are predicted right. For x from 0
     to 255, in RGB:
@@ -167,12 +175,16 @@ def explain(
 
     craft = Craft.from_model(
         task.model,
-        chosen_layer(task.model, factorizer) if layer is None else layer,
+        chosen_layer(task, factorizer, special_tokens=special_tokens, batch_size=batch_size)
+        if layer is None
+        else layer,
         concepts,
         batch_size,
         patch_size,
         factorizer=factorizer.value,
         baseline=baseline.value,
+        special_tokens=special_tokens,
+        keep_special_tokens=keep_special_tokens,
         seed=seed,
         verbose=not quiet,
     )

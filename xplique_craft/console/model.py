@@ -1,21 +1,13 @@
 """
-The model of a command: read from its file, and the layer to cut it at.
+The model of a command, read from its file.
 """
 
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from ..factorization import FACTORIZERS
-from .messages import say
-from .options import FactorizerName
+from typing import Any
 
 _LONGEST_REASON = 400  # characters of what Keras says
 _DIGITS = 7  # sides of pictures have fewer
-
-if TYPE_CHECKING:
-    from ..splitting.split import Candidate
 
 
 def load_model(path: Path, name: str = "MODEL") -> Any:
@@ -87,44 +79,3 @@ def number_of_classes(model: Any) -> int:
             f"MODEL must give one score for each class, (n, classes), and this one gives {shape}."
         )
     return shape[1]
-
-
-def best_layer(
-    candidates: "Sequence[Candidate]", classes: int, *, signed: bool = False
-) -> "Candidate | None":
-    """
-    The last candidate that is non-negative and has several positions; None without one.
-
-    With `signed`, where none is known to be non-negative: the last that has several positions. One
-    with as many channels as classes is passed over: its channels are the classes' own maps, in
-    which there are no parts left to find.
-    """
-    placed = [
-        candidate
-        for candidate in candidates
-        if candidate.shape[-1] != classes and any(n != 1 for n in candidate.shape[:-1])
-    ]
-    fitting = [candidate for candidate in placed if candidate.non_negative]
-    if not fitting and signed:
-        fitting = placed
-    return fitting[-1] if fitting else None
-
-
-def chosen_layer(model: Any, factorizer: FactorizerName) -> str:
-    """The layer to cut at where none is given, said aloud; a ValueError where there is none."""
-    from ..splitting.split import candidate_layers
-
-    candidates = candidate_layers(model)
-    signed = not FACTORIZERS[factorizer.value].requires_non_negative
-    best = best_layer(candidates, model.output_shape[-1], signed=signed)
-    if best is None:
-        raise ValueError(
-            "layer must be given: no layer of this model has positions. `xplique-craft layers` "
-            "lists what there is."
-            if signed
-            else "layer must be given: no layer of this model is known to be non-negative and has "
-            "positions. Add --factorizer signed-nmf, which takes signed layers too, or choose a "
-            "--layer; `xplique-craft layers` lists what there is."
-        )
-    say(f"Cut at {best.name} (--layer takes another).")
-    return best.name

@@ -51,6 +51,22 @@ LayerOption = Annotated[
     typer.Option(help="Where to cut the model; default: the one `layers` marks with *."),
 ]
 ConceptsOption = Annotated[int, typer.Option(help="How many concepts to find.", min=1)]
+SpecialTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Transformers: how many of the first tokens belong to no place of the picture, as a "
+        "class token; default: those before a grid of the picture's proportions.",
+        min=0,
+    ),
+]
+KeepSpecialTokensOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-special-tokens/--mean-special-tokens",
+        help="What is at these tokens while concepts are dimmed: what the picture has there, or "
+        "their mean, which leaves out what they know already; default: they are kept.",
+    ),
+]
 ResizeOption = Annotated[
     Resize,
     typer.Option(help="Other shapes: keep the centre (crop), or everything, out of shape."),

@@ -2,6 +2,7 @@
 What a command is to explain, read from its arguments: all that can be wrong is found first.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from .._checks import check_range
 from .._files import check_can_write
+from .._once import cached_property
 from ..targets import check_class_id
 from .labels import find_class, read_labels
 from .messages import finished
@@ -30,7 +32,8 @@ class Pictures(NamedTuple):
     names: list[str]
 
 
-class Task(NamedTuple):
+@dataclass(frozen=True)
+class Task:
     """
     What a command is to explain; its pictures are not read yet.
 
@@ -60,7 +63,11 @@ class Task(NamedTuple):
         return [self.labels.get(i, [""])[0] or f"class {i}" for i in range(number)]
 
     def read(self) -> Pictures:
-        """The pictures, and the folder that the page will be in: here the work begins."""
+        """The pictures, and the folder that the page will be in: here the work begins, once."""
+        return self._pictures
+
+    @cached_property
+    def _pictures(self) -> Pictures:
         *size, channels = self.shape
         pictures, names = read_pictures(
             self.folder,

@@ -26,14 +26,13 @@ import numpy as np
 from xplique.metrics.base import ExplanationMetric
 
 from .._checks import check, check_array, warn
-from .._intervals import UNKNOWN, bootstrap_ratio
+from .._intervals import SMALLEST_DENOMINATOR, UNKNOWN, bootstrap_ratio
 from .._once import cached_property
 from ..concept_model import ConceptModel, check_craft
 from ..gates.activated import activated_operator
 from ..results import Estimate, Importance, ImportanceFidelity
 from ..targets import Targets
 from .orders import MOST_TIED, number_of_orders, tied_orders, weights_of_orders
-from .quality import SMALLEST_DENOMINATOR
 from .ranks_and_areas import area
 from .subset_scores import SubsetScores
 

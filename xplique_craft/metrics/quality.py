@@ -19,11 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from .._checks import warn
-from .._intervals import UNKNOWN, bootstrap_ratio, proportion
+from .._intervals import SMALLEST_DENOMINATOR, UNKNOWN, bootstrap_ratio, proportion
 from ..concept_model import ConceptModel
 from ..results import Quality
-
-SMALLEST_DENOMINATOR = 1e-3  # of the mean |score|
 
 
 def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = None) -> Quality:

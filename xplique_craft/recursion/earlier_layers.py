@@ -16,7 +16,9 @@ import numpy as np
 from .._checks import listing
 from ..results import BranchState
 from ..splitting.graph import calls_of
-from ..splitting.split import Candidate, Split, candidate_layers, split_model
+from ..splitting.layers import Candidate
+from ..splitting.split import Split, split_model
+from ..where_to_cut import candidate_layers
 
 FINER = 3  # times as many positions: a stride of 2 that makes 14 rows of 27 gives 3.7
 FEWEST_FINER, MOST_FINER, BLOCK = 2, 8, 4  # layers of weights between

@@ -1,18 +1,23 @@
 """
-Places that a flat graph can be cut at: all of them, and the one that people mean by a layer.
+Places that a flat graph can be cut at: all of them, the one to begin with, and the one that people
+mean by a layer.
 
 Where a layer is none, the error says which layers are.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 
 from .._checks import listing, nearest
+from ..results import Estimate
 from .graph import Call, Graph, Place, cut_calls, unwrap
 from .structure import is_affine_call, non_negative_tensors
+from .tokens import number_of_special_tokens
 
+ENOUGH = 0.5  # of the score must still flow through patches where one begins
 _NAMED_IN_ERRORS = 5
 
 
@@ -32,12 +37,41 @@ class Candidate:
         True if its output is known to be >= 0, as NMF needs.
     affine_head
         True if all that follows is known to be affine, so that importances have closed forms.
+    special_tokens
+        How many of the first tokens belong to no place of the image, as a class token does: they
+        are no part of concepts. 0 where there are none, or where sizes are not known.
+    share_through_patches
+        How much of the score still flows through patches after this layer: what goes of it when
+        they become those of a blank image, and special tokens stay as they are. High is good for
+        concepts, which are of patches. 1 where all activations have a place, for then nothing else
+        leads on; None where none has, or no images were given.
+    share_of_patches_alone
+        How much of the score there still is when special tokens become those of a blank image, and
+        patches stay as they are: what patches say to the end without them. 1 and None as above.
+    recommended
+        Whether this is the layer to begin with, see `recommended_layer`; None where no images were
+        given.
     """
 
     name: str
     shape: tuple[int | None, ...]
     non_negative: bool
     affine_head: bool
+    special_tokens: int = 0
+    share_through_patches: Estimate | None = None
+    share_of_patches_alone: Estimate | None = None
+    recommended: bool | None = None
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether its activations lie at several places of the image."""
+        return any(side != 1 for side in self.shape[:-1])
+
+    @property
+    def patches_matter(self) -> bool:
+        """Whether at least half of the score is known to flow through what has a place."""
+        share = self.share_through_patches
+        return self.special_tokens == 0 or (share is not None and share.value >= ENOUGH)
 
 
 def candidates_of(graph: Graph) -> list[Candidate]:
@@ -48,6 +82,7 @@ def candidates_of(graph: Graph) -> list[Candidate]:
     while affine_from > 0 and is_affine_call(calls[affine_from - 1]):
         affine_from -= 1
     times = Counter(id(call.operation) for call in calls)
+    image = tuple(graph.model.input_shape[1:])
     found = []
     for position in cut_calls(calls):
         call = calls[position]
@@ -60,9 +95,51 @@ def candidates_of(graph: Graph) -> list[Candidate]:
                     shape=tuple(latent.shape[1:]),
                     non_negative=id(latent) in non_negative,
                     affine_head=position + 1 >= affine_from,
+                    special_tokens=number_of_special_tokens(latent.shape[1:], image),
                 )
             )
     return found
+
+
+def recommended_layer(
+    candidates: Sequence[Candidate], classes: int, *, signed: bool = False
+) -> Candidate | None:
+    """
+    The layer to begin with: late, so that concepts are of whole things, but not too late.
+
+    It is the last candidate that
+
+    - has several positions, so that concepts have places;
+    - has not as many channels as the model has classes: these would be the classes' own maps, in
+      which there are no parts left to find;
+    - is non-negative, as NMF needs it. With `signed` it need not be in models with special tokens
+      (a class token, registers), nor in others where no such layer is;
+    - has no special tokens, or at least half of the score (`ENOUGH`) still flows through its
+      patches. A layer of which that was not measured is passed over.
+
+    Parameters
+    ----------
+    candidates
+        In the order of the model.
+    classes
+        How many outputs the model has.
+    signed
+        Whether concepts are found in a way that takes signed activations.
+
+    Returns
+    -------
+    candidate
+        None where there is none.
+    """
+    placed = [
+        candidate
+        for candidate in candidates
+        if candidate.has_positions and candidate.shape[-1] != classes and candidate.patches_matter
+    ]
+    fitting = [candidate for candidate in placed if candidate.non_negative]
+    if signed and (not fitting or any(candidate.special_tokens for candidate in candidates)):
+        fitting = placed
+    return fitting[-1] if fitting else None
 
 
 def find_cut(graph: Graph, model: keras.Model, layer: str | int | keras.layers.Layer) -> Call:

@@ -13,7 +13,7 @@ import keras
 from .._once import BUILDING, cached_property
 from .flatten import flat_graph, graph_of_part
 from .graph import Graph, Replay
-from .layers import Candidate, candidates_of, find_cut
+from .layers import find_cut
 from .network import Network
 
 
@@ -82,30 +82,6 @@ def split_model(model: keras.Model, layer: str | int | keras.layers.Layer) -> Sp
     first = keras.Model(flat.inputs[0], latent, name=f"{flat.name}_to_{call.name}")
     second = keras.Model(latent, flat.outputs[0], name=f"{flat.name}_from_{call.name}")
     return Split(flat, first, second, call.name)
-
-
-def candidate_layers(model: keras.Model) -> list[Candidate]:
-    """
-    Layers that a model can be cut at, from the input to the output.
-
-    Parameters
-    ----------
-    model
-        Functional or built Sequential model with one input and one output.
-
-    Returns
-    -------
-    candidates
-        Cuts whose output is one float tensor (n, h, w, c), (n, t, c) or (n, c).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `split_model` would not take the model.
-    """
-    with BUILDING:
-        graph = flat_graph(model, "model")
-    return candidates_of(graph)
 
 
 def join_models(input_to_latent: keras.Model, latent_to_logit: keras.Model) -> Split:

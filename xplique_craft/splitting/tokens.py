@@ -41,7 +41,7 @@ def special_tokens_of(tokens: int, size: Sequence[int]) -> int | None:
 
 
 def number_of_special_tokens(
-    latent: Sequence[int], image: Sequence[int], named: int | None = None
+    latent: Sequence[int | None], image: Sequence[int | None], named: int | None = None
 ) -> int:
     """
     How many of the first tokens of a layer are special.
@@ -51,7 +51,7 @@ def number_of_special_tokens(
     latent
         (t, c); layers of another shape have no tokens.
     image
-        (H, W, channels).
+        (H, W, channels). Where a size is not known, in either, the rule finds none.
     named
         How many the user says there are; None leaves it to the rule.
 
@@ -67,7 +67,7 @@ def number_of_special_tokens(
                 f"received {named}: its activations have the shape (n, "
                 f"{', '.join(map(str, latent))})."
             )
-        if named >= latent[0]:
+        if latent[0] is not None and named >= latent[0]:
             raise ValueError(
                 f"special_tokens must leave some of the layer's {latent[0]} tokens, received "
                 f"{named}."
@@ -76,4 +76,7 @@ def number_of_special_tokens(
         return named
     if len(latent) != 2 or len(image) != 3:
         return 0
-    return special_tokens_of(latent[0], image[:2]) or 0
+    tokens, height, width = latent[0], *image[:2]
+    if tokens is None or height is None or width is None:
+        return 0
+    return special_tokens_of(tokens, (height, width)) or 0
