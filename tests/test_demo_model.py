@@ -109,6 +109,13 @@ def test_weights_are_small():
     assert demo.TRANSFORMER_PATH.stat().st_size <= 500_000
 
 
+def test_weights_are_kept_as_the_script_writes_them():
+    for build, path, precision in train_demo.MODELS.values():
+        with np.load(path, allow_pickle=False) as arrays:
+            assert set(arrays) == set(demo.model.named_weights(build()))
+            assert {arrays[name].dtype for name in arrays} == {np.dtype(precision)}
+
+
 @pytest.mark.parametrize(
     ("module", "name", "load"),
     [
@@ -168,7 +175,9 @@ def test_cut_is_non_negative_with_an_affine_head(model, held_out):
     assert logits.min() < 0.0  # scores before any softmax
 
 
-@pytest.mark.parametrize("build", [demo.build_model, demo.build_transformer])
+@pytest.mark.parametrize(
+    "build", [demo.build_model, pytest.param(demo.build_transformer, marks=pytest.mark.slow)]
+)
 def test_training_lowers_the_error_and_repeats(build):
     first, second = (
         train_demo.train(build, crops_per_class=4, epochs=6, verbose=False) for _ in range(2)
