@@ -1,4 +1,4 @@
-"""The demo's photographs, crops and classifier."""
+"""The demo's photographs, crops and classifiers."""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+import xplique_craft as xc
 from xplique_craft import demo
+from xplique_craft.splitting.tokens import special_tokens_of
 
 PATH = Path(__file__).parents[1] / "tools" / "train_demo.py"
 SPEC = importlib.util.spec_from_file_location("train_demo", PATH)
@@ -18,6 +20,11 @@ SPEC.loader.exec_module(train_demo)
 @pytest.fixture(scope="module")
 def model():
     return demo.load_model()
+
+
+@pytest.fixture(scope="module")
+def transformer():
+    return demo.load_transformer()
 
 
 @pytest.fixture(scope="module")
@@ -99,24 +106,61 @@ def test_a_missing_photograph_is_named(monkeypatch):
 
 def test_weights_are_small():
     assert demo.WEIGHTS_PATH.stat().st_size <= 1_000_000
+    assert demo.TRANSFORMER_PATH.stat().st_size <= 500_000
 
 
-def test_a_missing_file_of_weights_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(demo.model, "WEIGHTS_PATH", tmp_path / "absent.npz")
+def test_weights_are_kept_as_the_script_writes_them():
+    for build, path, precision in train_demo.MODELS.values():
+        with np.load(path, allow_pickle=False) as arrays:
+            assert set(arrays) == set(demo.model.named_weights(build()))
+            assert {arrays[name].dtype for name in arrays} == {np.dtype(precision)}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "load"),
+    [
+        (demo.model, "WEIGHTS_PATH", demo.load_model),
+        (demo.transformer, "TRANSFORMER_PATH", demo.load_transformer),
+    ],
+)
+def test_a_missing_file_of_weights_is_named(monkeypatch, tmp_path, module, name, load):
+    monkeypatch.setattr(module, name, tmp_path / "absent.npz")
     with pytest.raises(FileNotFoundError, match=r"`python tools/train_demo\.py`"):
-        demo.load_model()
+        load()
 
 
-def test_shipped_model_is_the_one_build_model_makes(model):
-    built = demo.build_model()
+@pytest.mark.parametrize(
+    ("shipped", "build", "weights"),
+    [("model", demo.build_model, 80_558), ("transformer", demo.build_transformer, 132_342)],
+)
+def test_shipped_models_are_what_is_built(request, shipped, build, weights):
+    shipped, built = request.getfixturevalue(shipped), build()
     layers = [(layer.name, type(layer), layer.output.shape) for layer in built.layers]
-    assert [(layer.name, type(layer), layer.output.shape) for layer in model.layers] == layers
-    assert model.count_params() == built.count_params() == 80_558
-    assert not model.compiled
+    assert [(layer.name, type(layer), layer.output.shape) for layer in shipped.layers] == layers
+    assert shipped.count_params() == built.count_params() == weights
+    assert not shipped.compiled
 
 
-def test_shipped_model_recognises_held_out_crops(model, held_out):
-    assert train_demo.accuracy(model, *held_out) >= 0.99
+@pytest.mark.parametrize("shipped", ["model", "transformer"])
+def test_shipped_models_recognise_held_out_crops(request, held_out, shipped):
+    assert train_demo.accuracy(request.getfixturevalue(shipped), *held_out) >= 0.99
+
+
+def test_the_transformer_is_cut_at_its_tokens(transformer, held_out):
+    """By layers of Keras alone, with one token before a grid of patches; values of both signs."""
+    assert {type(layer).__module__.split(".")[0] for layer in transformer.layers} == {"keras"}
+    tokens = {c.name for c in xc.candidate_layers(transformer) if c.shape == (145, 48)}
+    assert tokens >= {"tokens", "block1", "block2", "block3", "block4"}
+    assert special_tokens_of(145, (demo.CROP_SIDE, demo.CROP_SIDE)) == 1
+    images = held_out[0][::40]
+    split = xc.split_model(transformer, "block2")
+    activations = split.input_to_latent.predict(images, verbose=0)
+    assert activations.min() < 0.0 < activations.max()
+    np.testing.assert_allclose(
+        split.latent_to_logit.predict(activations, verbose=0),
+        transformer.predict(images, verbose=0),
+        atol=1e-4,
+    )
 
 
 def test_cut_is_non_negative_with_an_affine_head(model, held_out):
@@ -131,8 +175,13 @@ def test_cut_is_non_negative_with_an_affine_head(model, held_out):
     assert logits.min() < 0.0  # scores before any softmax
 
 
-def test_training_lowers_the_error_and_repeats():
-    first, second = (train_demo.train(crops_per_class=4, epochs=6, verbose=False) for _ in range(2))
+@pytest.mark.parametrize(
+    "build", [demo.build_model, pytest.param(demo.build_transformer, marks=pytest.mark.slow)]
+)
+def test_training_lowers_the_error_and_repeats(build):
+    first, second = (
+        train_demo.train(build, crops_per_class=4, epochs=6, verbose=False) for _ in range(2)
+    )
     images, labels = train_demo.labelled_crops(4, "train")
     assert train_demo.accuracy(first, images, labels) > 2 / len(demo.CLASS_NAMES)
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):

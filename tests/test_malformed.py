@@ -56,6 +56,7 @@ NOT_CALLED = {
     "abstract": "ConceptMetric MapMeasure Factorizer ImportanceMethod Factorizer.fit",
     "takes no argument": (
         "PCA build_model load_model check_if_fitted sorted records table summary get_concept_bank"
+        " build_transformer load_transformer"
     ),
     "only reads what another of plots made": (
         "decimals_for displayed_steps waterfall_steps concept_label"

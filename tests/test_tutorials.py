@@ -52,7 +52,8 @@ def _pictures(notebook: nbformat.NotebookNode) -> list[int]:
 
 
 def test_there_are_tutorials() -> None:
-    assert [path.stem for path in TUTORIALS] == ["1-first-concepts", "2-importance", "3-maps"]
+    names = ["1-first-concepts", "2-importance", "3-maps", "4-transformers"]
+    assert [path.stem for path in TUTORIALS] == names
 
 
 def test_it_is_committed_as_it_was_written(path: Path) -> None:
@@ -170,3 +171,75 @@ def test_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (ruined,) = re.findall(r"maps of the ruined model: (-?[\d.]+)", text)
     (other,) = re.findall(r"with the map of another image: (-?[\d.]+)", text)
     assert abs(float(ruined) - float(other)) < 0.2  # "about", the text says
+
+
+@pytest.mark.slow
+def test_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = _run(FOLDER / "4-transformers.ipynb", tmp_path, monkeypatch)
+    text = _text(notebook)
+    # crops, crops of two banks, waterfall, maps
+    assert _pictures(notebook) == [4, 6, 8, 9]
+    assert "WARNING" not in text
+    (right,) = re.findall(r"^(\d+) of 140 new crops are recognised$", text, re.MULTILINE)
+    assert int(right) >= 137
+    assert re.search(r"^block1 +\(145, 48\)$", text, re.MULTILINE)
+
+    # logit and share predicted: of all tokens, patches, the class token, neither
+    rows = re.findall(r"^(coins|astronaut) +(tokens|block\d) +(.*)$", text, re.MULTILINE)
+    told = {
+        (name, layer): [(float(a), int(b)) for a, b in re.findall(r"(\S+) \( *(\d+)%\)", row)]
+        for name, layer, row in rows
+    }
+    assert len(told) == 10
+    whole, patches, class_token, neither = told["coins", "tokens"]
+    assert patches == whole
+    assert class_token == neither
+    whole, patches, class_token, neither = told["coins", "block1"]
+    assert (patches[1], neither[1]) == (100, 0)
+    assert patches[0] > whole[0] - 0.5
+    assert class_token[0] < neither[0] + 0.5
+    assert class_token[1] <= 20
+    for layer in ("block2", "block3", "block4"):
+        assert told["coins", layer][3][1] == 100
+    whole, _, class_token, _ = told["coins", "block4"]
+    assert class_token == whole
+    assert told["astronaut", "block1"][3][1] == 100
+
+    assert "Use factorizer='signed-nmf'" in text
+    assert "U (16, 145, 6); of any concept the class token has 0" in text
+
+    number = r"(\S+) \[\S+, \S+\]"
+    banks = {
+        (layer, factorizer): [float(value) for value in values]
+        for layer, factorizer, *values in re.findall(
+            rf"^(\w+), ([a-z-]+): purity {number}.*\n +rebuilt {number}, explained {number}$",
+            text,
+            re.MULTILINE,
+        )
+    }
+    assert len(banks) == 4
+    signed, semi = banks["tokens", "signed-nmf"], banks["tokens", "semi-nmf"]
+    assert signed[0] > 0.5
+    assert semi[0] < 0.35  # "near chance"
+    assert abs(semi[1] - signed[1]) < 0.1  # "rebuilds as much"
+    signed, semi = banks["block1", "signed-nmf"], banks["block1", "semi-nmf"]
+    assert abs(semi[0] - signed[0]) < 0.2  # "cannot tell the banks apart"
+    assert abs(signed[2] - 1.0) < 0.1
+    assert semi[2] > 1.4  # "far more than the whole score"
+
+    found = re.findall(
+        rf"agreement {number}\n +rebuilt {number}, explained {number}\n"
+        r" +score (\S+), without patches (\S+)$",
+        text,
+        re.MULTILINE,
+    )
+    assert len(found) == 2  # the class token at its mean, and kept
+    for agreement, rebuilt, explained, score, without in (map(float, row) for row in found):
+        assert agreement > 0.95
+        assert abs(rebuilt - 1.0) < 0.1
+        assert abs(explained - 1.0) < 0.1
+        assert without < 0.6 * score
+    for missed in re.findall(r"(?:parts miss|misses) (?:it|them) by at most (\S+)", text):
+        assert float(missed) < 1e-2
+    page = (tmp_path / "transformer-report" / "report.html").read_text(encoding="utf-8")
+    assert "sees in coins" in page

@@ -77,8 +77,8 @@ def trained(build: Callable[[], keras.Model], path: Path, what: str, script: str
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
-    """The weights of a model by layer and kind, as "conv1/kernel"."""
-    return {f"{layer.name}/{one.name}": one for layer in model.layers for one in layer.weights}
+    """The weights of a model by layer and kind, as "conv1/kernel" or "attention1/query/kernel"."""
+    return {one.path: one for one in model.weights}
 
 
 def convolution(channels: int, width: int, name: str, strides: int = 1) -> keras.layers.Layer:
