@@ -178,7 +178,7 @@ def test_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = _run(FOLDER / "4-transformers.ipynb", tmp_path, monkeypatch)
     text = _text(notebook)
     # crops, crops of two banks, waterfall, maps
-    assert _pictures(notebook) == [4, 6, 8, 9]
+    assert _pictures(notebook) == [5, 7, 9, 10]
     assert "WARNING" not in text
     (right,) = re.findall(r"^(\d+) of 140 new crops are recognised$", text, re.MULTILINE)
     assert int(right) >= 137
@@ -204,6 +204,15 @@ def test_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _, class_token, _ = told["coins", "block4"]
     assert class_token == whole
     assert told["astronaut", "block1"][3][1] == 100
+
+    shares = {
+        layer: float(share)
+        for layer, share in re.findall(r"^(block\d): through patches (\S+)", text, re.MULTILINE)
+    }
+    assert shares["block1"] > 0.9  # "nearly all of it"
+    assert shares["block1"] > shares["block2"] > shares["block3"] > shares["block4"] == 0.0
+    (recommended,) = re.findall(r"^(block\d): .* \(recommended\)$", text, re.MULTILINE)
+    assert recommended == "block2"
 
     assert "Use factorizer='signed-nmf'" in text
     assert "U (16, 145, 6); of any concept the class token has 0" in text
