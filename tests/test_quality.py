@@ -48,6 +48,11 @@ def test_the_three_numbers(head: str, latent: str, images: np.ndarray) -> None:
         quality = craft.quality(images, class_id)
         found = [getattr(quality, name).value for name in NUMBERS]
         assert_allclose(found, by_numpy(head, craft, images, class_id), rtol=1e-3, atol=1e-4)
+        nothing = np.zeros((1, *craft.network.latent_shape(images.shape[1:])))
+        floor = planted.logits_by_numpy(head, model, nothing).argmax()
+        predicted = model.predict(images, verbose=0).argmax(axis=1)
+        assert quality.agreement_without_concepts is not None
+        assert quality.agreement_without_concepts.value == (predicted == floor).mean()
         assert quality.number_of_images == 6
         assert quality.kkt_residual < 1e-4
 

@@ -53,3 +53,19 @@ def test_an_interval_beyond_the_threshold_is_said():
     assert many.endswith("keep the prediction; its interval is not all within the threshold")
     assert read_quality(quality)[0].words == "The concepts alone keep the prediction"
     assert overall_verdict(read_quality(quality)) == "Faithful: all three numbers are good."
+
+
+@pytest.mark.parametrize(
+    ("agreement", "floor", "level"),
+    [(1.0, 0.49, "good"), (1.0, 0.5, "fair"), (0.8, 1.0, "low"), (NAN, 1.0, "not defined")],
+)
+def test_an_agreement_without_concepts_takes_from_that_with_them(agreement, floor, level):
+    quality = replace(
+        make_explanation().quality,
+        agreement=Estimate(agreement, agreement, agreement),
+        agreement_without_concepts=Estimate(floor, floor, floor),
+    )
+    found = read_quality(quality)[0]
+    assert found.level == level
+    said = f"; but {floor:.0%} of the predictions stay without any concept too" in found.words
+    assert said == (level in ("fair", "low"))

@@ -266,6 +266,9 @@ def test_quality_says_what_was_done_with_them(signed: xc.Craft, images: np.ndarr
         true, base = score(a[:, S:])[:, j], score(mean)[:, j]
         agreement = (score(rebuilt).argmax(1) == logits.argmax(1)).mean()
         assert quality.agreement.value == pytest.approx(agreement)
+        floor = (score(mean).argmax(1) == logits.argmax(1)).mean()
+        assert quality.agreement_without_concepts is not None
+        assert quality.agreement_without_concepts.value == pytest.approx(floor)
         share = (score(rebuilt)[:, j] - base).sum() / (true - base).sum()
         assert quality.reconstruction_share.value == pytest.approx(share, rel=1e-3)
         left = score(a[:, S:] - rebuilt + mean)[:, j]

@@ -120,6 +120,11 @@ class Coded:
         )
 
     @property
+    def empty(self) -> tf.Tensor:
+        """Activations without any concept, (1, ..., c) or (n, ..., c): 0 or what stands for it."""
+        return tf.zeros_like(self.activations[:1]) if self.nothing is None else self.nothing
+
+    @property
     def number_of_concepts(self) -> int:
         """k."""
         return len(self.bank)

@@ -121,14 +121,12 @@ class GatedHead:
         It is evaluated once for each distinct target where it is the same for all images.
         """
         self._verify(coded.activations, coded.targets)
-        if coded.nothing is not None and len(coded.nothing) > 1:
-            return self.scores(coded.nothing, coded.targets)
+        empty = coded.empty
+        if len(empty) > 1:
+            return self.scores(empty, coded.targets)
         unique, inverse = distinct(coded.targets)
-        shape = [len(unique), *coded.activations.shape[1:]]
-        nothing = (
-            tf.zeros(shape) if coded.nothing is None else tf.broadcast_to(coded.nothing, shape)
-        )
-        return self.scores(nothing, unique)[inverse]
+        shape = [len(unique), *empty.shape[1:]]
+        return self.scores(tf.broadcast_to(empty, shape), unique)[inverse]
 
     def ends(self, coded: Coded) -> tuple[np.ndarray, np.ndarray]:
         """f_x(0) and f_x(1), (n,) each: all gates closed, and all open."""

@@ -5,6 +5,10 @@ agreement             share of images with argmax h(UW) = argmax h(A)
 reconstruction share  sum(h(UW) - h(0)) / sum(h(A) - h(0)) of the class score
 explained share       sum(f_x(1) - f_x(0)) / sum(score - h(0)), residual kept
 
+The first has a floor that can be high: without any concept, h(0) may be predicted as the class too.
+Of concepts around a mean, as those of `SignedNMF`, h(0) is the score of the mean of the class's own
+activations, which often knows the class, and shares are of the score above it.
+
 Ratios of sums over images, not means of ratios. None depends on whether the residual is kept.
 
 At layers with special tokens, which are no part of concepts, all of them are measured with these
@@ -54,11 +58,12 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
         gated = coded.with_special(coded.activations)  # what is rebuilt
         original = model.network.logits(coded.activations).numpy()
         same = model.network.logits(rebuilt).numpy().argmax(1) == original.argmax(1)
+        stays = model.network.logits(coded.empty).numpy().argmax(1) == original.argmax(1)
         base = head.baseline(coded).astype(np.float64)
         score = head.scores(gated, coded.targets).astype(np.float64)
         above = head.scores(rebuilt, coded.targets) - base
         explained = score - head.scores(coded.constant, coded.targets)
-        rows.append(np.stack([same, above, explained, score - base, score]))
+        rows.append(np.stack([same, stays, above, explained, score - base, score]))
         places = coded.at_places(coded.activations)
         error += float(tf.reduce_sum(tf.square(places - coded.at_places(rebuilt))))
         norm += float(tf.reduce_sum(tf.square(places)))
@@ -66,7 +71,7 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
         zeros += float(tf.reduce_sum(tf.cast(u == 0, tf.float32)))
         size += float(tf.size(u))
         kkt = float(np.maximum(kkt, np.max(coded.kkt)))  # NaN stays
-    same, above, explained, full, score = np.concatenate(rows, axis=1)
+    same, stays, above, explained, full, score = np.concatenate(rows, axis=1)
     decides = model.network.number_of_classes > 1
     if not decides:
         warn(
@@ -89,4 +94,5 @@ def measure_quality(concept_model: ConceptModel, inputs: Any, targets: Any = Non
         kkt_residual=kkt,
         number_of_images=len(same),
         special_tokens=("kept" if kept else "mean") if len(model.special) else None,
+        agreement_without_concepts=proportion(stays) if decides else UNKNOWN,
     )

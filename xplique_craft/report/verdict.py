@@ -2,17 +2,19 @@
 What the three numbers of quality mean, in words that follow from stated thresholds.
 
 A share is good within 0.15 of 1 and fair within 0.35; the agreement is good from 0.97 and fair
-from 0.90. The words look at the estimate; where its interval reaches beyond, they say so.
+from 0.90. The words look at the estimate; where its interval reaches beyond, they say so. An
+agreement is fair at best where half of the predictions, or more, stay without any concept.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..results import Estimate, Quality
 
 AGREEMENT_GOOD, AGREEMENT_FAIR = 0.97, 0.90
 SHARE_GOOD, SHARE_FAIR = 0.15, 0.35
+HIGH_FLOOR = 0.5  # of predictions that stay without any concept: above, agreement says little
 FEW_IMAGES = 100  # below so many, even an agreement of 100% has an interval beyond its threshold
 
 Level = Literal["good", "fair", "low", "not defined"]
@@ -99,6 +101,18 @@ def _reading(
     )
 
 
+def _above_its_floor(agreement: Reading, floor: Estimate | None) -> Reading:
+    """The reading of an agreement, with what is said where it would be high without concepts."""
+    if floor is None or agreement.level == "not defined" or not floor.value >= HIGH_FLOOR:
+        return agreement
+    return replace(
+        agreement,
+        level="fair" if agreement.level == "good" else agreement.level,
+        words=f"{agreement.words}; but {floor.value:.0%} of the predictions stay without any "
+        "concept too, so this says little",
+    )
+
+
 def read_quality(quality: Quality) -> list[Reading]:
     """The three numbers with their meaning and level, in the order they are shown."""
     undefined = (
@@ -106,20 +120,21 @@ def read_quality(quality: Quality) -> list[Reading]:
         "so no share of it can be taken"
     )
     images = quality.number_of_images
+    agreement = _reading(
+        "Agreement",
+        "How often the model still predicts the same class when it sees the concepts alone.",
+        quality.agreement,
+        {
+            "good": "The concepts alone keep the prediction",
+            "fair": "The concepts alone mostly keep the prediction",
+            "low": "The concepts alone often change the prediction",
+            "not defined": "Not defined: a model of one output decides nothing that is known",
+        },
+        images,
+        is_share=False,
+    )
     return [
-        _reading(
-            "Agreement",
-            "How often the model still predicts the same class when it sees the concepts alone.",
-            quality.agreement,
-            {
-                "good": "The concepts alone keep the prediction",
-                "fair": "The concepts alone mostly keep the prediction",
-                "low": "The concepts alone often change the prediction",
-                "not defined": "Not defined: a model of one output decides nothing that is known",
-            },
-            images,
-            is_share=False,
-        ),
+        _above_its_floor(agreement, quality.agreement_without_concepts),
         _reading(
             "Reconstruction share",
             "How much of the class score the model finds again from the concepts alone; 1 is all.",

@@ -39,6 +39,9 @@ class Quality:
         What was at tokens that belong to no place, as a class token: "mean", their mean over the
         images that the concepts were found in, or "kept", what each image has there. None where the
         layer has no such tokens.
+    agreement_without_concepts
+        The agreement of no concept at all, argmax h(0) = argmax h(A): the floor of `agreement`,
+        which says the less the higher this is. None in results of versions that did not measure it.
     """
 
     agreement: Estimate
@@ -49,6 +52,7 @@ class Quality:
     kkt_residual: float
     number_of_images: int
     special_tokens: str | None = None
+    agreement_without_concepts: Estimate | None = None
 
 
 @dataclass(frozen=True)
