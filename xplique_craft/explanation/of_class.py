@@ -183,7 +183,7 @@ def explain_class(
             "importance",
             lambda: SobolImportance(
                 craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
-            ).summary(images[asked], class_id),
+            ).summary(images[asked], class_id, contributions=contributions),
         )
         coefficients = kept.once("coefficients", lambda: mean_coefficients(craft, images[asked]))
         maps = residual_maps = None
@@ -227,7 +227,7 @@ def explain_class(
         ),
         images=image_views(
             contributions,
-            (maps, residual_maps, crops_laid_back(images)),
+            (maps, residual_maps, crops_laid_back(craft, images)),
             pictures[shown],
             [titles[row] for row in shown],
             class_name,
