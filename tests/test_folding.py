@@ -151,6 +151,12 @@ def other_tokens(a: Tensor) -> Tensor:
     return layers.Dense(CLASSES)(layers.GlobalMaxPooling1D()(x))
 
 
+def tokens_of_logits(a: Tensor) -> Tensor:
+    """Logits of every token, of which some are read: channels and tokens are left out together."""
+    x = layers.Softmax()(layers.Dense(CLASSES)(block(layers.Reshape((64, CHANNELS))(a))))
+    return layers.GlobalAveragePooling1D()(layers.Cropping1D((1, 0))(x))
+
+
 def affine(a: Tensor) -> Tensor:
     return logits(layers.BatchNormalization()(conv(6, 3)(a)))
 
@@ -174,6 +180,7 @@ HEADS = {
     windowed: "folded and sliced",
     one_token: "folded and sliced",
     other_tokens: "folded and sliced",
+    tokens_of_logits: "folded",
     normalised_at_the_end: "folded and sliced",
     affine: "closed form",
 }
@@ -230,6 +237,7 @@ def test_gated_scores(case: Case) -> None:
         # Of the last block: attention, sum, norm, dense, gelu, dense, sum; then the last norm.
         (one_token, 8),
         (other_tokens, 1),  # what the convolution gives
+        (tokens_of_logits, 1),  # what the softmax gives
         (normalised_at_the_end, 2),
         (attention, 0),
         (windowed, 0),
@@ -247,6 +255,9 @@ def test_tokens_that_nobody_reads_are_left_out(
     images = RNG.random((2, 8, 8, CHANNELS)).astype(np.float32)
     frontier = run(plan.front, run(plan.pointwise, [tf.constant(images)]))
     assert_allclose(run.logits(frontier), model(images), rtol=1e-4, atol=1e-4)
+    run = Run(plan, tf.constant([2]))
+    frontier = run(plan.front, run(plan.pointwise, [tf.constant(images)]))
+    assert_allclose(run.logits(frontier), model(images)[:, 2:3], rtol=1e-4, atol=1e-4)
 
 
 def test_small_batches_give_the_same(case: Case) -> None:

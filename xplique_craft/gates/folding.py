@@ -179,7 +179,8 @@ class Run:
             first = known[id(step.inputs[0])]
             alone = taken(step, values, read)
             if alone is not None:
-                outputs = [alone]
+                whole = here in sliced and id(step.inputs[0]) not in sliced
+                outputs = [self._chosen(alone) if whole else alone]
             elif here in self.kernels:
                 outputs = [_mix(step, first, *self.kernels[here])]
             elif here in self._plan.bare:
