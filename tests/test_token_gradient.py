@@ -20,6 +20,7 @@ from transformers import CHANNELS, SIDE, transformer
 import xplique_craft as xc
 from xplique_craft.factorization import Factorized, SignedNMF
 from xplique_craft.factorization.signed_nmf import split_by_sign
+from xplique_craft.importance.contributions import contributions
 from xplique_craft.keras_models import ConceptEncoding
 
 S, K, LAYER = 2, 3, "block0"
@@ -211,3 +212,30 @@ def test_gates_and_their_integrals(twins: Twins, keep: bool) -> None:
     assert_allclose(integrals.sum(axis=1), ends[:, 1] - ends[:, 0], rtol=1e-4, atol=1e-5)
     found = xc.importance.IntegratedGradientsImportance(craft).explain(twins.images)
     assert_allclose(found, integrals, atol=1e-3 * np.abs(integrals).max())
+
+
+def test_passes_are_what_is_said(twins: Twins) -> None:
+    """An image costs so many evaluations of the head, and so many rows of it are held at a time."""
+    n, methods = len(twins.images), xc.importance.METHODS
+    for name, settings, each in (
+        ("sobol total", {"nb_design": 16}, 16 * (K + 2)),
+        ("shapley", {}, 2**K),
+        ("occlusion", {}, K + 1),
+    ):
+        summary = methods[name](twins.craft, **settings).summary(twins.images)
+        assert summary.evaluations == n * each
+    (coded,) = twins.craft.variant(batch_size=n).batches(twins.images)
+    head = twins.craft.variant(batch_size=5).head()
+    rows: list[int] = []
+    own = head._gradients
+
+    def watched(gated: tf.Tensor, *given: object) -> tuple[tf.Tensor, tf.Tensor]:
+        rows.append(len(gated))
+        return own(gated, *given)
+
+    head._gradients = watched
+    found = contributions(coded, head)
+    assert max(rows) == 5
+    assert sum(rows) >= 24 * n
+    assert found.points >= 24
+    assert head.evaluations == sum(rows) + (3 * n)  # base, all closed and all open

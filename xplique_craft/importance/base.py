@@ -188,8 +188,8 @@ class ImportanceMethod(ConceptExplainer):
         -------
         importance
             With the contributions to the same scores, from which sign, share, base and residual
-            part come: they cost 24 gradients an image, or some hundreds where slopes jump, unless
-            the head is affine.
+            part come: they cost 24 gradients of the head an image, or more, see
+            `Craft.contributions`, unless the head is affine.
         """
         if contributions is not None:
             what = "what craft.contributions gives, or None"

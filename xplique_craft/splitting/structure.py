@@ -146,10 +146,9 @@ def is_pointwise_call(call: Call) -> bool:
 def is_tokenwise_call(call: Call) -> bool:
     """Whether a call is known to treat every token of (n, t, c) by itself, and all alike."""
     operation = call.operation
-    tensors = (*call.inputs, *call.outputs)
-    if not call.inputs or {(len(x.shape), x.shape[1]) for x in tensors} != {
-        (3, call.outputs[0].shape[1])
-    }:
+    shapes = [tensor.shape for tensor in (*call.outputs, *call.inputs)]
+    tokens_of_all = len({shape[1:2] for shape in shapes}) == 1
+    if not call.inputs or not tokens_of_all or any(len(shape) != 3 for shape in shapes):
         return False
     if type(operation) is keras.layers.Dense:
         return is_mixing_call(call)
