@@ -109,7 +109,9 @@ def test_a_page_is_written(explained, images, tmp_path):
     photographs = (images * 255).astype(np.uint8)
     explanation = xc.explain_class(craft, images, craft.class_id, photographs=photographs)
     page = write_report(explanation, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "crops laid back over the photograph" in page
+    by_place = craft.factorizer.crops_by_place and name != "pooled"
+    assert ("crops laid back over the photograph" in page) is not by_place
+    assert ("no part of any concept" in page) is name.startswith("tokens")
     assert explanation.images[0].maps.shape[:2] == images.shape[1:3]
     assert (explanation.images[0].residual_map is None) == (name == "pooled")
 

@@ -116,6 +116,47 @@ def normalised(a: Tensor) -> Tensor:
     return logits(layers.LayerNormalization()(a))
 
 
+def windowed(a: Tensor) -> Tensor:
+    """Windows are laid among the images first: up to there it is affine, and yet not folded."""
+    x = ops.transpose(ops.reshape(a, (-1, 4, 2, 4, 2, CHANNELS)), (0, 1, 3, 2, 4, 5))
+    x = layers.MultiHeadAttention(1, 4)(*2 * [ops.reshape(x, (-1, 4, CHANNELS))])
+    x = ops.transpose(ops.reshape(x, (-1, 4, 4, 2, 2, CHANNELS)), (0, 1, 3, 2, 4, 5))
+    return logits(ops.reshape(x, (-1, 8, 8, CHANNELS)))
+
+
+def normalised_at_the_end(a: Tensor) -> Tensor:
+    """As a transformer ends: all tokens are normalised, of which the first one is read."""
+    x = layers.Dense(6, activation="gelu")(layers.Reshape((64, CHANNELS))(a))
+    x = layers.Cropping1D((0, 63))(layers.LayerNormalization()(x))
+    return layers.Dense(CLASSES)(layers.Reshape((6,))(x))
+
+
+def block(x: Tensor) -> Tensor:
+    y = layers.LayerNormalization()(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 4)(y, y)])
+    y = layers.Dense(7, activation="gelu")(layers.LayerNormalization()(x))
+    return x + layers.Dense(CHANNELS)(y)
+
+
+def one_token(a: Tensor) -> Tensor:
+    """Two blocks, of which the head reads one token."""
+    x = layers.LayerNormalization()(block(block(layers.Reshape((64, CHANNELS))(a))))
+    return layers.Dense(CLASSES)(x[:, 0])
+
+
+def other_tokens(a: Tensor) -> Tensor:
+    """Some tokens of one block, past a step that mixes them all."""
+    x = layers.Dropout(0.5)(block(layers.Reshape((64, CHANNELS))(a)))
+    x = layers.Cropping1D((1, 60))(layers.Conv1D(CHANNELS, 3, padding="same")(x))
+    return layers.Dense(CLASSES)(layers.GlobalMaxPooling1D()(x))
+
+
+def tokens_of_logits(a: Tensor) -> Tensor:
+    """Logits of every token, of which some are read: channels and tokens are left out together."""
+    x = layers.Softmax()(layers.Dense(CLASSES)(block(layers.Reshape((64, CHANNELS))(a))))
+    return layers.GlobalAveragePooling1D()(layers.Cropping1D((1, 0))(x))
+
+
 def affine(a: Tensor) -> Tensor:
     return logits(layers.BatchNormalization()(conv(6, 3)(a)))
 
@@ -136,6 +177,11 @@ HEADS = {
     normalised_last: "folded and sliced",
     attention: "folded and sliced",
     normalised: "sliced",
+    windowed: "folded and sliced",
+    one_token: "folded and sliced",
+    other_tokens: "folded and sliced",
+    tokens_of_logits: "folded",
+    normalised_at_the_end: "folded and sliced",
     affine: "closed form",
 }
 
@@ -183,6 +229,35 @@ def test_gated_scores(case: Case) -> None:
     expected = case.expected(case.gates)
     assert_allclose(values, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     assert head.path.kind == HEADS[globals()[case.model.name]]
+
+
+@pytest.mark.parametrize(
+    ("head", "steps"),
+    [
+        # Of the last block: attention, sum, norm, dense, gelu, dense, sum; then the last norm.
+        (one_token, 8),
+        (other_tokens, 1),  # what the convolution gives
+        (tokens_of_logits, 1),  # what the softmax gives
+        (normalised_at_the_end, 2),
+        (attention, 0),
+        (windowed, 0),
+        (flattened, 0),
+    ],
+)
+def test_tokens_that_nobody_reads_are_left_out(
+    head: Callable[[Tensor], Tensor], steps: int
+) -> None:
+    model = model_of(head)
+    latent = model.get_layer(planted.LAYER).output
+    plan = Plan(keras.Model(latent, model.output))
+    assert len(plan.read) == steps
+    run = Run(plan, tf.range(CLASSES))
+    images = RNG.random((2, 8, 8, CHANNELS)).astype(np.float32)
+    frontier = run(plan.front, run(plan.pointwise, [tf.constant(images)]))
+    assert_allclose(run.logits(frontier), model(images), rtol=1e-4, atol=1e-4)
+    run = Run(plan, tf.constant([2]))
+    frontier = run(plan.front, run(plan.pointwise, [tf.constant(images)]))
+    assert_allclose(run.logits(frontier), model(images)[:, 2:3], rtol=1e-4, atol=1e-4)
 
 
 def test_small_batches_give_the_same(case: Case) -> None:

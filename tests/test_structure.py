@@ -3,12 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 from numpy.testing import assert_allclose
 from splittable import SHAPE, attention_model, randomised, residual_model, twice_nested_model
 
 from xplique_craft.splitting.graph import Call, RenamedLayer, calls_of, unwrap
 from xplique_craft.splitting.layers import Candidate
+from xplique_craft.splitting.split import split_model
 from xplique_craft.splitting.structure import (
     is_affine_call,
     non_negative_tensors,
@@ -41,6 +42,22 @@ def test_candidates_of_nested_and_token_models():
         "norm": (16, 12),
         "pool": (12,),
     }
+
+
+def test_rows_that_are_no_images_are_no_candidates():
+    """Windows that are laid among the images, and put together again."""
+    image = keras.Input(SHAPE)
+    x = layers.Conv2D(4, 1, name="conv")(image)
+    x = ops.reshape(x, (-1, 16, 4))
+    x = layers.Dense(4, activation="gelu", name="in_windows")(x)
+    x = layers.ReLU(name="again")(ops.reshape(x, (-1, 64, 4)))
+    model = keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling1D(name="pool")(x)))
+    names = [candidate.name for candidate in candidate_layers(model)]
+    assert names[0] == "conv"
+    assert names[-2:] == ["again", "pool"]
+    assert "in_windows" not in names
+    with pytest.raises(ValueError, match=r"'in_windows' has 4 rows of activations for each image"):
+        split_model(model, "in_windows")
 
 
 def test_rank_five_is_no_candidate():
@@ -119,6 +136,31 @@ def test_affine_tensors_are_affine(images, rng):
     assert id(relu) not in known
     trained = layers.BatchNormalization()(image, training=True)
     assert id(trained) not in affine_tensors(keras.Model(image, trained))
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        (lambda x: ops.reshape(x, (-1, 16, 12)), True),
+        (lambda x: ops.reshape(x, (-1, 4, 3)), False),
+        (lambda x: ops.reshape(x, (16, -1, 12)), False),
+        (lambda x: ops.transpose(x, (0, 2, 1, 3)), True),
+        (lambda x: ops.transpose(x, (1, 0, 2, 3)), False),
+        (lambda x: ops.transpose(x), False),
+        (lambda x: ops.mean(x, axis=(1, 2)), True),
+        (lambda x: ops.mean(x, axis=0), False),
+        (lambda x: ops.sum(x), False),
+        (lambda x: ops.expand_dims(x, 1), True),
+        (lambda x: ops.expand_dims(x, 0), False),
+        (lambda x: x[:, ::2], True),
+        (lambda x: x[::2, :], False),
+    ],
+)
+def test_what_is_affine_leaves_images_apart(operation, expected):
+    """Heads taken apart are run on batches of their own: no row may be read of another image."""
+    image = keras.Input(SHAPE)
+    model = keras.Model(image, operation(image))
+    assert (id(model.output) in affine_tensors(model)) is expected
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def explain_image(
         class_map=class_map.numpy()[0, ..., 0],
         photograph=picture,
         crops=_crop_pictures(concept_model, number_of_crops, restore),
-        map_crops=crops_laid_back(inputs),
+        map_crops=crops_laid_back(concept_model, inputs),
         with_residual=concept_model.keep_residual,
     )
 

@@ -133,7 +133,9 @@ class AnsweringModel(ConceptModel):
         contributions
             phi and its estimated errors, (n, k) each, with base, residual part, score and gap,
             (n,) each. Where the head is not affine, an image gets more points of the integral until
-            no error is above 0.1% of its largest |phi|.
+            no error is above 0.1% of its largest |phi|: a gradient of the head at 24 points, and at
+            more where slopes bend much (on average 95 at the last three blocks of a ViT-Tiny). They
+            are taken `batch_size` images and points at a time, which bounds the memory.
         """
         return contributions_of(self, inputs, targets, self.tolerance)
 

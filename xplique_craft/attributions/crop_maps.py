@@ -11,6 +11,10 @@ that hold it, smaller crops counting more, as they say more exactly where:
 What the edges of crops draw is blurred by a Gaussian of 1/14 of the side: the places that such a
 map is strongest at then show the concept more often (benchmarks/results/concepts_tried.md).
 
+Coefficients that crops have by place (see `Factorizer.crops_by_place`) are sharp where they are,
+and a crop's is their mean, which hardly ever is 0: maps of crops would be a haze over the image.
+Such concepts are drawn by place.
+
 It needs no positions in the layer, so it works for pooled activations and tokens too, and takes
 one pass through g for each crop (`PASSES`, 29, an image).
 """
@@ -23,9 +27,9 @@ from ..concept_model import ConceptModel
 from ..factorization import Factorized
 from ..sampling.crops import IMAGE_WINDOWS, Windows
 from ..sampling.examples import covered, mean_coefficients
-from ..sampling.rows import crop_latents
+from ..sampling.rows import crop_latents, without_special
 from ..splitting.network import Network
-from .maps import in_units_of, resize_maps
+from .maps import activation_maps, has_places, in_units_of, resize_maps
 
 CELLS = 28  # along each side of the image: finer than the steps between crops
 BLUR = 1.0 / 14.0  # of the side, a Gaussian's standard deviation
@@ -72,9 +76,11 @@ def crop_maps(
     return maps
 
 
-def crops_laid_back(images: np.ndarray, windows: Windows = IMAGE_WINDOWS) -> int:
-    """How many crops of each image (n, H, W, channels) its maps are made of."""
-    return len(windows.candidates(images.shape[1:]))
+def crops_laid_back(
+    concept_model: ConceptModel, images: np.ndarray, windows: Windows = IMAGE_WINDOWS
+) -> int:
+    """How many crops of each image (n, H, W, channels) `drawn_maps` are made of; 0 by place."""
+    return 0 if _by_place(concept_model, images) else len(windows.candidates(images.shape[1:]))
 
 
 def drawn_maps(concept_model: ConceptModel, images: np.ndarray) -> np.ndarray:
@@ -91,10 +97,15 @@ def drawn_maps(concept_model: ConceptModel, images: np.ndarray) -> np.ndarray:
     Returns
     -------
     maps
-        (n, H, W, k) in [0, 1]: 1 is the largest coefficient of any crop of the images of `fit`; of
-        signed coefficients the magnitude.
+        (n, H, W, k) in [0, 1]: 1 is the largest coefficient of any crop of the images of `fit`, or
+        at any of their places; of signed coefficients the magnitude.
     """
-    maps = [
+    size = images.shape[1:3]
+    if _by_place(concept_model, images):
+        u = without_special(concept_model.transform(images), len(concept_model.special))
+        maps = activation_maps(np.abs(u), concept_model.coefficient_scale, size, None)
+        return np.clip(maps, 0.0, 1.0)
+    parts = [
         np.abs(
             crop_maps(
                 concept_model.network,
@@ -105,8 +116,17 @@ def drawn_maps(concept_model: ConceptModel, images: np.ndarray) -> np.ndarray:
         )
         for batch in concept_model.stream(images)
     ]
-    scaled = in_units_of(scale_of_crops(concept_model), np.concatenate(maps))
-    return np.clip(resize_maps(scaled, images.shape[1:3]), 0.0, 1.0)
+    scaled = in_units_of(scale_of_crops(concept_model), np.concatenate(parts))
+    return np.clip(resize_maps(scaled, size), 0.0, 1.0)
+
+
+def _by_place(concept_model: ConceptModel, images: np.ndarray) -> bool:
+    """Whether concepts are drawn by the coefficients at places of the layer."""
+    if not concept_model.factorized.factorizer.crops_by_place:
+        return False
+    shape = concept_model.network.latent_shape(images.shape[1:])
+    patches = (shape[0] - len(concept_model.special), *shape[1:])
+    return has_places((1, *(patches if len(shape) == 2 else shape)), images.shape[1:3])
 
 
 def scale_of_crops(concept_model: ConceptModel) -> np.ndarray:

@@ -43,6 +43,8 @@ def note_limits(craft: Craft, contributions: Contributions, fitted_on: int) -> l
             "Gates lead towards the mean activation of the images, so what these have in common is "
             "part of what the concepts do not explain."
         )
+    if len(craft.special):
+        notes.append(_note_special_tokens(craft))
     if not contributions.exact:
         total = np.abs(contributions.score - contributions.base - contributions.residual).sum()
         gap = np.abs(contributions.gap).sum() / total if total > 0.0 else float("nan")
@@ -53,6 +55,29 @@ def note_limits(craft: Craft, contributions: Contributions, fitted_on: int) -> l
             "its image."
         )
     return notes
+
+
+def _note_special_tokens(craft: Craft) -> str:
+    """Which tokens are special, and what stands there while scores are taken apart."""
+    number = len(craft.special)
+    if number == 1:
+        first, them = "The first token of the layer belongs", "it"
+        what = "as a class token does, and is no part of any concept."
+    else:
+        first, them = f"The first {number} tokens of the layer belong", "them"
+        what = "as a class token and registers do, and are no part of any concept."
+    if craft.keeps_special_tokens:
+        done = (
+            f"leave {them} as each image has {them}, so what the model knows there already of the "
+            "class is in the base, and no concept's doing; Craft(..., keep_special_tokens=False) "
+            f"puts {them} at the mean instead."
+        )
+    else:
+        done = (
+            f"have {them} at the mean over the images that the concepts were found in, so scores "
+            "are not quite the model's own; what that mean says of the class is in the base."
+        )
+    return f"{first} to no place in the image, {what} Contributions and importance {done}"
 
 
 def note_images_left_out(predictions: np.ndarray, names: Sequence[str] | None) -> list[str]:

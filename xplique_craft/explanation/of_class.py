@@ -4,6 +4,7 @@ From a model and photographs to everything that a page says of one class.
 
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -183,8 +184,10 @@ def explain_class(
             "importance",
             lambda: SobolImportance(
                 craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
-            ).summary(images[asked], class_id),
+            ).summary(images[asked], class_id, contributions=contributions),
         )
+        # One and the same, whether or not they come from a checkpoint: files are, byte for byte.
+        importance = replace(importance, contributions=contributions)
         coefficients = kept.once("coefficients", lambda: mean_coefficients(craft, images[asked]))
         maps = residual_maps = None
         if len(shown):
@@ -227,7 +230,7 @@ def explain_class(
         ),
         images=image_views(
             contributions,
-            (maps, residual_maps, crops_laid_back(images)),
+            (maps, residual_maps, crops_laid_back(craft, images)),
             pictures[shown],
             [titles[row] for row in shown],
             class_name,

@@ -15,8 +15,11 @@ applied to the bank, v_j W_j -> v_j W'_j with W' = B(W) - B(0), and hardly costs
 by itself, only these channels are computed, and of the last convolution or dense layer only their
 kernels. Whatever else stands there is computed whole, and the channels are gathered from it.
 
+*Tokens.* Where only some tokens are read at the end, as a class token, the others are left out from
+the last attention on, see `tokens_read`.
+
 A dense layer or convolution with an activation counts as two steps: without it, and the activation.
-Both are exact. A layer that is not known is taken for neither affine nor channel by channel.
+All are exact. A layer that is not known is taken for neither affine nor channel by channel.
 """
 
 import math
@@ -31,12 +34,14 @@ import tensorflow as tf
 from ..splitting.graph import Call, calls_of
 from ..splitting.structure import (
     is_affine_call,
+    is_attention_call,
     is_channelwise_call,
     is_flattening_call,
     is_mixing_call,
     is_pointwise_call,
     reached,
 )
+from .tokens_read import inputs_of, is_narrow, taken, tokens_read
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Plan:
         self.pointwise = Part((first,), boundary, places)
         self.front = Part(boundary, frontier, front)
         self.tail = Part(frontier, (last,), tail)
+        self.read = tokens_read(tail) if self.taken_apart else {}
         self.whole = Part((first,), (last,), steps)
         self.cut = [s for s in steps if id(s.outputs[0]) in self.sliced and is_mixing_call(s)]
 
@@ -165,25 +171,30 @@ class Run:
 
     def __call__(self, part: Part, inputs: Iterable[tf.Tensor]) -> list[tf.Tensor]:
         """Outputs of a part; what the plan slices has the chosen channels only, inputs too."""
-        sliced = self._plan.sliced
+        sliced, read = self._plan.sliced, self._plan.read
         values = dict(zip(map(id, part.inputs), inputs, strict=True))
         for step in part.steps:
             here, layer = id(step.outputs[0]), step.operation
-            if here in self.kernels:
-                outputs = [_mix(step, values[id(step.inputs[0])], *self.kernels[here])]
+            known, tokens = inputs_of(step, values, read), read.get(here)
+            first = known[id(step.inputs[0])]
+            alone = taken(step, values, read)
+            if alone is not None:
+                whole = here in sliced and id(step.inputs[0]) not in sliced
+                outputs = [self._chosen(alone) if whole else alone]
+            elif here in self.kernels:
+                outputs = [_mix(step, first, *self.kernels[here])]
             elif here in self._plan.bare:
-                outputs = [_mix(step, values[id(step.inputs[0])], layer.kernel, layer.bias)]
+                outputs = [_mix(step, first, layer.kernel, layer.bias)]
             elif here in sliced:
-                read = {
-                    id(t): values[id(t)] if id(t) in sliced else self._chosen(values[id(t)])
-                    for t in step.inputs
-                }
+                chosen = {i: x if i in sliced else self._chosen(x) for i, x in known.items()}
                 if type(layer) is keras.layers.BatchNormalization:
-                    outputs = [_normalise(layer, read[id(step.inputs[0])], self._channels)]
+                    outputs = [_normalise(layer, chosen[id(step.inputs[0])], self._channels)]
                 else:
-                    outputs = _call(step, read)
+                    outputs = _call(step, chosen)
             else:
-                outputs = _call(step, values)
+                outputs = _call(step, known, tokens)
+            if tokens is not None and not is_narrow(step, tokens):
+                outputs = [outputs[0][:, tokens]]
             values.update(zip(map(id, step.outputs), outputs, strict=True))
         return [values[id(tensor)] for tensor in part.outputs]
 
@@ -275,8 +286,10 @@ def _normalise(
     )
 
 
-def _call(step: Call, values: Mapping[int, tf.Tensor]) -> list[tf.Tensor]:
-    """A step on other tensors."""
+def _call(
+    step: Call, values: Mapping[int, tf.Tensor], tokens: slice | None = None
+) -> list[tf.Tensor]:
+    """A step on other tensors; attention of these tokens alone."""
     if is_flattening_call(step):
         x = values[id(step.inputs[0])]
         return [tf.reshape(x, [-1, tf.shape(x)[-1]])]
@@ -284,6 +297,8 @@ def _call(step: Call, values: Mapping[int, tf.Tensor]) -> list[tf.Tensor]:
         lambda x: values[id(x)] if isinstance(x, keras.KerasTensor) else x,
         (step.args, step.kwargs),
     )
+    if tokens is not None and is_attention_call(step):
+        args = (args[0][:, tokens], *args[1:])
     if getattr(step.operation, "_call_has_training_arg", False):
         kwargs["training"] = False
     return list(keras.tree.flatten(step.operation(*args, **kwargs)))

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import t as student
 
-from .._checks import check, warn
+from .._checks import check, check_is, warn
 from .._intervals import LEVEL, bootstrap_mean, jackknife_variance
 from ..concept_model import ConceptModel
 from ..explainer import ConceptExplainer
@@ -170,7 +170,9 @@ class ImportanceMethod(ConceptExplainer):
             warn_of_errors(found.contributions)
         return found.values
 
-    def summary(self, inputs: Any, targets: Any = None) -> Importance:
+    def summary(
+        self, inputs: Any, targets: Any = None, *, contributions: Contributions | None = None
+    ) -> Importance:
         """
         Importances per image and overall with both intervals, and what they are part of.
 
@@ -178,14 +180,21 @@ class ImportanceMethod(ConceptExplainer):
         ----------
         inputs, targets
             The same as for `explain`.
+        contributions
+            Those of these inputs to the same scores, where they are known already; None computes
+            them.
 
         Returns
         -------
         importance
             With the contributions to the same scores, from which sign, share, base and residual
-            part come: they cost a few gradients an image.
+            part come: they cost 24 gradients of the head an image, or more, see
+            `Craft.contributions`, unless the head is affine.
         """
-        gathered = _Gathered(self)
+        if contributions is not None:
+            what = "what craft.contributions gives, or None"
+            check_is("contributions", contributions, Contributions, what)
+        gathered = _Gathered(self, contributions)
         for coded in self._batches(inputs, targets, self.method):
             gathered.add(coded)
         return gathered.importance()
@@ -244,15 +253,15 @@ def warn_of_flat(found: Values) -> None:
 class _Gathered:
     """Batches of one target, until they are a result."""
 
-    def __init__(self, explainer: ImportanceMethod) -> None:
-        self.explainer = explainer
+    def __init__(self, explainer: ImportanceMethod, known: Contributions | None = None) -> None:
+        self.explainer, self.known = explainer, known
         self.head, self.beside = explainer._head(), explainer._head()
         self.parts: list[Values] = []
 
     def add(self, coded: Coded) -> None:
         """One more batch."""
         part = self.explainer._answer(coded, self.head, intervals=True)
-        if part.contributions is None:
+        if part.contributions is None and self.known is None:
             part = replace(part, contributions=contributions(coded, self.beside))
         self.parts.append(part)
 
@@ -260,8 +269,15 @@ class _Gathered:
         """The result."""
         explainer, found = self.explainer, Values.joined(self.parts)
         warn_of_flat(found)
-        if found.contributions is not None:
-            warn_of_errors(found.contributions)
+        divided = found.contributions if self.known is None else self.known
+        if divided is not None:
+            if divided.phi.shape != found.values.shape:
+                raise ValueError(
+                    f"contributions must be of the {len(found.values)} images of the inputs and "
+                    f"{found.values.shape[1]} concepts, received {divided.phi.shape}."
+                )
+            if self.known is None:
+                warn_of_errors(divided)
         overall = found.values.mean(axis=0)
         if found.without is not None:
             interval = jackknife_interval(overall, found.without.mean(axis=1))
@@ -279,7 +295,7 @@ class _Gathered:
             evaluations=0 if self.head.affine and found.exact else self.head.evaluations,
             exact=found.exact,
             signed=explainer.signed,
-            contributions=found.contributions,
+            contributions=divided,
             path=self.head.path,
         )
 

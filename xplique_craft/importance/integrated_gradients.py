@@ -25,7 +25,8 @@ class IntegratedGradientsImportance(ImportanceMethod):
     steps
         How many points of [0, 1] gradients are taken at. None gives the contributions
         (Aumann-Shapley) as `craft.contributions` does: points are added until each is known to
-        0.1% of the largest. A number gives Xplique's trapezoidal rule, whose gap is what it is.
+        0.1% of the largest, 24 of them at least. A number gives Xplique's trapezoidal rule, whose
+        gap is what it is.
     """
 
     steps: int | None = None

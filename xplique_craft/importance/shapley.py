@@ -40,7 +40,8 @@ class ShapleyImportance(ImportanceMethod):
     Shapley values: the mean of what a concept adds to the score over all orders of the concepts.
 
     Signed, and they add up to f_x(1) - f_x(0). Exact where h is affine, and for up to 12 concepts,
-    from all 2^k subsets; else from random permutations, in 8 independent groups.
+    from all 2^k subsets, an evaluation of the head each; else from random permutations, in 8
+    independent groups.
 
     Parameters
     ----------

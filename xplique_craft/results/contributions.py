@@ -21,7 +21,8 @@ class Contributions:
     residual
         (n,): f_x(0) - h(0), the part of the score that the concepts do not explain.
     score
-        (n,): f_x(1); with the residual kept it is the model's own score.
+        (n,): f_x(1); with the residual kept it is the model's own score, unless tokens that belong
+        to no place are taken to their mean.
     gap
         (n,): what is missing for the sum to be exact (0 but for rounding where h is affine).
     errors

@@ -19,6 +19,8 @@ from keras.src.models.functional import Functional  # no public name; needed to 
 
 from .._once import BUILDING
 
+IMAGES = 1009  # a prime: where so many images go in, no other axis comes out as long
+
 
 @dataclass(frozen=True)
 class Place:
@@ -123,6 +125,33 @@ def cut_calls(calls: Sequence[Call]) -> list[int]:
             positions.append(position)
         open_until = max([open_until, *(last_use.get(id(t), -1) for t in call.outputs)])
     return positions
+
+
+def keeps_images(call: Call) -> bool:
+    """
+    Whether the first axis of what a raw operation gives is that of the images, as it was.
+
+    Windows of attention, and the patches of hybrids, are often laid along it by a reshape.
+    """
+    args, kwargs = keras.tree.map_structure(
+        lambda x: _of_images(x) if isinstance(x, keras.KerasTensor) else x, (call.args, call.kwargs)
+    )
+    output = call.operation.compute_output_spec(*args, **kwargs)
+    return tuple(output.shape[:1]) == (IMAGES,)
+
+
+def rows_of_images(model: keras.Model, tensors: Sequence[keras.KerasTensor]) -> list[float]:
+    """How many rows each image has in tensors of a flat model; 1 where that is not known."""
+    first = model.inputs[0]
+    try:
+        shapes = keras.Model(first, list(tensors)).compute_output_shape((IMAGES, *first.shape[1:]))
+    except Exception:  # whatever a layer of the user's raises that wants any number of images
+        return [1.0] * len(tensors)
+    return [1.0 if shape[0] is None else shape[0] / IMAGES for shape in shapes]
+
+
+def _of_images(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.KerasTensor((IMAGES, *tensor.shape[1:]), tensor.dtype)
 
 
 def call_unnoticed(layer: keras.layers.Layer, tensor: keras.KerasTensor) -> keras.KerasTensor:

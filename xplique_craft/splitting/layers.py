@@ -13,7 +13,7 @@ import keras
 
 from .._checks import listing, nearest
 from ..results import Estimate
-from .graph import Call, Graph, Place, cut_calls, unwrap
+from .graph import Call, Graph, Place, cut_calls, rows_of_images, unwrap
 from .structure import is_affine_call, non_negative_tensors
 from .tokens import number_of_special_tokens
 
@@ -84,10 +84,12 @@ def candidates_of(graph: Graph) -> list[Candidate]:
     times = Counter(id(call.operation) for call in calls)
     image = tuple(graph.model.input_shape[1:])
     found = []
-    for position in cut_calls(calls):
+    cuts = cut_calls(calls)
+    rows = rows_of_images(graph.model, [calls[position].outputs[0] for position in cuts])
+    for position, each in zip(cuts, rows, strict=True):
         call = calls[position]
         (latent,) = call.outputs
-        usable = len(latent.shape) in (2, 3, 4) and "float" in latent.dtype
+        usable = len(latent.shape) in (2, 3, 4) and "float" in latent.dtype and each == 1.0
         if usable and times[id(call.operation)] == 1:
             found.append(
                 Candidate(
@@ -189,6 +191,13 @@ def find_cut(graph: Graph, model: keras.Model, layer: str | int | keras.layers.L
             f"layer {label!r} is not a cut of {graph.model.name!r}: the output also depends on "
             f"{bypass} by a way around it. Choose a layer that every branch goes through"
             f"{', as ' + ' or '.join(instead) if instead else ''}."
+        )
+    (rows,) = rows_of_images(graph.model, [latent])
+    if rows != 1.0:
+        raise ValueError(
+            f"layer {label!r} has {rows:g} rows of activations for each image, which stand among "
+            "those of other images, as windows of attention do; concepts need one row for each. "
+            f"Choose a layer before or after.{_advice(graph)}"
         )
     return graph.calls[position]
 

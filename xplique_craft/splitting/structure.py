@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from .graph import Call, calls_of
+from .graph import Call, calls_of, keeps_images
 
 
 def _types(names: str) -> frozenset[type]:
@@ -40,6 +40,8 @@ _UPSAMPLING = _types("UpSamplingnD")
 _AFFINE = _SELECTING | _UPSAMPLING | _types("BatchNormalization Rescaling Subtract")
 _KEEP_SIGN = _SELECTING | _types("MaxPoolingnD GlobalMaxPoolingnD Multiply Minimum")
 _NORMALISING = _types("LayerNormalization GroupNormalization UnitNormalization RMSNormalization")
+_NORMALISING_LAST = _types("LayerNormalization RMSNormalization UnitNormalization")
+_BENDING = _types("ReLU LeakyReLU ELU")
 _POINTWISE = _types("Dropout GaussianNoise GaussianDropout ActivityRegularization Identity")
 _PASSING = _POINTWISE | _types("SpatialDropoutnD Flatten Reshape Permute")
 _MIXING = _types("Dense ConvnD")
@@ -60,6 +62,7 @@ _RAW_ADD = _raw("numpy", "Add")
 _RAW_AFFINE = _RAW_ADD | _raw(
     "numpy", "Subtract Mean Sum Reshape Transpose Squeeze ExpandDims GetItem"
 )
+_RAW_GET = _raw("numpy", "GetItem")
 _RAW_REDUCTIONS = _raw("numpy", "Mean Sum Max")
 _RAW_NON_NEGATIVE = _raw("nn", "Relu Relu6 Sigmoid Softmax Softplus") | _raw(
     "numpy", "Absolute Exp Square"
@@ -74,7 +77,9 @@ def is_affine_call(call: Call) -> bool:
         return False
     if type(operation) in _WITH_ACTIVATION:
         return operation.activation is keras.activations.linear
-    return type(operation) in _AFFINE or _raw_name(operation) in _RAW_AFFINE
+    if type(operation) in _AFFINE:
+        return True
+    return _raw_name(operation) in _RAW_AFFINE and keeps_images(call)
 
 
 def is_mixing_call(call: Call) -> bool:
@@ -136,6 +141,63 @@ def is_pointwise_call(call: Call) -> bool:
     return type(operation) in _POINTWISE or (
         type(operation) in _ELEMENTWISE and len({tensor.shape for tensor in call.inputs}) == 1
     )
+
+
+def is_tokenwise_call(call: Call) -> bool:
+    """Whether a call is known to treat every token of (n, t, c) by itself, and all alike."""
+    operation = call.operation
+    shapes = [tensor.shape for tensor in (*call.outputs, *call.inputs)]
+    tokens_of_all = len({shape[1:2] for shape in shapes}) == 1
+    if not call.inputs or not tokens_of_all or any(len(shape) != 3 for shape in shapes):
+        return False
+    if type(operation) is keras.layers.Dense:
+        return is_mixing_call(call)
+    if not isinstance(operation, keras.layers.Layer):
+        alone = all(isinstance(x, keras.KerasTensor) for x in call.args)  # and no constants
+        return alone and _raw_name(operation) in _RAW_ADD | _RAW_CHANNELWISE
+    if not _is_plain(call):
+        return False
+    if type(operation) in _NORMALISING_LAST:
+        return operation.axis in (-1, 2, [-1], [2], (-1,), (2,))
+    if type(operation) is keras.layers.Activation:
+        return any(operation.activation is function for function in _ELEMENTWISE_ACTIVATIONS)
+    return type(operation) in _POINTWISE | _ELEMENTWISE | _BENDING
+
+
+def is_attention_call(call: Call) -> bool:
+    """Whether a call is attention, each query by itself: its first input are the queries."""
+    masks = {key: value for key, value in call.kwargs.items() if key not in ("value", "key")}
+    return (
+        type(call.operation) is keras.layers.MultiHeadAttention
+        and len(call.outputs) == 1
+        and all(value in (None, False) for value in masks.values())
+        and 1 <= len(call.args) <= 3
+        and all(isinstance(x, keras.KerasTensor) and len(x.shape) == 3 for x in call.args)
+        and call.args[0] is call.inputs[0]
+    )
+
+
+def tokens_taken(call: Call) -> slice | None:
+    """Which tokens of (n, t, c) a call takes out, and does nothing else; None for other calls."""
+    if len(call.inputs) != 1 or len(call.inputs[0].shape) != 3:
+        return None
+    number = call.inputs[0].shape[1]
+    if number is None:
+        return None
+    if type(call.operation) is keras.layers.Cropping1D and _has_channels_last(call.operation):
+        first, last = call.operation.cropping
+        return slice(first, number - last) if _is_plain(call) else None
+    key = call.args[1] if _raw_name(call.operation) in _RAW_GET and len(call.args) == 2 else None
+    if not isinstance(key, tuple) or len(key) < 2 or key[0] != slice(None):
+        return None
+    if any(part not in (slice(None), Ellipsis) for part in key[2:]):
+        return None
+    at = key[1]
+    if isinstance(at, int):
+        return slice(at % number, at % number + 1)
+    if isinstance(at, slice) and at.step in (None, 1):
+        return slice(*at.indices(number)[:2])
+    return None
 
 
 def _has_channels_last(operation: keras.Operation) -> bool:
