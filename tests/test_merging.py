@@ -1,8 +1,15 @@
 """Concepts of several classes as one bank, and confusions in terms of both classes' concepts."""
 
-import numpy as np
-import pytest
+from dataclasses import replace
 
+import numpy as np
+import planted
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import xplique_craft as xc
+from xplique_craft.atlas.confusions import commonest, explain_confusion
+from xplique_craft.atlas.merged import ALL, EXPLAINED, fidelity_of, merge_classes, merged_model
 from xplique_craft.factorization.merging import merge_banks
 
 
@@ -69,3 +76,78 @@ def test_many_classes() -> None:
     (row,) = merged.shared[:1]
     assert sorted(merged.classes[merged.members(row)]) == list(range(50))
     assert set(merged.concepts[merged.members(row)]) == {2}
+
+
+# --------------------------------------------------------------- as concepts of a model
+MIXING = planted.bank(concepts=4, channels=6)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return planted.paintings(12, concepts=4)
+
+
+@pytest.fixture(scope="module")
+def crafts(images: np.ndarray) -> list[xc.Craft]:
+    """Two classes of one model whose banks have the second and the third concept in common."""
+    split = xc.split_model(planted.network(MIXING, "affine", classes=5), planted.LAYER)
+    return [
+        planted.fitted(split, MIXING[:3], images[:6], 1),
+        planted.fitted(split, 2 * MIXING[1:], images[3:9], 3),
+    ]
+
+
+def test_merged_concepts_answer_as_one_set(crafts: list[xc.Craft], images: np.ndarray) -> None:
+    shares = [craft.contributions(images).share for craft in crafts]
+    merged = merge_classes(crafts, shares, 0.99)
+    assert merged.classes.tolist() == [1, 1, 1, 3, 3, 3]
+    assert merged.rows.tolist() == [0, 1, 2, 1, 2, 3]
+    assert_array_equal(merged.shares, np.concatenate(shares))
+    whole = merged_model(crafts, merged, images)
+    exact = xc.unite([crafts[0], crafts[1]])
+    assert len(whole.bank) == 4
+    assert_allclose(
+        whole.inverse_transform(whole.transform(images)),
+        exact.inverse_transform(exact.transform(images)),
+        atol=1e-4,
+    )
+    found = fidelity_of(whole, images, [1, 3])
+    assert found[EXPLAINED].number_of_images == found[ALL].number_of_images == 12
+    for fidelity in found.values():
+        assert fidelity.emd.value < 1e-4 < fidelity.random_concepts.emd.value
+
+
+def test_banks_around_means_of_their_own_are_refused(crafts: list[xc.Craft]) -> None:
+    apart = crafts[0].variant(
+        factorized=replace(crafts[0].factorized, offset=np.ones(6, np.float32))
+    )
+    with pytest.raises(ValueError, match="must be directions from 0 to be united"):
+        merge_classes([apart, crafts[1]], [np.ones(3)] * 2)
+
+
+def test_commonest_confusions() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 2, 2, -1, 3])
+    predictions = np.array([1, 1, 0, 0, 1, 1, 0, 1, 0])
+    assert commonest(labels, predictions, np.arange(3), 2) == [(0, 1, 2), (1, 0, 1)]
+    assert commonest(labels, predictions, np.array([1, 2]), 5) == [(2, 1, 1)]
+    assert commonest(labels, labels, np.arange(4), 5) == []
+
+
+def test_a_confusion_in_terms_of_both_classes(crafts: list[xc.Craft], images: np.ndarray) -> None:
+    merged = merge_classes(crafts, [np.ones(3)] * 2, 0.99)
+    rows = np.array([3, 0, 1])
+    pair = merged_model(crafts, merged, images, rows)
+    found = explain_confusion(pair, rows, (1, 3), (7, 20), images[:4], images[4:6], None, [])
+    assert (found.actual, found.predicted, found.number, found.labelled) == (1, 3, 7, 20)
+    assert found.images == 4
+
+    u = pair.transform(images).mean(axis=(1, 2))
+    order = [rows.tolist().index(row) for row in found.rows]
+    assert_allclose(found.in_confused, u[:4].mean(axis=0)[order], rtol=1e-5)
+    assert_allclose(found.in_actual, u[4:6].mean(axis=0)[order], rtol=1e-5)
+    assert np.isnan(found.in_predicted).all()
+
+    dense = pair.model.layers[-1].get_weights()[0]  # the head is the mean over places, then this
+    by_hand = u[:4].mean(axis=0) * (pair.bank @ (dense[:, 3] - dense[:, 1]))
+    assert_allclose(found.speaks_for, by_hand[order], rtol=1e-4, atol=1e-6)
+    assert (np.diff(found.speaks_for) <= 0).all()

@@ -77,16 +77,18 @@ def explain_confusion(
     label, taken_for = pair
     found = concepts.contributions(confused, ClassDifference(taken_for, label))
     order = np.argsort(-found.phi.mean(axis=0), kind="stable")
-    seen = [_means(concepts, images)[order] for images in (confused, actual, predicted)]
     return Confusion(
-        label,
-        taken_for,
-        *counts,
-        len(found.phi),
-        np.asarray(rows)[order],
-        found.phi.mean(axis=0)[order],
-        *seen,
-        pictures,
+        actual=label,
+        predicted=taken_for,
+        number=counts[0],
+        labelled=counts[1],
+        images=len(found.phi),
+        rows=np.asarray(rows)[order],
+        speaks_for=found.phi.mean(axis=0)[order],
+        in_confused=_means(concepts, confused)[order],
+        in_actual=_means(concepts, actual)[order],
+        in_predicted=_means(concepts, predicted)[order],
+        pictures=pictures,
     )
 
 
