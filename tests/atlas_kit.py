@@ -125,6 +125,7 @@ def confusion_of(actual: int, predicted: int, merged: MergedConcepts) -> Confusi
     rng = np.random.default_rng(actual)
     means = rng.uniform(0.0, 1.0, (3, len(rows)))
     means[1, -1] = np.nan
-    pictures = [texture(actual)[i : i + 90, : 120 - 30 * (i % 2)] for i in range(5)]
+    picture = texture(actual)
+    pictures = [picture[i : i + 90, : 120 - 30 * (i % 2)] for i in range(5)]
     speaks = np.sort(rng.uniform(-0.3, 1.5, len(rows)))[::-1]
     return Confusion(actual, predicted, 6, 50, 5, rows, speaks, *means, pictures)

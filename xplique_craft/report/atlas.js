@@ -11,6 +11,10 @@
     } catch { /* private mode */ }
   }
 
+  // on a phone the link of this page may lie beyond the edge
+  const here = document.querySelector("nav.classes [aria-current]");
+  here.closest("ul").scrollLeft = here.offsetLeft - here.closest("ul").clientWidth / 2;
+
   const tools = document.querySelector(".tools");
   if (tools) {
     const search = tools.querySelector("input");
@@ -39,6 +43,7 @@
     };
 
     // what a column is sorted by: numbers as they are printed, a dash after all of them
+    let sorted = order?.value;
     const collator = new Intl.Collator(undefined, { numeric: true });
     const headings = table ? [...table.tHead.rows[0].cells] : [];
     const value = (row, column) => {
@@ -47,6 +52,8 @@
       return row.cells[column]?.colSpan > 1 ? NaN : parseFloat(text.replace("\u2212", "-"));
     };
     const sort = () => {
+      if (order.value === sorted) return;
+      sorted = order.value;
       const [key, direction] = order.value.split(" ");
       const column = headings.findIndex((heading) => heading.dataset.sort === key);
       const sign = direction === "down" ? -1 : 1;

@@ -12,7 +12,7 @@ from .._files import check_can_write, check_path, readable, write_file
 from ..plots.style import COLORS, PATTERNS, concept_style
 from ..results import ClassExplanation, ModelSummary
 from ..results.outputs import NAMES
-from .atlas_classes import columns_of, names_of, page_of, rows_of, sheet_path
+from .atlas_classes import Named, columns_of, names_of, page_of, rows_of, sheet_path
 from .atlas_confusions import PICTURE_SIDE, PICTURES, pair_of, strip_path
 from .atlas_map import map_of
 from .atlas_shared import MOST, shared_of, shared_rows
@@ -115,38 +115,16 @@ def write_atlas(
     for confusion in summary.confusions:
         if confusion.pictures:
             write(strip_path(confusion), strip_of(confusion.pictures[:PICTURES], PICTURE_SIDE))
-    for name, values in reversed(_pages(summary, sheets).items()):
-        write(name, _rendered(name, summary, title, values))
+    for name in reversed(PAGES):
+        write(name, page_of_atlas(name, summary, sheets, title))
     _remove_others(place, kept)
     return place / "index.html"
 
 
-def _pages(summary: ModelSummary, sheets: Mapping[int, Sheet]) -> dict[str, dict[str, Any]]:
-    """What the template of each page is given beside what all of them are."""
-    names, merged = names_of(summary, sheets), summary.merged
-    columns, shared = columns_of(summary.classes), shared_rows(merged)
-    return {
-        "index.html": {
-            "columns": columns,
-            "rows": rows_of(summary.classes, columns, names),
-            "shared": len(shared),
-            "measures": NAMES,
-        },
-        "shared.html": {
-            "shared": shared_of(merged, shared, names),
-            "left_out": max(0, len(shared) - MOST),
-        },
-        "map.html": {"map": map_of(merged, names, summary.seed)},
-        "confusions.html": {
-            "pairs": [pair_of(one, merged, names) for one in summary.confusions],
-            "labelled": any(one.labelled is not None for one in summary.classes),
-        },
-    }
-
-
-def _rendered(
-    name: str, summary: ModelSummary, title: str | None, values: Mapping[str, Any]
+def page_of_atlas(
+    name: str, summary: ModelSummary, sheets: Mapping[int, Sheet], title: str | None = None
 ) -> str:
+    """One of `PAGES`, of classes whose sheets of thumbnails are written."""
     script = text("atlas.js")
     return render(
         f"atlas_{name}.j2",
@@ -159,14 +137,57 @@ def _rendered(
         css=stylesheet("page.css", "atlas.css"),
         script=Markup(script),
         script_digest=digest_of(script),
-        **values,
+        **_VALUES[name](summary, names_of(summary, sheets)),
     )
+
+
+def _index(summary: ModelSummary, names: Mapping[int, Named]) -> dict[str, Any]:
+    columns = columns_of(summary.classes)
+    rows = rows_of(summary.classes, columns, names)
+    shared = len(shared_rows(summary.merged))
+    return {"columns": columns, "rows": rows, "shared": shared, "measures": NAMES}
+
+
+def _shared(summary: ModelSummary, names: Mapping[int, Named]) -> dict[str, Any]:
+    rows = shared_rows(summary.merged)
+    return {
+        "shared": shared_of(summary.merged, rows, names),
+        "left_out": max(0, len(rows) - MOST),
+    }
+
+
+def _map(summary: ModelSummary, names: Mapping[int, Named]) -> dict[str, Any]:
+    return {"map": map_of(summary.merged, names, summary.seed)}
+
+
+def _confusions(summary: ModelSummary, names: Mapping[int, Named]) -> dict[str, Any]:
+    return {
+        "pairs": [pair_of(one, summary.merged, names) for one in summary.confusions],
+        "labelled": any(one.labelled is not None for one in summary.classes),
+    }
+
+
+_VALUES: dict[str, Callable[[ModelSummary, Mapping[int, Named]], dict[str, Any]]] = {
+    "index.html": _index,
+    "shared.html": _shared,
+    "map.html": _map,
+    "confusions.html": _confusions,
+}
+"""What the template of each page is given beside what all of them are."""
 
 
 def _explanation(explanations: Any, class_id: int) -> ClassExplanation:
     """The explanation of a class, checked."""
     if callable(explanations):
-        found = explanations(class_id)
+        try:
+            found = explanations(class_id)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # of whoever made the function
+            raise ValueError(
+                f"explanations({class_id}) must return the explanation of class {class_id}, and "
+                f"failed with {type(error).__name__}: {error}"
+            ) from error
     elif class_id in explanations:
         found = explanations[class_id]
     else:
