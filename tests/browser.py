@@ -1,10 +1,11 @@
 """A headless Chromium, spoken to through its pipe: pages opened, asked, typed into, looked at."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
-import subprocess
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -35,10 +36,12 @@ class Browser:
         Errors and warnings of its console, refused requests and scripts among them.
     """
 
-    def __init__(self, width: int = 1280, height: int = 900, dark: bool = False):
+    def __init__(
+        self, width: int = 1280, height: int = 900, dark: bool = False, script: bool = True
+    ):
         self.requests: list[str] = []
         self.complaints: list[str] = []
-        self._size, self._dark = (width, height), dark
+        self._size, self._dark, self._script = (width, height), dark, script
         self._number, self._text, self._session = 0, b"", None
 
     def __enter__(self) -> "Browser":
@@ -46,18 +49,29 @@ class Browser:
         if command is None:
             raise FileNotFoundError("There is no Chromium.")
         self._profile = tempfile.mkdtemp(prefix="chromium")
-        theirs_in, ours_out = os.pipe()
-        ours_in, theirs_out = os.pipe()
-        arguments = [*FLAGS, f"--user-data-dir={self._profile}"]
-        self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", command, *arguments],
-            pass_fds=(theirs_in, theirs_out),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        theirs_in, self._out = os.pipe()
+        self._in, theirs_out = os.pipe()
+        # the browser reads from 3 and writes to 4: neither may be taken by the other on the way
+        moved = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (theirs_in, theirs_out)]
+        self._pid = os.posix_spawn(
+            command,
+            [command, *FLAGS, f"--user-data-dir={self._profile}"],
+            os.environ,
+            file_actions=[
+                *((os.POSIX_SPAWN_OPEN, one, os.devnull, os.O_WRONLY, 0) for one in (1, 2)),
+                *((os.POSIX_SPAWN_DUP2, one, to) for one, to in zip(moved, (3, 4), strict=True)),
+            ],
         )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        self._in, self._out = ours_in, ours_out
+        for one in (theirs_in, theirs_out, *moved):
+            os.close(one)
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _begin(self) -> None:
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         found = self._ask("Target.attachToTarget", targetId=target, flatten=True)
         self._session = found["sessionId"]
@@ -70,11 +84,11 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if self._dark else "light"}
         self._ask("Emulation.setEmulatedMedia", features=[scheme])
-        return self
+        self._ask("Emulation.setScriptExecutionDisabled", value=not self._script)
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
         os.close(self._in)
         os.close(self._out)
         shutil.rmtree(self._profile, ignore_errors=True)

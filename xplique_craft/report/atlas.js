@@ -26,13 +26,15 @@
       text: plain([...element.querySelectorAll(".name")].map((name) => name.textContent).join("\n")),
       link: element.matches("a") ? element : element.querySelector("a"),
       counted: !element.matches(".place"),
+      failed: element.matches(".failed"),
     }));
     let shown = entries;
 
     const find = () => {
       const wanted = words(search.value);
+      const failed = wanted.join(" ") === "not explained";
       shown = entries.filter((entry) => {
-        const found = wanted.every((word) => entry.text.includes(word));
+        const found = failed ? entry.failed : wanted.every((word) => entry.text.includes(word));
         entry.element.classList.toggle("away", !found);
         entry.element.classList.toggle("found", found && wanted.length > 0);
         return found;
