@@ -26,6 +26,7 @@ STEPS = 300
 GRAVITY = 0.02
 LONGEST = 22  # characters of a name on the map
 POINT = 5  # its radius
+MANY = 200  # classes from which points are drawn small
 LETTER = 0.56  # width of a letter in its height, about
 SIZES = {"clear": 13.0, "large": 30.0}  # of letters: on a screen, and where a phone shrinks the map
 
@@ -57,13 +58,18 @@ class Map:
     """
     Classes that share concepts: drawn, where there are enough of them, and listed.
 
-    `lines` are (x, y, x, y, opacity); `apart` are the classes that share no concept.
+    `lines` are (x, y, x, y, opacity); `apart` are the classes that share no concept; `many` is True
+    where so many are on the map that they are drawn small.
     """
 
     places: list[Place]
     lines: list[tuple[float, ...]]
     nearest: list[tuple[Named, list[Common]]]
     apart: list[Named]
+
+    @property
+    def many(self) -> bool:
+        return len(self.places) >= MANY
 
 
 def map_of(merged: MergedConcepts | None, names: Mapping[int, Named], seed: int) -> Map:
@@ -110,22 +116,32 @@ def layout(overlap: np.ndarray, seed: int, steps: int = STEPS) -> np.ndarray:
     together that have nothing in common. Each step is at most so long, and steps get shorter.
     """
     number = len(overlap)
-    pull = np.zeros_like(overlap)
-    for a, b in _pairs(overlap, ATTRACTED):
-        pull[a, b] = pull[b, a] = overlap[a, b]
+    pairs = np.array(_pairs(overlap, ATTRACTED), dtype=int).reshape(-1, 2)
+    a, b = pairs.T
+    pull = overlap[a, b]
     # so that a class that has little in common with any is yet held by its nearest
-    total = np.sqrt(np.maximum(pull.sum(axis=1), 1e-12))
-    pull /= np.outer(total, total)
+    total = np.bincount(pairs.ravel(), np.repeat(pull, 2), minlength=number)
+    pull = pull / np.sqrt(np.maximum(total[a] * total[b], 1e-24))
     where = np.random.default_rng(seed).normal(size=(number, 2)) * np.sqrt(number)
     for step in range(steps):
-        lengths = (where**2).sum(axis=1)
-        square = np.maximum(lengths[:, None] + lengths - 2.0 * where @ where.T, 0.0) + 0.01
-        # what pulls, w d^2, and what pushes, 1 / d, times the direction: w d and 1 / d^2
-        weight = 1.0 / square - pull * np.sqrt(square)
-        np.fill_diagonal(weight, 0.0)
-        force = where * weight.sum(axis=1, keepdims=True) - weight @ where - GRAVITY * where
+        # einsum, whose sums do not depend on the number of threads: the pages' bytes would too
+        lengths = np.einsum("ij,ij->i", where, where)
+        push = np.einsum("ij,kj->ik", where, where)
+        push *= -2.0
+        push += lengths[:, None]
+        push += lengths
+        np.maximum(push, 0.0, out=push)
+        push += 0.01
+        np.reciprocal(push, out=push)  # 1 / d in the direction of the difference: 1 / d^2 times it
+        np.fill_diagonal(push, 0.0)
+        force = where * push.sum(axis=1, keepdims=True) - np.einsum("ij,jk->ik", push, where)
+        apart = where[a] - where[b]
+        pulled = apart * (pull * np.sqrt((apart**2).sum(axis=1)))[:, None]
+        np.subtract.at(force, a, pulled)
+        np.add.at(force, b, pulled)
+        force -= GRAVITY * where
         longest = np.sqrt(number) * 0.3 * (1.0 - step / steps) + 0.01
-        size = np.linalg.norm(force, axis=1, keepdims=True)
+        size = np.sqrt((force**2).sum(axis=1, keepdims=True))
         where = where + force * np.minimum(1.0, longest / np.maximum(size, 1e-12))
     return where
 
@@ -138,7 +154,8 @@ def in_box(where: np.ndarray) -> np.ndarray:
     classes far away do not press all others together.
     """
     centred = where - where.mean(axis=0)
-    turned = centred @ np.linalg.svd(centred, full_matrices=False)[2].T
+    axes = np.linalg.eigh(np.einsum("ij,ik->jk", centred, centred))[1][:, ::-1]
+    turned = np.einsum("ij,jk->ik", centred, axes)
     turned *= np.where(turned[np.abs(turned).argmax(axis=0), [0, 1]] < 0.0, -1.0, 1.0)
     low, high = turned.min(axis=0), turned.max(axis=0)
     linear = (turned - low) / np.maximum(high - low, 1e-9)
@@ -211,8 +228,8 @@ def _places(shown: Sequence[Named], where: np.ndarray, weight: np.ndarray) -> li
     left = where[:, 0] > 0.72 * WIDTH
     sizes: dict[int, list[str]] = {place: [] for place in range(len(shown))}
     for name, size in SIZES.items():
-        # a name may lie over no other name, and over no other class's point
-        taken = np.hstack([where - POINT, where + POINT])
+        # a name may lie over no other name; and over no point, unless there are very many
+        taken = np.hstack([where - POINT, where + POINT]) if len(shown) < MANY else np.empty((0, 4))
         for place in np.argsort(-weight, kind="stable").tolist():
             x, y = where[place].tolist()
             long = LETTER * size * _columns(labels[place])
@@ -227,7 +244,7 @@ def _places(shown: Sequence[Named], where: np.ndarray, weight: np.ndarray) -> li
             if start >= 0 and start + long <= WIDTH and not hit.any():
                 taken = np.vstack([taken, box])
                 sizes[place].append(name)
-    return [
+    places = [
         Place(
             one,
             int(where[place, 0]),
@@ -239,6 +256,8 @@ def _places(shown: Sequence[Named], where: np.ndarray, weight: np.ndarray) -> li
         )
         for place, one in enumerate(shown)
     ]
+    # what is drawn later covers what was drawn before: names cover points
+    return sorted(places, key=lambda place: len(place.labelled))
 
 
 def _columns(name: str) -> int:
