@@ -75,7 +75,7 @@ class Browser:
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         found = self._ask("Target.attachToTarget", targetId=target, flatten=True)
         self._session = found["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log", "Network", "Performance"):
             self._ask(f"{domain}.enable")
         width, height = self._size
         self._ask(
@@ -115,6 +115,11 @@ class Browser:
         if "exceptionDetails" in found:
             raise RuntimeError(f"{script}: {found['exceptionDetails']}")
         return found["result"].get("value")
+
+    def busy(self) -> float:
+        """How many seconds the page has kept its thread busy, whatever else the machine did."""
+        found = self._ask("Performance.getMetrics")["metrics"]
+        return next(one["value"] for one in found if one["name"] == "TaskDuration")
 
     def press(self, *keys: str) -> None:
         """Press and release keys by name: "ArrowDown", "/", "a"."""
