@@ -16,9 +16,12 @@ PICTURE_SIDE = 112
 
 @dataclass(frozen=True)
 class Level:
-    """A mean coefficient in images of one kind: what is printed, and its bar in percent."""
+    """
+    A mean coefficient, as printed and as a bar in percent: in the images of the class `rightly`
+    that are predicted as it, or in the confused ones where that is None.
+    """
 
-    where: str
+    rightly: str | None
     value: str
     width: float
 
@@ -115,17 +118,17 @@ def _shown_by(
 
 def _levels(confusion: Confusion, place: int, actual: str, predicted: str) -> list[Level]:
     """The three mean coefficients of a concept, on an axis of their own."""
-    values = {
-        "confused": float(confusion.in_confused[place]),
-        f"{actual}, rightly": float(confusion.in_actual[place]),
-        f"{predicted}, rightly": float(confusion.in_predicted[place]),
-    }
-    axis = max([0.0, *(value for value in values.values() if np.isfinite(value))]) or 1.0
+    values = [
+        (None, float(confusion.in_confused[place])),
+        (actual, float(confusion.in_actual[place])),
+        (predicted, float(confusion.in_predicted[place])),
+    ]
+    axis = max([0.0, *(value for _, value in values if np.isfinite(value))]) or 1.0
     return [
         Level(
-            where,
+            rightly,
             number(value, 3) if np.isfinite(value) else "no such image",
             placed(0.0, value, axis)[1] if np.isfinite(value) else 0.0,
         )
-        for where, value in values.items()
+        for rightly, value in values
     ]
