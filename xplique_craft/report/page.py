@@ -34,6 +34,7 @@ def _listed(explanations: Any) -> list[Any]:
 
 
 def checked(explanations: Any) -> list[ClassExplanation]:
+    """Explanations as a list, if there are any and the parts of each fit together; else why not."""
     found = _listed(explanations)
     if not found:
         raise ValueError(
