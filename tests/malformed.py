@@ -138,6 +138,11 @@ class World:
         )
 
     @functools.cached_property
+    def summary(self) -> Any:
+        one = results.ClassSummary(self.class_id, "a", N, None, None, N, np.ones(3))
+        return results.ModelSummary("a model", planted.LAYER, 0, {}, N, [one])
+
+    @functools.cached_property
     def of_image(self) -> Any:
         return self.craft.explain_image(self.images[0], photograph=self.pictures[0])
 
@@ -666,6 +671,13 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         fixed(report.write_comparison),
         comparison=lambda: w.comparison,
         path=lambda: Path(w.folder) / "comparison.html",
+    )
+    add(
+        "report.write_atlas",
+        fixed(report.write_atlas),
+        summary=lambda: w.summary,
+        explanations=lambda: {w.class_id: w.explanation},
+        folder=lambda: Path(w.folder) / "atlas",
     )
     # -------------------------------------------------------------------------- ground truth
     add("make_shapes", fixed(ground_truth.make_shapes), n=fixed(2), class_id=fixed(1))
