@@ -9,9 +9,9 @@ import pytest
 from console_kit import error_of, run, save_model, save_pictures
 
 from xplique_craft import __version__
-from xplique_craft.console.model import best_layer
 from xplique_craft.console.options import FactorizerName
 from xplique_craft.factorization import FACTORIZERS
+from xplique_craft.splitting.layers import best_layer
 from xplique_craft.splitting.split import Candidate
 
 

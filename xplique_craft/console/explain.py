@@ -12,10 +12,10 @@ import typer
 
 from .._files import check_can_write
 from ..factorization import FACTORIZERS
+from ..picture_files import Preprocessing
 from . import options
 from .messages import finished, say, write_page
 from .model import chosen_layer, load_model
-from .pictures import Preprocessing
 from .task import read_task
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..factorization import FACTORIZERS
-from .pictures import MAX_PIXELS as MAX_PIXELS
+from ..picture_files import MAX_PIXELS as MAX_PIXELS
 
 
 class Resize(str, Enum):

@@ -9,12 +9,12 @@ import numpy as np
 
 from .._checks import check_range
 from .._files import check_can_write
+from ..picture_files import Preprocessing, paths_of_pictures, read_pictures
 from ..targets import check_class_id
 from .labels import find_class, read_labels
 from .messages import finished
 from .model import input_shape, load_model, number_of_classes
 from .options import Resize
-from .pictures import Preprocessing, paths_of_pictures, read_pictures
 
 
 class Pictures(NamedTuple):

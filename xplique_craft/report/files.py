@@ -1,5 +1,6 @@
 """What every page is made of and ends as: templates and texts in, one HTML text out."""
 
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -22,8 +23,9 @@ def stylesheet(*names: str) -> Markup:
     return Markup("".join(map(text, names)).replace("RESIDUAL_COLOR", RESIDUAL_COLOR))
 
 
-def render(template: str, **values: Any) -> str:
-    """A template of the package with its values; what it is not given is an error."""
+@cache
+def _environment() -> Environment:
+    """Templates of the package, compiled once: that takes longer than to fill one in."""
     environment = Environment(
         loader=PackageLoader(_PACKAGE, "."),
         autoescape=True,
@@ -34,4 +36,9 @@ def render(template: str, **values: Any) -> str:
     environment.filters |= {
         filter.__name__: filter for filter in (number, percent, interval, scientific)
     }
-    return environment.get_template(template).render(**values)
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of the package with its values; what it is not given is an error."""
+    return _environment().get_template(template).render(**values)
