@@ -37,12 +37,15 @@ class Atlas:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = check_path("folder", folder)
-        if not (self.folder / SUMMARY).is_file():
+        try:
+            self.summary: ModelSummary = load(self.folder / SUMMARY)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise ValueError(
                 f"folder must hold what `explain_model` finished, and {self.folder} has no "
                 f"{SUMMARY}: call explain_model with this folder again, which goes on."
-            )
-        self.summary: ModelSummary = load(self.folder / SUMMARY)
+            ) from error
+        except OSError as error:
+            raise ValueError(f"folder cannot be read: {error.strerror}.") from error
 
     @property
     def classes(self) -> list[int]:

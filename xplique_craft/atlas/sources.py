@@ -51,9 +51,9 @@ class StreamSource:
                 raise ValueError(
                     f"labels must be of all {self.length} images, received {len(self._labels)}."
                 )
-        several = hasattr(photographs, "shape") and hasattr(photographs, "__getitem__")
-        if photographs is not None and not callable(photographs) and not several:
-            self._photographs = check_array("photographs", photographs, finite=False)
+        lazy = len(getattr(photographs, "shape", ())) > 2  # read one by one, as a file of arrays
+        if photographs is not None and not callable(photographs) and not lazy:
+            self._photographs = check_array("photographs", photographs, "n, ...", finite=False)
 
     def parts(self, known: Callable[[int], bool]) -> Iterator[tuple[int, Part | None]]:
         """Batches with their places; None for one of a place that is known."""
