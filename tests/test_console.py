@@ -9,9 +9,9 @@ import pytest
 from console_kit import error_of, run, save_model, save_pictures
 
 from xplique_craft import __version__
-from xplique_craft.console.model import best_layer
 from xplique_craft.console.options import FactorizerName
 from xplique_craft.factorization import FACTORIZERS
+from xplique_craft.splitting.layers import best_layer
 from xplique_craft.splitting.split import Candidate
 
 
@@ -57,6 +57,7 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
             ["explain"],
             ["--factorizer", "signed-nmf", "semi-nmf", "kmeans", "pca", "signed", "--baseline"],
         ),
+        (["explain-model"], ["predicts", "--jobs", "--classes", "goes on", "--images-per-class"]),
         (["demo"], ["Nothing is downloaded", "--classes"]),
     ],
 )
@@ -70,7 +71,9 @@ def test_version() -> None:
     assert run("--version").output == f"xplique-craft {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "layers", "explain", "compare", "report", "demo"])
+@pytest.mark.parametrize(
+    "command", ["", "layers", "explain", "explain-model", "compare", "report", "demo"]
+)
 def test_help_does_not_import_tensorflow(command: str) -> None:
     code = (
         f"import sys; sys.argv = 'xplique-craft {command} --help'.split()\n"

@@ -3,7 +3,7 @@ The console's `xplique-craft layers`: where a model can be cut.
 """
 
 from .messages import say
-from .model import best_layer, load_model
+from .model import load_model
 from .options import ModelArgument
 
 
@@ -31,6 +31,7 @@ def layers(
     """
     loaded = load_model(model)
 
+    from ..splitting.layers import best_layer
     from ..splitting.split import candidate_layers
 
     candidates = candidate_layers(loaded)

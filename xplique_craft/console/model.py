@@ -3,9 +3,8 @@ The model of a command: read from its file, and the layer to cut it at.
 """
 
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..factorization import FACTORIZERS
 from .messages import say
@@ -13,9 +12,6 @@ from .options import FactorizerName
 
 _LONGEST_REASON = 400  # characters of what Keras says
 _DIGITS = 7  # sides of pictures have fewer
-
-if TYPE_CHECKING:
-    from ..splitting.split import Candidate
 
 
 def load_model(path: Path, name: str = "MODEL") -> Any:
@@ -89,29 +85,9 @@ def number_of_classes(model: Any) -> int:
     return shape[1]
 
 
-def best_layer(
-    candidates: "Sequence[Candidate]", classes: int, *, signed: bool = False
-) -> "Candidate | None":
-    """
-    The last candidate that is non-negative and has several positions; None without one.
-
-    With `signed`, where none is known to be non-negative: the last that has several positions. One
-    with as many channels as classes is passed over: its channels are the classes' own maps, in
-    which there are no parts left to find.
-    """
-    placed = [
-        candidate
-        for candidate in candidates
-        if candidate.shape[-1] != classes and any(n != 1 for n in candidate.shape[:-1])
-    ]
-    fitting = [candidate for candidate in placed if candidate.non_negative]
-    if not fitting and signed:
-        fitting = placed
-    return fitting[-1] if fitting else None
-
-
 def chosen_layer(model: Any, factorizer: FactorizerName) -> str:
     """The layer to cut at where none is given, said aloud; a ValueError where there is none."""
+    from ..splitting.layers import best_layer
     from ..splitting.split import candidate_layers
 
     candidates = candidate_layers(model)
