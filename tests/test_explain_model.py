@@ -90,6 +90,50 @@ def test_the_summary_counts(atlas: xc.Atlas, data: tuple[np.ndarray, np.ndarray]
     assert "3 of 3 classes" in str(atlas)
 
 
+def test_what_classes_say_together(atlas: xc.Atlas, split: xc.Split, data: Any) -> None:
+    images, _labels = data
+    merged = atlas.summary.merged
+    assert merged is not None
+    assert merged.classes.tolist() == [0, 0, 1, 1, 2, 2]
+    assert_allclose(merged.shares, np.concatenate([one.shares for one in atlas.summary.classes]))
+    concepts = atlas.concepts(split, images)
+    assert np.array_equal(concepts.bank, merged.bank)
+    assert set(atlas.summary.fidelity) == {"explained classes", "all"}
+    fidelity = atlas.summary.fidelity["all"]
+    held_out = np.sort(np.concatenate([atlas.images(one)[1] for one in range(3)]))
+    again = xc.output_fidelity(atlas.concepts(split, images), images[held_out])
+    assert fidelity.emd.value == pytest.approx(again.emd.value, abs=1e-4)
+    assert fidelity.number_of_images == len(held_out)
+    for page in ("index", "shared", "map", "confusions"):
+        assert (atlas.folder / f"{page}.html").exists()
+
+
+def test_confusions_are_explained(split: xc.Split, data: Any, tmp_path: Path) -> None:
+    images, labels = data
+    wrong = labels.copy()
+    wrong[np.flatnonzero(labels == 2)[:3]] = 0  # blue ones that are said to be red
+    found = xc.explain_model(split, images, wrong, folder=tmp_path, **QUICK).summary.confusions
+    (one,) = found
+    assert (one.actual, one.predicted, one.number, one.labelled, one.images) == (0, 2, 3, 13, 3)
+    merged = xc.Atlas(tmp_path).summary.merged
+    assert merged is not None
+    assert sorted(one.rows) == np.unique(merged.rows[merged.classes != 1]).tolist()
+    best = merged.classes[merged.members(one.rows[0])]
+    assert 2 in best  # a concept of blue speaks most for blue
+    assert one.in_confused[0] > one.in_actual[0]
+    assert len(one.pictures) == 3
+
+
+def test_banks_that_cannot_be_merged_are_said(split: xc.Split, data: Any, tmp_path: Path) -> None:
+    settings = QUICK | {"factorizer": "signed-nmf"}
+    summary = xc.explain_model(split, *data, folder=tmp_path, **settings).summary
+    assert summary.merged is None
+    assert not summary.fidelity
+    assert any("cannot be merged into one bank" in note for note in summary.notes)
+    with pytest.raises(ValueError, match="are not merged"):
+        xc.Atlas(tmp_path).concepts(split, data[0])
+
+
 def test_the_folder_alone_is_the_atlas(atlas: xc.Atlas, split: xc.Split) -> None:
     again = xc.Atlas(str(atlas.folder))
     fitted, held_out = again.images(2)

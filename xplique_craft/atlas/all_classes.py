@@ -18,6 +18,7 @@ from .folder import class_folder, reason_of
 from .of_one_class import EXPLANATION, ClassTask, ModelFiles, Settings, fail
 from .routing import Routed
 from .spread import Workers
+from .together import together
 
 NAMED = 3  # classes that failed, in a warning
 
@@ -83,7 +84,12 @@ def explain_all(
 
 
 def summarise(
-    folder: Path, routed: Routed, asked: list[int], settings: Settings, layer: str
+    folder: Path,
+    routed: Routed,
+    asked: list[int],
+    settings: Settings,
+    split: Split,
+    verbose: bool,
 ) -> ModelSummary:
     """What is said of the model beside the explanations of its classes."""
     classes = [_summary_of(folder, routed, class_id, settings) for class_id in asked]
@@ -101,14 +107,18 @@ def summarise(
     unread = routed.number - len(routed.numbers)
     if unread:
         notes.append(f"{unread} of {routed.number} pictures cannot be read and are skipped.")
+    found = together(folder, routed, split, classes, settings.seed, verbose)
     return ModelSummary(
         model_name=str(settings.model_name),
-        layer=layer,
+        layer=split.layer,
         seed=settings.seed,
         versions=versions(),
         images=routed.number,
         classes=classes,
-        notes=notes,
+        merged=found.merged,
+        fidelity=found.fidelity,
+        confusions=found.confusions,
+        notes=notes + found.notes,
     )
 
 

@@ -233,11 +233,12 @@ def explain_model(
             tasks = tasks_of(kept.folder, routed, asked, source.title, settings, files)
             with files.shared(split, judge):
                 explain_all(tasks, files, split, judge, n_jobs, verbose)
-            summary = summarise(kept.folder, routed, asked, settings, split.layer)
+            summary = summarise(kept.folder, routed, asked, settings, split, verbose)
             save(summary, kept.folder / SUMMARY)
         shutil.rmtree(kept.folder / "routing", ignore_errors=True)
         atlas = Atlas(kept.folder)
-        atlas.write()
+        if not (kept.folder / "index.html").exists():
+            atlas.write(verbose)
     return atlas
 
 

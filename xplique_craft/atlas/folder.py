@@ -1,18 +1,22 @@
 """What `explain_model` has left in its folder, read back: results as they were, to the bit."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
 from .._checks import check_int
 from .._files import check_path
 from ..craft import Craft
-from ..report import write_report
+from ..questions import AnsweringModel
+from ..report import write_atlas
 from ..results import ClassExplanation, ModelSummary
 from ..saving import load
 from ..splitting.split import Split
+from .merged import merged_model
 from .of_one_class import CRAFT, EXPLANATION, FAILED, IMAGES
 
 SUMMARY = "model.safetensors"
@@ -86,13 +90,49 @@ class Atlas:
         found = load(self._of(class_id) / IMAGES)
         return found["fitted"], found["held_out"]
 
-    def write(self) -> Path:
-        """Write the pages, of classes that have none yet; where they are."""
-        for class_id in self.classes:
-            path = self.folder / "classes" / f"{class_id:04d}.html"
-            if not path.exists():
-                write_report([self.explanation(class_id)], path)
-        return self.folder
+    def concepts(self, model: keras.Model | Split, inputs: Any) -> AnsweringModel:
+        """
+        The concepts of all classes as one set, those that classes share once: `summary.merged`.
+
+        Parameters
+        ----------
+        model
+            The model that was explained.
+        inputs
+            Images in which coefficients are looked at once, for the scale of maps: array, tensor,
+            or tf.data.Dataset.
+
+        Returns
+        -------
+        concepts
+            Everything that `unite` answers; a target says which score is explained.
+
+        Raises
+        ------
+        ValueError
+            If the classes' concepts could not be merged.
+        """
+        merged = self.summary.merged
+        if merged is None:
+            raise ValueError(
+                "The concepts of these classes are not merged: fewer than two were explained, or "
+                "their banks have no common zero (atlas.summary.notes says why). Ask for the "
+                "concepts of one class: atlas.craft(class_id, model)."
+            )
+        crafts = load_crafts(self.folder, self.classes, model)
+        return merged_model(list(crafts.values()), merged, inputs)
+
+    def write(self, verbose: bool = False) -> Path:
+        """Write the folder's pages, see `report.write_atlas`; the index, the page to begin with."""
+        with tqdm(
+            total=len(self.classes), desc="pages", unit="class", disable=not verbose, leave=False
+        ) as bar:
+
+            def explanation(class_id: int) -> ClassExplanation:
+                bar.update()
+                return self.explanation(class_id)
+
+            return write_atlas(self.summary, explanation, self.folder)
 
     def __str__(self) -> str:
         lines = [
@@ -111,6 +151,13 @@ class Atlas:
                 f"{', '.join(map(str, self.classes[:20]))}, received {class_id}."
             )
         return class_folder(self.folder, class_id)
+
+
+def load_crafts(
+    folder: Path, classes: Sequence[int], model: keras.Model | Split
+) -> dict[int, Craft]:
+    """The concepts of some classes, by class."""
+    return {one: Craft.load(class_folder(folder, one) / CRAFT, model) for one in classes}
 
 
 def class_folder(folder: Path, class_id: int) -> Path:

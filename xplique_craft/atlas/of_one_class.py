@@ -3,7 +3,6 @@ One class of a model, explained into its folder, in this process or in another.
 
     classes/0007/craft.safetensors         the concepts, see `Craft.load`
     classes/0007/images.safetensors        the numbers of the images of the fit, and held-out ones
-    classes/0007.html                      its page
     classes/0007/explanation.safetensors   a `ClassExplanation`; written last, so the class is done
     classes/0007/failed.safetensors        or why the class cannot be explained
 
@@ -25,7 +24,6 @@ import tensorflow as tf
 from ..craft import Craft
 from ..explanation import explain_class
 from ..factorization.base import Factorizer
-from ..report import write_report
 from ..saving import save
 from ..splitting.split import Split, split_model
 from .routing import Kept
@@ -222,7 +220,6 @@ def explain_one(task: ClassTask) -> int:
         {"fitted": fitted, "held_out": np.setdiff1d(kept.numbers, fitted)},
         task.folder / IMAGES,
     )
-    write_report([explanation], task.folder.with_suffix(".html"))
     save(explanation, task.folder / EXPLANATION)
     return len(kept.numbers)
 

@@ -73,6 +73,7 @@ def demo(
     explanations = [atlas.explanation(class_id) for class_id in atlas.classes]
     page = write_page(lambda path: write_report(explanations, path), path)
     say(f"Explained {len(explanations)} classes in {time.perf_counter() - started:.0f} s.")
+    say(f"Atlas: {(output / 'index.html').resolve()}")
     say(f"Report: {page.resolve()}")
 
 
