@@ -138,6 +138,24 @@ class World:
         )
 
     @functools.cached_property
+    def summary(self) -> Any:
+        one = results.ClassSummary(self.class_id, "a", N, None, None, N, np.ones(3))
+        return results.ModelSummary("a model", planted.LAYER, 0, {}, N, [one])
+
+    @functools.cached_property
+    def atlas(self) -> xc.Atlas:
+        return xc.explain_model(
+            self.split,
+            self.images,
+            classes=[self.class_id],
+            number_of_concepts=2,
+            folder=Path(self.folder) / "atlas",
+            photographs=self.pictures,
+            nb_design=8,
+            number_of_views=0,
+        )
+
+    @functools.cached_property
     def of_image(self) -> Any:
         return self.craft.explain_image(self.images[0], photograph=self.pictures[0])
 
@@ -538,6 +556,30 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         prepare=judged["prepare"],
     )
     add(
+        "explain_model",
+        fixed(xc.explain_model),
+        model=lambda: w.split,
+        images=lambda: w.images,
+        labels=lambda: np.arange(N) % 3,
+        classes=lambda: [w.class_id],
+        number_of_concepts=fixed(2),
+        folder=lambda: tempfile.mkdtemp(dir=w.folder),
+        photographs=lambda: w.pictures,
+        nb_design=fixed(8),
+        number_of_views=fixed(0),
+        batch_size=fixed(4),
+    )
+    add("Atlas", fixed(xc.Atlas), folder=lambda: str(w.atlas.folder))
+    add(
+        "Atlas.craft",
+        lambda: w.atlas.craft,
+        class_id=lambda: w.class_id,
+        model=lambda: w.split,
+    )
+    for name in ("explanation", "images"):
+        one = functools.partial(lambda n: getattr(w.atlas, n), name)
+        add(f"Atlas.{name}", one, class_id=lambda: w.class_id)
+    add(
         "metrics.CropCluster",
         fixed(metrics.CropCluster),
         embeddings=lambda: w.clusters[0].embeddings,
@@ -672,6 +714,13 @@ def _entries(w: World) -> dict[str, tuple[Callable[[], Callable[..., Any]], Call
         fixed(report.write_comparison),
         comparison=lambda: w.comparison,
         path=lambda: Path(w.folder) / "comparison.html",
+    )
+    add(
+        "report.write_atlas",
+        fixed(report.write_atlas),
+        summary=lambda: w.summary,
+        explanations=lambda: {w.class_id: w.explanation},
+        folder=lambda: Path(w.folder) / "atlas",
     )
     # -------------------------------------------------------------------------- ground truth
     add("make_shapes", fixed(ground_truth.make_shapes), n=fixed(2), class_id=fixed(1))

@@ -13,11 +13,13 @@ from tree_kit import make_tree
 
 import xplique_craft as xc
 from xplique_craft.results import (
+    ClassSummary,
     Comparison,
     Complexity,
     ConceptCard,
     ConceptInteractions,
     ConceptStability,
+    Confusion,
     Contributions,
     Estimate,
     EvaluationPath,
@@ -27,7 +29,9 @@ from xplique_craft.results import (
     Importance,
     ImportanceFidelity,
     Measure,
+    MergedConcepts,
     MethodScores,
+    ModelSummary,
     NumberOfConcepts,
     NumberTried,
     OutputFidelity,
@@ -201,6 +205,43 @@ def results() -> dict[str, Any]:
             40,
             False,
             EvaluationPath("closed form", ""),
+        ),
+        "model": ModelSummary(
+            "m",
+            "conv",
+            0,
+            {"xplique_craft": "0"},
+            9,
+            [
+                ClassSummary(0, "a", 5, 4, 3, 3, eighths(2), share, share, share, share),
+                ClassSummary(2, "b", 1, None, None, 0, eighths(0), failed="Only 1 image."),
+            ],
+            MergedConcepts(
+                eighths(3, 4),
+                np.array([0, 0, 2, 2]),
+                np.array([0, 1, 0, 1]),
+                np.array([0, 1, 1, 2]),
+                np.abs(eighths(4)),
+                eighths(4),
+                0.9,
+            ),
+            {},
+            [
+                Confusion(
+                    0,
+                    2,
+                    1,
+                    4,
+                    1,
+                    np.array([1, 2]),
+                    eighths(2),
+                    eighths(2),
+                    eighths(2),
+                    eighths(2),
+                    [np.zeros((2, 2, 3), np.uint8)],
+                )
+            ],
+            ["a note"],
         ),
         "extraction": Extraction(
             *6 * [share], [1], [(0, 2), (1, 3)], np.abs(eighths(3)), 3, 12, 0, None

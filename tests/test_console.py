@@ -56,6 +56,7 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
             ["explain"],
             ["--factorizer", "signed-nmf", "semi-nmf", "kmeans", "pca", "signed", "--baseline"],
         ),
+        (["explain-model"], ["predicts", "--jobs", "--classes", "goes on", "--images-per-class"]),
         (["demo"], ["Nothing is downloaded", "--classes"]),
     ],
 )
@@ -69,7 +70,9 @@ def test_version() -> None:
     assert run("--version").output == f"xplique-craft {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "layers", "explain", "compare", "report", "demo"])
+@pytest.mark.parametrize(
+    "command", ["", "layers", "explain", "explain-model", "compare", "report", "demo"]
+)
 def test_help_does_not_import_tensorflow(command: str) -> None:
     code = (
         f"import sys; sys.argv = 'xplique-craft {command} --help'.split()\n"

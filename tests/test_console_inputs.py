@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from xplique_craft.console.labels import find_class, read_labels
-from xplique_craft.console.pictures import Preprocessing, read_pictures
+from xplique_craft.picture_files import Preprocessing, read_pictures
 
 IMAGENET = [
     ["n01440764", "tench, Tinca tinca"],

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from xplique_craft.console.pictures import MAX_PIXELS, read_pictures
+from xplique_craft.picture_files import MAX_PIXELS, read_pictures
 
 LEFT, RIGHT = (250, 10, 20), (10, 20, 250)
 

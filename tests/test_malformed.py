@@ -19,6 +19,7 @@ import pytest
 
 import xplique_craft as xc
 from xplique_craft import (
+    atlas,
     attributions,
     comparison,
     demo,
@@ -37,10 +38,11 @@ from xplique_craft.sampling import Crops
 
 ROOT = Path(__file__).parent.parent
 FACES: list[ModuleType] = [
-    *(xc, attributions, comparison, demo, explanation, factorization, importance),
+    *(xc, atlas, attributions, comparison, demo, explanation, factorization, importance),
     *(ground_truth, metrics, plots, recursion, report, splitting),
 ]
 CLASSES: list[type] = [
+    xc.Atlas,
     *(xc.Craft, recursion.ConceptNode, recursion.Child, recursion.ConceptTree, Crops),
     *(attributions.ConceptAttribution, importance.ImportanceMethod, importance.SobolImportance),
     *(factorization.Factorized, factorization.XpliqueFactorizer, results.Importance),
@@ -50,13 +52,14 @@ NOT_CALLED = {
     "a record that the package makes": (
         "Candidate Split ClassDifference Trials ConceptStyle Step TreeRow Measure MethodScores "
         "Comparison Task NodeShares Factorized ClassDifference DecompositionSettings GrowthSettings"
-        " Shapes"
+        " Shapes PictureFolder"
     ),
     "made by another that is called": "ConceptNode ConceptTree Child Growable",
     "abstract": "ConceptMetric MapMeasure Factorizer ImportanceMethod Factorizer.fit",
     "takes no argument": (
         "PCA build_model load_model check_if_fitted sorted records table summary get_concept_bank"
         " build_transformer load_transformer"
+        " write"
     ),
     "only reads what another of plots made": (
         "decimals_for displayed_steps waterfall_steps concept_label"

@@ -11,6 +11,7 @@ import pytest
 import xplique_craft as xc
 
 NAMES = [
+    "Atlas",
     "Candidate",
     "ClassDifference",
     "Craft",
@@ -20,6 +21,7 @@ NAMES = [
     "choose_number_of_concepts",
     "compare",
     "explain_class",
+    "explain_model",
     "factorization",
     "from_craft_tf",
     "from_holistic",
@@ -39,6 +41,7 @@ NAMES = [
     "unite",
 ]
 MODULES = {
+    "xplique_craft.atlas": ["explain_model"],
     "xplique_craft.attributions": ["ConceptAttribution"],
     "xplique_craft.comparison": ["compare"],
     "xplique_craft.explanation": ["choose_number_of_concepts", "explain_class"],

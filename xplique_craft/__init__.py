@@ -11,6 +11,7 @@ In the order of use:
     attributions                      where each concept is, and why this class
     choose_number_of_concepts         what each number of them reaches, and which is recommended
     explain_class, report             everything about a class, as one page
+    explain_model, Atlas              every class of a model, in a folder that a call goes on from
     metrics                           how good concepts and importances are: purity, stability,
                                       deletion, insertion, extraction, complexity
     ground_truth                      images whose concepts are known, and what is found of them

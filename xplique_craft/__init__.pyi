@@ -5,6 +5,8 @@ from . import importance as importance
 from . import metrics as metrics
 from . import plots as plots
 from . import report as report
+from .atlas.explain_model import explain_model as explain_model
+from .atlas.folder import Atlas as Atlas
 from .comparison import compare as compare
 from .craft import Craft as Craft
 from .explanation.number_of_concepts import (

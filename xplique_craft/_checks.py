@@ -307,7 +307,7 @@ RULES: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("class_name", "model_name", "title"), _name),
     **{"seed": _whole(0, LARGEST_SEED), "special_tokens": _whole(0)},
     **dict.fromkeys(("grid_size", "nb_random"), _whole(1, 1000)),
-    **{"columns": _whole(1, 100), "bins": _whole(1, 10_000)},
+    **{"columns": _whole(1, 100), "bins": _whole(1, 10_000), "images_per_class": _whole(2)},
     "max_size_of_image": _whole(32, 10_000),
     **dict.fromkeys(("tolerance", "min_share", "min_mixedness", "max_unexplained"), check_number),
     **{"least_share": check_number, "keep_special_tokens": check_bool},

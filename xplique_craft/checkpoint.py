@@ -59,6 +59,9 @@ class Checkpoint:
     asked
         Makes what the results of the call depend on, by name; "model" is a fingerprint. It is not
         called where nothing is kept, for images are read to tell them from others.
+    name
+        The user's name for the argument `folder`: any but "checkpoint" is one of this call alone,
+        which needs no folder of its own in it.
 
     Raises
     ------
@@ -68,19 +71,26 @@ class Checkpoint:
         If the folder holds what a call finished that was asked something else.
     """
 
-    def __init__(self, folder: Any, call: str, asked: Callable[[], dict[str, Any]]) -> None:
-        self.call = call
+    def __init__(
+        self,
+        folder: Any,
+        call: str,
+        asked: Callable[[], dict[str, Any]],
+        name: str = "checkpoint",
+    ) -> None:
+        self.call, self._name = call, name
         self._troubles: list[str] = []
         self.folder: Path | None = None
         if folder is None:
             return
-        self.folder = check_path("checkpoint", folder) / call
-        path = check_can_write("checkpoint", self.folder / "asked.safetensors")
+        given = check_path(name, folder)
+        self._given, self.folder = given, given / call if name == "checkpoint" else given
+        path = check_can_write(name, self.folder / "asked.safetensors")
         now = {"version": __version__, **asked()}
         if now.get("factorizer", "") is None:
             self.folder = None
             warn(
-                "checkpoint: nothing is kept, for the factorizer has settings that cannot be "
+                f"{name}: nothing is kept, for the factorizer has settings that cannot be "
                 "compared with those of another call: numbers, texts and arrays can."
             )
             return
@@ -105,9 +115,9 @@ class Checkpoint:
                     different.append(f"other {name}")
         if different:
             raise ValueError(
-                f"checkpoint must be a folder of the same call, or a new one: {str(self.folder)!r} "
-                f"holds what `{self.call}` finished for {', '.join(different)}. Call it as it was "
-                "called then, or name another folder."
+                f"{self._name} must be a folder of the same call, or a new one: "
+                f"{str(self.folder)!r} holds what `{self.call}` finished for "
+                f"{', '.join(different)}. Call it as it was called then, or name another folder."
             )
 
     def once(
@@ -185,11 +195,11 @@ class Checkpoint:
     ) -> None:
         troubles = " ".join(self._troubles)
         if error is None and troubles:
-            warn(f"checkpoint: {troubles}")
+            warn(f"{self._name}: {troubles}")
         if self.folder is not None and isinstance(error, KeyboardInterrupt) and not error.args:
             sentence = (
                 f"{self.call} was interrupted. What it had finished is kept: the same call with "
-                f"checkpoint={os.fspath(self.folder.parent)!r} goes on from there."
+                f"{self._name}={os.fspath(self._given)!r} goes on from there."
             )
             error.args = (f"{sentence} {troubles}".strip(),)
 

@@ -315,7 +315,7 @@ class ConceptModel:
             yield Coded.of(
                 batch,
                 weights.batch(start, len(batch.images), batch.targets),
-                network.latents(batch.images),
+                batch.latents(network),
                 factorized,
                 reference=reference,
                 keep_residual=self.keep_residual,
@@ -355,8 +355,7 @@ class ConceptModel:
             stream = self.stream(inputs)
             number = stream.length
             batches = (
-                self.network.latents(batch.images)
-                for batch in stream.progress("encode", self.verbose)
+                batch.latents(self.network) for batch in stream.progress("encode", self.verbose)
             )
         special = len(self.special)
         parts = (

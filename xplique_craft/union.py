@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from .concept_model import ConceptModel, Concepts
+from .factorization.base import Factorized
 from .factorization.union import united
 from .metrics.predictors import check_models
 from .questions import AnsweringModel
@@ -67,9 +68,28 @@ def unite(concept_models: Sequence[ConceptModel], inputs: Any = None) -> Answeri
                 "were found in. Give them, as one array or dataset."
             )
         inputs = _one_after_the_other(models)
-    stream = first.stream(inputs)
+    return with_bank(first, factorized, inputs)
+
+
+def with_bank(first: ConceptModel, factorized: Factorized, inputs: Any) -> AnsweringModel:
+    """
+    A bank as a set of concepts, with the model and the settings of another set.
+
+    Parameters
+    ----------
+    first
+        Whose model and settings they are.
+    factorized
+        The bank, with its encoding.
+    inputs
+        Images in which coefficients are looked at, as `unite` has them.
+    """
     extent = measure_extent(
-        stream, first.network, factorized, first.verbose, special_tokens=len(first.special)
+        first.stream(inputs),
+        first.network,
+        factorized,
+        first.verbose,
+        special_tokens=len(first.special),
     )
     return AnsweringModel(
         first.split,

@@ -1,5 +1,5 @@
 """
-The console: `xplique-craft layers | explain | compare | report | demo`.
+The console: `xplique-craft layers | explain | explain-model | compare | report | demo`.
 
 Commands read their arguments, call the package and print what it answers; TensorFlow is imported
 inside them, so that `--help` answers at once.
@@ -13,6 +13,7 @@ from .. import __version__
 from .compare import compare
 from .demo import demo
 from .explain import explain
+from .explain_model import explain_model
 from .layers import layers
 from .messages import plain_messages
 from .report import report
@@ -52,11 +53,11 @@ def _app(
     Start with [bold]xplique-craft demo[/bold]: it needs no model and no pictures.
 
     With a model of yours: [bold]layers[/bold] says where it can be cut,
-    [bold]explain[/bold] writes the page.
+    [bold]explain[/bold] writes the page of a class, [bold]explain-model[/bold] those of all.
     """
 
 
-for _command in (layers, explain, compare, report, demo):
+for _command in (layers, explain, explain_model, compare, report, demo):
     app.command()(plain_messages()(_command))
 
 

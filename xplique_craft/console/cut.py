@@ -2,7 +2,8 @@
 Where a command cuts its model when no --layer says so.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from ..factorization import FACTORIZERS
 from .messages import say
 from .options import FactorizerName
 from .task import Task
+
+if TYPE_CHECKING:
+    from ..splitting.layers import Candidate
 
 MOST_MEASURED = 16
 """On so many pictures at most it is measured how much of the score flows through patches."""
@@ -31,7 +35,6 @@ def chosen_layer(
     In models with special tokens it depends on what still flows through patches, which some of the
     task's own pictures say.
     """
-    from ..splitting.layers import recommended_layer
     from ..where_to_cut import candidate_layers
 
     asked: dict[str, Any] = {"special_tokens": special_tokens, "batch_size": batch_size}
@@ -43,11 +46,20 @@ def chosen_layer(
             candidates = candidate_layers(
                 task.model, some, task.class_id, verbose=task.verbose, **asked
             )
-    best = recommended_layer(candidates, task.model.output_shape[-1], signed=signed)
+    return layer_said(candidates, task.model, factorizer)
+
+
+def layer_said(candidates: "Sequence[Candidate]", model: Any, factorizer: FactorizerName) -> str:
+    """The layer of these to begin with, said aloud; a ValueError where there is none."""
+    from ..splitting.layers import recommended_layer
+
+    signed = not FACTORIZERS[factorizer.value].requires_non_negative
+    best = recommended_layer(candidates, model.output_shape[-1], signed=signed)
     if best is None:
         raise ValueError(
-            "layer must be given: no layer of this model has positions through which at least half "
-            "of the score flows. `xplique-craft layers` lists what there is."
+            "layer must be given: of no layer of this model that has positions it is known that at "
+            "least half of the score flows through them. `xplique-craft layers` lists what there "
+            "is, with --images FOLDER measured."
             if signed
             else "layer must be given: no layer of this model is known to be non-negative and has "
             "positions. Add --factorizer signed-nmf, which takes signed layers too, or choose a "

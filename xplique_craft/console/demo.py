@@ -5,17 +5,13 @@ The console's `xplique-craft demo`: the shipped model, on photographs that are i
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
 from .messages import finished, say, write_page
 from .options import SeedOption
 from .task import check_output
-
-if TYPE_CHECKING:
-    from ..results import ClassExplanation
 
 DEMO_CROPS = 60
 """How many crops of each photograph the demo explains."""
@@ -25,9 +21,9 @@ DEMO_HELD_OUT = 0.4
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder to write report.html into.")] = Path(
-        "demo-report"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Folder to write into; report.html shows all.")
+    ] = Path("demo-report"),
     classes: Annotated[
         str, typer.Option(help="Classes to explain, as astronaut,coffee; or all.")
     ] = "all",
@@ -40,7 +36,7 @@ def demo(
 
     Nothing is downloaded. The page shows, for each class, its concepts as
     crops, what each adds to the score, where each is in whole pictures, and
-    how faithful all this is to the model.
+    how faithful all this is to the model. The same command goes on after Ctrl-C.
 
     Example: [bold]xplique-craft demo --classes astronaut,coffee[/bold]
     """
@@ -52,33 +48,32 @@ def demo(
     names = _classes(classes, shipped.CLASS_NAMES)
     output.mkdir(parents=True, exist_ok=True)
 
-    from ..craft import Craft
-    from ..explanation.of_class import explain_class
+    import numpy as np
+
+    from ..atlas.explain_model import explain_model
     from ..report import write_report
     from ..splitting.split import split_model
 
-    split = split_model(shipped.load_model(), shipped.DEFAULT_LAYER)
-    explanations: list[ClassExplanation] = []
-    try:
-        for name in tqdm(names, desc="explaining classes", unit="class", disable=quiet):
-            photographs = shipped.crops(name, DEMO_CROPS, split="fit", seed=seed)
-            explanations.append(
-                explain_class(
-                    Craft.from_model(split, number_of_concepts=concepts, seed=seed),
-                    photographs.astype("float32"),
-                    shipped.CLASS_NAMES.index(name),
-                    photographs=photographs,
-                    class_names=shipped.CLASS_NAMES,
-                    held_out=DEMO_HELD_OUT,
-                    folds=0,  # stability takes longer than all the rest of a class
-                    model_name="the demo's classifier of photographs",
-                )
-            )
-            finished(f"{name} explained")
-    finally:  # what was explained before Ctrl-C or a failure is shown too
-        if explanations:
-            page = write_page(lambda path: write_report(explanations, path), path)
-    say(f"Explained {len(names)} classes in {time.perf_counter() - started:.0f} s.")
+    ids = [shipped.CLASS_NAMES.index(name) for name in names]
+    atlas = explain_model(
+        split_model(shipped.load_model(), shipped.DEFAULT_LAYER),
+        np.concatenate([shipped.crops(name, DEMO_CROPS, split="fit", seed=seed) for name in names]),
+        np.repeat(ids, DEMO_CROPS),
+        ids,
+        number_of_concepts=concepts,
+        images_per_class=DEMO_CROPS,
+        folder=output,
+        class_names=shipped.CLASS_NAMES,
+        model_name="the demo's classifier of photographs",
+        held_out=DEMO_HELD_OUT,
+        seed=seed,
+        verbose=not quiet,
+    )
+    finished("the classes explained")
+    explanations = [atlas.explanation(class_id) for class_id in atlas.classes]
+    page = write_page(lambda path: write_report(explanations, path), path)
+    say(f"Explained {len(explanations)} classes in {time.perf_counter() - started:.0f} s.")
+    say(f"Atlas: {(output / 'index.html').resolve()}")
     say(f"Report: {page.resolve()}")
 
 

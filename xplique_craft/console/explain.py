@@ -12,11 +12,11 @@ import typer
 
 from .._files import check_can_write
 from ..factorization import FACTORIZERS
+from ..picture_files import Preprocessing
 from . import options
 from .cut import chosen_layer
 from .messages import finished, say, write_page
 from .model import load_model
-from .pictures import Preprocessing
 from .task import read_task
 
 if TYPE_CHECKING:
@@ -35,59 +35,19 @@ def explain(
     output: Annotated[Path, typer.Option(help="Folder to write report.html into.")],
     layer: options.LayerOption = None,
     concepts: options.ConceptsOption = 10,
-    factorizer: Annotated[
-        options.FactorizerName,
-        typer.Option(help="How concepts are found; signed-nmf takes signed layers (see above)."),
-    ] = options.DEFAULT_FACTORIZER,
-    baseline: Annotated[
-        options.Baseline,
-        typer.Option(
-            help="What takes a concept's place where it is taken out: nothing (zero), or its mean."
-        ),
-    ] = options.Baseline.zero,
+    factorizer: options.FactorizerOption = options.DEFAULT_FACTORIZER,
+    baseline: options.BaselineOption = options.Baseline.zero,
     special_tokens: options.SpecialTokensOption = None,
     keep_special_tokens: options.KeepSpecialTokensOption = None,
-    preprocess: Annotated[
-        str,
-        typer.Option(
-            help="What the model was trained on: none, unit, tf, torch, caffe, or "
-            "'mean=R,G,B;std=R,G,B' (see above).",
-            metavar="SPEC",
-        ),
-    ] = "none",
+    preprocess: options.PreprocessOption = "none",
     resize: options.ResizeOption = options.Resize.crop,
     size: options.SizeOption = None,
     labels: options.LabelsOption = None,
-    held_out: Annotated[
-        float,
-        typer.Option(help="Share of the pictures kept to check the concepts on.", min=0, max=0.9),
-    ] = 0.3,
-    patch_size: Annotated[
-        int | None,
-        typer.Option(
-            help="One side of crops, in pixels; default: several, up to the whole picture.", min=1
-        ),
-    ] = None,
-    folds: Annotated[
-        int,
-        typer.Option(
-            help="Find the concepts again so many times, each without a part of the pictures, to "
-            "see whether they come back; 0 leaves it out.",
-            min=0,
-        ),
-    ] = 5,
-    judge: Annotated[
-        Path | None,
-        typer.Option(
-            help="Another model, best cut before its logits: how often it finds the odd one among "
-            "five crops, four of them of one concept.",
-            metavar="MODEL",
-        ),
-    ] = None,
-    judge_preprocess: Annotated[
-        str,
-        typer.Option(help="What the judge was trained on, as --preprocess.", metavar="SPEC"),
-    ] = "none",
+    held_out: options.HeldOutOption = 0.3,
+    patch_size: options.PatchSizeOption = None,
+    folds: options.FoldsOption = 5,
+    judge: options.JudgeOption = None,
+    judge_preprocess: options.JudgePreprocessOption = "none",
     tree_depth: Annotated[
         int,
         typer.Option(

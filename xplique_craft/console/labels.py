@@ -67,6 +67,13 @@ def find_class(word: str, labels: dict[int, list[str]] | None) -> tuple[int, str
     raise ValueError(f"class must be an index or one of the labels, not {word!r}. {hint}")
 
 
+def names_of(labels: dict[int, list[str]] | None, number: int) -> list[str] | None:
+    """First names of so many classes, "class 3" where one has none; None without labels."""
+    if labels is None:
+        return None
+    return [labels.get(i, [""])[0] or f"class {i}" for i in range(number)]
+
+
 def _names(text: str) -> list[str]:
     """The whole text, for names that have commas, after the parts between its commas."""
     parts = [part.strip() for part in text.split(",") if part.strip()]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..picture_files import Preprocessing, read_pictures
 from . import options
 from .cut import evenly
 from .messages import say
 from .model import input_shape, load_model
-from .pictures import Preprocessing, read_pictures
 
 if TYPE_CHECKING:
     from ..splitting.layers import Candidate

@@ -17,7 +17,10 @@ from .._files import readable
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
 
-_GOES_ON = ("the same call with checkpoint=", "the same command with --checkpoint ")
+_GOES_ON = {
+    "the same call with checkpoint=": "the same command with --checkpoint ",
+    "the same call with folder=": "the same command with --output ",
+}
 """What a checkpoint says to who calls it in Python, and in the console's words."""
 
 _finished: list[str] = []
@@ -43,7 +46,10 @@ def plain_messages() -> Iterator[None]:
         except KeyboardInterrupt as error:
             _say_what_is_left()
             if error.args:  # how what was interrupted goes on
-                _complain(_one_line(error).replace(*_GOES_ON))
+                line = _one_line(error)
+                for words in _GOES_ON.items():
+                    line = line.replace(*words)
+                _complain(line)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             reason = _reason(error)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..factorization import FACTORIZERS
-from .pictures import MAX_PIXELS as MAX_PIXELS
+from ..picture_files import MAX_PIXELS as MAX_PIXELS
 
 
 class Resize(str, Enum):
@@ -66,6 +66,54 @@ KeepSpecialTokensOption = Annotated[
         help="What is at these tokens while concepts are dimmed: what the picture has there, or "
         "their mean, which leaves out what they know already; default: they are kept.",
     ),
+]
+FactorizerOption = Annotated[
+    FactorizerName,
+    typer.Option(help="How concepts are found; signed-nmf takes signed layers (see above)."),
+]
+BaselineOption = Annotated[
+    Baseline,
+    typer.Option(
+        help="What takes a concept's place where it is taken out: nothing (zero), or its mean."
+    ),
+]
+PreprocessOption = Annotated[
+    str,
+    typer.Option(
+        help="What the model was trained on: none, unit, tf, torch, caffe, or "
+        "'mean=R,G,B;std=R,G,B' (see above).",
+        metavar="SPEC",
+    ),
+]
+HeldOutOption = Annotated[
+    float,
+    typer.Option(help="Share of the pictures kept to check the concepts on.", min=0, max=0.9),
+]
+PatchSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        help="One side of crops, in pixels; default: several, up to the whole picture.", min=1
+    ),
+]
+FoldsOption = Annotated[
+    int,
+    typer.Option(
+        help="Find the concepts again so many times, each without a part of the pictures, to "
+        "see whether they come back; 0 leaves it out.",
+        min=0,
+    ),
+]
+JudgeOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Another model, best cut before its logits: how often it finds the odd one among "
+        "five crops, four of them of one concept.",
+        metavar="MODEL",
+    ),
+]
+JudgePreprocessOption = Annotated[
+    str,
+    typer.Option(help="What the judge was trained on, as --preprocess.", metavar="SPEC"),
 ]
 ResizeOption = Annotated[
     Resize,

@@ -11,12 +11,12 @@ import numpy as np
 from .._checks import check_range
 from .._files import check_can_write
 from .._once import cached_property
+from ..picture_files import Preprocessing, paths_of_pictures, read_pictures
 from ..targets import check_class_id
-from .labels import find_class, read_labels
+from .labels import find_class, names_of, read_labels
 from .messages import finished
 from .model import input_shape, load_model, number_of_classes
 from .options import Resize
-from .pictures import Preprocessing, paths_of_pictures, read_pictures
 
 
 class Pictures(NamedTuple):
@@ -57,10 +57,7 @@ class Task:
     @property
     def class_names(self) -> list[str] | None:
         """The first name of every class, "class 3" where it has none; None without labels."""
-        if self.labels is None:
-            return None
-        number = self.model.output_shape[-1]
-        return [self.labels.get(i, [""])[0] or f"class {i}" for i in range(number)]
+        return names_of(self.labels, self.model.output_shape[-1])
 
     def read(self) -> Pictures:
         """The pictures, and the folder that the page will be in: here the work begins, once."""

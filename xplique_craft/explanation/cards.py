@@ -18,7 +18,7 @@ def mean_coefficients(craft: Craft, images: np.ndarray) -> np.ndarray:
     stream = Stream(images, craft.network.input_shape, craft.batch_size, name="images")
     means = []
     for batch in stream.progress("encode", craft.verbose):
-        u = craft.transform(None, craft.network.latents(batch.images))
+        u = craft.transform(None, batch.latents(craft.network))
         u = without_special(u, len(craft.special))
         means.append(u.reshape(len(u), -1, u.shape[-1]).mean(axis=1))
     return np.concatenate(means)

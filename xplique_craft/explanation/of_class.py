@@ -23,6 +23,7 @@ from ..importance import SobolImportance
 from ..photographs import as_pictures, as_titles
 from ..results import ClassExplanation
 from ..sampling.crops import describe_patch_size
+from ..sampling.lazy_images import LazyImages, picked
 from ..sampling.stream import Stream
 from ..targets import check_class_id, check_class_names, class_name_of
 from .cards import concept_cards, image_views, mean_coefficients
@@ -174,36 +175,37 @@ def explain_class(
         )
         asked = held if len(held) else fitted  # what contributions and importance are of
         shown, size = asked[:number_of_views], images.shape[1:3]
-        crops, crops_u, _ = craft.fit(images[fitted], class_id, checkpoint=checkpoint)
-        quality = kept.once("quality", lambda: craft.quality(images[fitted]))
+        images_asked, images_shown = picked(images, asked), picked(images, shown)
+        crops, crops_u, _ = craft.fit(picked(images, fitted), class_id, checkpoint=checkpoint)
+        quality = kept.once("quality", lambda: craft.quality(picked(images, fitted)))
         quality_held_out = None
         if len(held):
-            quality_held_out = kept.once("quality held out", lambda: craft.quality(images[asked]))
-        contributions = kept.once("contributions", lambda: craft.contributions(images[asked]))
+            quality_held_out = kept.once("quality held out", lambda: craft.quality(images_asked))
+        contributions = kept.once("contributions", lambda: craft.contributions(images_asked))
         importance = kept.once(
             "importance",
             lambda: SobolImportance(
                 craft, nb_design=nb_design, batch_size=craft.batch_size, seed=craft.seed
-            ).summary(images[asked], class_id, contributions=contributions),
+            ).summary(images_asked, class_id, contributions=contributions),
         )
         # One and the same, whether or not they come from a checkpoint: files are, byte for byte.
         importance = replace(importance, contributions=contributions)
-        coefficients = kept.once("coefficients", lambda: mean_coefficients(craft, images[asked]))
+        coefficients = kept.once("coefficients", lambda: mean_coefficients(craft, images_asked))
         maps = residual_maps = None
         if len(shown):
-            maps = kept.once("maps", lambda: drawn_maps(craft, images[shown]))
-            residual_maps = kept.once("residual", lambda: drawn_residual(craft, images[shown]))
+            maps = kept.once("maps", lambda: drawn_maps(craft, images_shown))
+            residual_maps = kept.once("residual", lambda: drawn_residual(craft, images_shown))
         stability = purity = None
         if folds:
             stability = kept.once("stability", lambda: stability_or_note(craft, folds, len(fitted)))
         if judge is not None:
             purity = kept.once(
-                "purity", lambda: purity_or_note(craft, judge, prepare, pictures[fitted])
+                "purity", lambda: purity_or_note(craft, judge, prepare, picked(pictures, fitted)[:])
             )
         tree = None
         if tree_depth:
             grown = craft.grow(depth=tree_depth, checkpoint=checkpoint)
-            tree = grown.view(pictures[fitted], number_of_crops)
+            tree = grown.view(picked(pictures, fitted)[:], number_of_crops)
     class_name = readable(class_name or class_name_of(class_id, class_names))
     return ClassExplanation(
         model_name=readable(model_name or craft.model.name),
@@ -214,7 +216,7 @@ def explain_class(
         number_left_out=len(others),
         patch_sizes=describe_patch_size(craft.patch_size),
         seed=craft.seed,
-        versions=_versions(),
+        versions=versions(),
         quality=quality,
         quality_held_out=quality_held_out,
         contributions=contributions,
@@ -224,14 +226,14 @@ def explain_class(
             importance,
             coefficients,
             (crops, crops_u),
-            pictures[fitted],
+            picked(pictures, fitted),
             size=size,
             number_of_crops=number_of_crops,
         ),
         images=image_views(
             contributions,
             (maps, residual_maps, crops_laid_back(craft, images)),
-            pictures[shown],
+            picked(pictures, shown)[:],
             [titles[row] for row in shown],
             class_name,
         ),
@@ -246,8 +248,10 @@ def explain_class(
     )
 
 
-def _pictures(photographs: Any, images: np.ndarray) -> np.ndarray:
+def _pictures(photographs: Any, images: Any) -> Any:
     """Every image as people look at it, or that this is not known."""
+    if isinstance(photographs, LazyImages):
+        return photographs
     pictures = as_pictures(photographs, images)
     if pictures is None:
         raise ValueError(
@@ -259,7 +263,8 @@ def _pictures(photographs: Any, images: np.ndarray) -> np.ndarray:
     return pictures
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages that compute, by name."""
     names = ("xplique", "tensorflow", "keras", "numpy", "scikit-learn")
     return {
         "xplique_craft": __version__,

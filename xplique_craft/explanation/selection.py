@@ -13,13 +13,16 @@ import tensorflow as tf
 from .. import _checks
 from ..craft import Craft
 from ..sampling.held_out import hold_out
+from ..sampling.lazy_images import LazyImages
 from ..sampling.stream import Stream
 
 FEWEST_IMAGES = 2
 
 
-def images_as_array(images: Any) -> np.ndarray:
+def images_as_array(images: Any) -> np.ndarray | LazyImages:
     """Images as an array, out of which some can be picked, or how to make one of them."""
+    if isinstance(images, LazyImages):
+        return images
     if isinstance(images, tf.data.Dataset):
         received = "a tf.data.Dataset. Collect its images"
         remedy = (
@@ -58,7 +61,7 @@ def select(
     """
     predictions = np.concatenate(
         [
-            craft.network.logits(craft.network.latents(batch.images)).numpy().argmax(axis=1)
+            craft.network.logits(batch.latents(craft.network)).numpy().argmax(axis=1)
             for batch in images.progress("predict", craft.verbose)
         ]
     )

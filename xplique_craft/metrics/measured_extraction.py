@@ -140,7 +140,7 @@ def _pass(
     """Each image explained by the bank (an index into `banks`) that `bank_of` gives its number."""
     rebuilt, coefficients, kept = [], [], row_reservoir()
     for batch in stream.progress("extraction", model.verbose):
-        latents = model.network.latents(batch.images)
+        latents = batch.latents(model.network)
         activations = without_special(latents, len(model.special)).numpy()
         which = bank_of(batch.indices)
         u = np.empty((*activations.shape[:-1], len(banks[0].bank)), np.float32)

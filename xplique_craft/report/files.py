@@ -1,5 +1,8 @@
 """What every page is made of and ends as: templates and texts in, one HTML text out."""
 
+import base64
+import hashlib
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -22,8 +25,19 @@ def stylesheet(*names: str) -> Markup:
     return Markup("".join(map(text, names)).replace("RESIDUAL_COLOR", RESIDUAL_COLOR))
 
 
+def digest_of(script: str) -> str:
+    """By which a page's security policy knows its own script, and lets no other run."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+
+
 def render(template: str, **values: Any) -> str:
     """A template of the package with its values; what it is not given is an error."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    """Made once, for compiling the templates takes as long as half a page."""
     environment = Environment(
         loader=PackageLoader(_PACKAGE, "."),
         autoescape=True,
@@ -34,4 +48,4 @@ def render(template: str, **values: Any) -> str:
     environment.filters |= {
         filter.__name__: filter for filter in (number, percent, interval, scientific)
     }
-    return environment.get_template(template).render(**values)
+    return environment

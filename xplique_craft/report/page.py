@@ -1,7 +1,5 @@
 """`write_report`: explanations in, one HTML file out."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from .._checks import check
 from .._files import check_can_write, readable, write_file
 from ..plots.style import RESIDUAL_COLOR
 from ..results import ClassExplanation
-from .files import render, stylesheet, text
+from .files import digest_of, render, stylesheet, text
 from .sections import section_of
 
 
@@ -35,7 +33,8 @@ def _listed(explanations: Any) -> list[Any]:
     return found
 
 
-def _checked(explanations: Any) -> list[ClassExplanation]:
+def checked(explanations: Any) -> list[ClassExplanation]:
+    """Explanations as a list, if there are any and the parts of each fit together; else why not."""
     found = _listed(explanations)
     if not found:
         raise ValueError(
@@ -128,25 +127,31 @@ def write_report(
     OSError
         If the file cannot be written.
     """
-    found = _checked(explanations)
+    found = checked(explanations)
     check("max_size_of_image", max_size_of_image)
     check("title", title)
     check_can_write("path", path)
+    return write_file(path, page_text(found, title, max_size_of_image))
+
+
+def page_text(
+    found: Sequence[ClassExplanation], title: str | None, side: int, *, back: str | None = None
+) -> str:
+    """The page of explanations that are checked; `back` is where a link to all classes leads."""
     if title is None:
         seen = found[0].class_name if len(found) == 1 else f"{len(found)} classes"
         title = f"What {found[0].model_name} sees in {seen}"
-    sections = [section_of(one, place, max_size_of_image) for place, one in enumerate(found)]
+    sections = [section_of(one, place, side) for place, one in enumerate(found)]
     script = text("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    page = render(
+    return render(
         "page.html.j2",
         title=readable(title),
+        back=back,
         sections=sections,
         layers=[*range(max(len(one.concepts) for one in sections)), "residual"],
         styles={c.rank: c.style for one in sections for c in one.concepts},
         residual_color=RESIDUAL_COLOR,
         css=stylesheet("page.css"),
         script=Markup(script),
-        script_digest=digest,
+        script_digest=digest_of(script),
     )
-    return write_file(path, page)

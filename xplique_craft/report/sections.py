@@ -53,7 +53,7 @@ def section_of(explanation: ClassExplanation, place: int, side: int) -> Section:
     return Section(
         source=explanation,
         anchor=anchor,
-        key=_key(explanation),
+        key=key_of(explanation),
         concepts=concepts,
         main=fitted if held_out is None else faithfulness_of(held_out),
         fitted=None if held_out is None else fitted,
@@ -66,7 +66,7 @@ def section_of(explanation: ClassExplanation, place: int, side: int) -> Section:
     )
 
 
-def _key(explanation: ClassExplanation) -> str:
+def key_of(explanation: ClassExplanation) -> str:
     """Of the bank that was explained, so that the names given to its concepts find it again."""
     digest = hashlib.sha256()
     for part in (

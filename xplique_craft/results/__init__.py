@@ -15,6 +15,7 @@ Notation (the same in every docstring of the package):
 | f_x(m) | scalar       | score of the model with gated concepts                     |
 """
 
+from .atlas import ClassSummary, Confusion, MergedConcepts, ModelSummary
 from .comparison import RANDOM, Comparison, Measure, MethodScores
 from .complexity import Complexity
 from .contributions import Contributions
@@ -38,11 +39,13 @@ __all__ = [
     "RANDOM",
     "BranchState",
     "ClassExplanation",
+    "ClassSummary",
     "Comparison",
     "Complexity",
     "ConceptCard",
     "ConceptInteractions",
     "ConceptStability",
+    "Confusion",
     "Contributions",
     "Estimate",
     "EvaluationPath",
@@ -52,7 +55,9 @@ __all__ = [
     "Importance",
     "ImportanceFidelity",
     "Measure",
+    "MergedConcepts",
     "MethodScores",
+    "ModelSummary",
     "NumberOfConcepts",
     "NumberTried",
     "OutputFidelity",

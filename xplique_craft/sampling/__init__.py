@@ -2,6 +2,7 @@
 Sampling: from images, however they are given, to the rows that a bank is fitted on.
 
     stream           images in batches: arrays, tensors, tf.data
+    lazy_images      images that are read when they are asked for, with known activations
     told_images      what images are told by: were they changed, are others given?
     crops            where crops are: their sizes, how they are cut and resized
     lazy_crops       a sequence of crops, whose pixels are cut when they are asked for

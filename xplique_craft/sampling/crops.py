@@ -38,7 +38,8 @@ def check_patch_size(patch_size: int | Sequence[int] | None) -> tuple[int, ...] 
     """
     if patch_size is None:
         return None
-    sizes = patch_size if isinstance(patch_size, (list, tuple, np.ndarray)) else [patch_size]
+    several = isinstance(patch_size, (list, tuple)) or getattr(patch_size, "ndim", 0) > 0
+    sizes: Any = patch_size if several else [patch_size]
     if len(sizes) == 0:
         raise ValueError("patch_size must name at least one size in pixels, received none.")
     return tuple(check("patch_size", size) for size in sizes)

@@ -52,7 +52,7 @@ def measure_extent(
     total, rows = np.zeros(k), 0
     special = MeanOfSpecial(special_tokens)
     for batch in stream.progress("scale", verbose):
-        latents = network.latents(batch.images)
+        latents = batch.latents(network)
         special.add(latents)
         u, _ = factorized.encode(without_special(latents, special_tokens))
         if ranking is not None:
@@ -95,5 +95,5 @@ def mean_of_special(stream: Stream, network: Network, special_tokens: int) -> np
     """The mean activations (s, c) of the first tokens; the images are read where there are any."""
     found = MeanOfSpecial(special_tokens)
     for batch in stream if special_tokens else ():
-        found.add(network.latents(batch.images))
+        found.add(batch.latents(network))
     return found.mean

@@ -184,7 +184,7 @@ def extract_rows(
         n, shape = len(batch.images), batch.images.shape[1:]
         places = windows.boxes(shape, patch_size)
         images = tf.convert_to_tensor(batch.images)
-        latents = network.latents(images)
+        latents = batch.latents(network)
         special = number_of_special_tokens(latents.shape[1:], shape, special_tokens)
         found = [
             pool(without_special(latents, special))

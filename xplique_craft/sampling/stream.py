@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 from .._checks import as_array
 from .._once import alone
+from ..splitting.network import Network
+from .lazy_images import LazyImages
 
 _WHAT = "an array, a tensor or a tf.data.Dataset of images, which are real numbers"
 
@@ -33,11 +35,20 @@ class ImageBatch:
         (n, H, W, channels), or whatever the model takes.
     targets
         (n, ...) as the dataset gives them, or None where it gives none.
+    activations
+        (n, ..., c), where g went over the images before; None where it did not.
     """
 
     start: int
     images: np.ndarray
     targets: np.ndarray | None
+    activations: np.ndarray | None = None
+
+    def latents(self, network: Network) -> tf.Tensor:
+        """Their activations, for which g does not run where they are known."""
+        if self.activations is None:
+            return network.latents(self.images)
+        return tf.convert_to_tensor(self.activations)
 
     @property
     def indices(self) -> np.ndarray:
@@ -182,7 +193,10 @@ class Stream:
             images = self._as_images(start, images)
             if self._array is None:
                 self._check_order(start, images)
-            yield ImageBatch(start, images, None if targets is None else np.asarray(targets))
+            known = None
+            if isinstance(self._array, LazyImages):
+                known = self._array.known(start, len(images))
+            yield ImageBatch(start, images, None if targets is None else np.asarray(targets), known)
             start += len(images)
         if start == 0:
             raise ValueError(f"{self.name} holds no image.")

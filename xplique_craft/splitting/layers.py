@@ -276,3 +276,24 @@ def _advice(graph: Graph) -> str:
         f" It can be cut at {listing(names[-_NAMED_IN_ERRORS:])}"
         f"{' (candidate_layers lists all)' if len(names) > _NAMED_IN_ERRORS else ''}."
     )
+
+
+def best_layer(
+    candidates: Sequence[Candidate], classes: int, *, signed: bool = False
+) -> Candidate | None:
+    """
+    The last candidate that is non-negative and has several positions; None without one.
+
+    With `signed`, where none is known to be non-negative: the last that has several positions. One
+    with as many channels as classes is passed over: its channels are the classes' own maps, in
+    which there are no parts left to find.
+    """
+    placed = [
+        candidate
+        for candidate in candidates
+        if candidate.shape[-1] != classes and any(n != 1 for n in candidate.shape[:-1])
+    ]
+    fitting = [candidate for candidate in placed if candidate.non_negative]
+    if not fitting and signed:
+        fitting = placed
+    return fitting[-1] if fitting else None

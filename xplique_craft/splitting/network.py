@@ -31,6 +31,9 @@ class Network:
     ----------
     room_of_g, room_of_h
         How many images each of them takes at a time where memory runs out.
+    strategy
+        Runs g and h on several replicas, each of which takes a part of every batch: the one in
+        whose scope the model was made; None where there is none, or one replica.
 
     Raises
     ------
@@ -51,6 +54,7 @@ class Network:
         self.number_of_classes: int = output_shape[1]
         self.dtype = input_to_latent.inputs[0].dtype
         self.channels: int = input_to_latent.output_shape[-1]
+        self.strategy = strategy_of(input_to_latent)
         self.room_of_g = Room("g, the layers up to the cut")
         self.room_of_h = Room("h, the layers after the cut")
         self._shared: dict[Any, Any] = {}
@@ -98,8 +102,12 @@ class Network:
 
     def activations(self, images: tf.Tensor) -> tf.Tensor:
         """g in float32, as other compiled functions call it: images (n, ...) -> (n, ..., c)."""
-        images = tf.cast(images, self.dtype)
-        return tf.cast(self.input_to_latent(images, training=False), tf.float32)
+
+        def g(images: tf.Tensor) -> tf.Tensor:
+            images = tf.cast(images, self.dtype)
+            return tf.cast(self.input_to_latent(images, training=False), tf.float32)
+
+        return on_replicas(self.strategy, g, images)
 
     @cached_property
     def latents(self) -> Any:
@@ -116,6 +124,41 @@ class Network:
             activations = tf.cast(activations, model.inputs[0].dtype)
             return tf.cast(model(activations, training=False), tf.float32)
 
+        def on_all(activations: tf.Tensor) -> tf.Tensor:
+            return on_replicas(self.strategy, logits, activations)
+
         shape = [None, *model.input_shape[1:]]
         signature = [tf.TensorSpec(shape, tf.float32)]
-        return compile_function(logits, signature, rows=[0], room=self.room_of_h)
+        return compile_function(on_all, signature, rows=[0], room=self.room_of_h)
+
+
+def strategy_of(model: keras.Model) -> Any:
+    """The `tf.distribute` strategy that a model was made for; None without one of many replicas."""
+    for weight in model.weights:
+        found = getattr(getattr(weight, "value", weight), "distribute_strategy", None)
+        if found is not None and found.num_replicas_in_sync > 1:
+            return found
+    return None
+
+
+def on_replicas(
+    strategy: Any, function: Callable[[tf.Tensor], tf.Tensor], batch: tf.Tensor
+) -> tf.Tensor:
+    """
+    A function of images (n, ...) that treats each by itself, on all replicas of a strategy.
+
+    Replica r of R takes the ceil(n / R) images from r ceil(n / R) on; where there are not so many,
+    the last one again, for layers may fail on none. It is for compiled functions.
+    """
+    inside = tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context()
+    if strategy is None or inside:  # of a replica already
+        return function(batch)
+    number = tf.shape(batch)[0]
+    each = -(-number // strategy.num_replicas_in_sync)
+
+    def part(batch: tf.Tensor) -> tf.Tensor:
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group * each
+        return function(tf.gather(batch, tf.minimum(tf.range(first, first + each), number - 1)))
+
+    parts = strategy.experimental_local_results(strategy.run(part, args=(batch,)))
+    return tf.concat(parts, axis=0)[:number]

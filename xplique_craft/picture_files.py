@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from .._checks import warn
+from ._checks import warn
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """What the name of a picture may end in, in small or capital letters."""
@@ -166,30 +166,56 @@ def read_pictures(
     names: list[str] = []
     skipped, remarks = [], []
     for path in tqdm(paths, desc="reading pictures", disable=not verbose):
-        try:
-            with _warnings_kept() as said:
-                pictures[len(names)] = _read(path, size, resize, channels, max_pixels)
-        # Pillow answers a damaged file with nearly any exception, by format and by damage
-        except Exception as error:
-            skipped.append(f"{path.name} ({str(error) or type(error).__name__})")
+        picture, said = read_picture(path, size, resize, channels, max_pixels)
+        if picture is None:
+            skipped += said
         else:
+            pictures[len(names)] = picture
             names.append(path.name)
-            remarks += [f"{path.name}: {remark}" for remark in said]
-    if not names:
+            remarks += said
+    warn_of_files(folder, len(paths), skipped, remarks)
+    return pictures[: len(names)], names
+
+
+def read_picture(
+    path: Path,
+    size: tuple[int, int],
+    resize: str = "crop",
+    channels: int = 3,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[np.ndarray | None, list[str]]:
+    """
+    One picture (H, W, channels) uint8, as `read_pictures` reads them, and what is to be said of it.
+
+    The picture is None where it cannot be read, which is then said.
+    """
+    try:
+        with _warnings_kept() as said:
+            picture = _read(path, size, resize, channels, max_pixels)
+    # Pillow answers a damaged file with nearly any exception, by format and by damage
+    except Exception as error:
+        return None, [f"{path.name} ({str(error) or type(error).__name__})"]
+    return picture, [f"{path.name}: {remark}" for remark in said]
+
+
+def warn_of_files(
+    folder: Path, number: int, skipped: Sequence[str], remarks: Sequence[str]
+) -> None:
+    """Say which of so many files were skipped, or a ValueError if all were; and what of others."""
+    if len(skipped) == number:
         raise ValueError(
-            f"folder must hold pictures that can be read, and of the {len(paths)} files of {folder}"
+            f"folder must hold pictures that can be read, and of the {number} files of {folder}"
             f" none can; the first: {skipped[0]}."
         )
     if skipped:
         warn(
-            f"{len(skipped)} of {len(paths)} files of {folder} cannot be read and are skipped: "
+            f"{len(skipped)} of {number} files of {folder} cannot be read and are skipped: "
             f"{_listed(skipped)}."
         )
     if remarks:
         warn(
             f"Pictures of {folder} are read, but see to it that they are right: {_listed(remarks)}."
         )
-    return pictures[: len(names)], names
 
 
 def _read(
