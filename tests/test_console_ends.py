@@ -317,7 +317,7 @@ def test_the_demo_keeps_the_classes_that_were_finished(
     command = ("demo", "--classes", "astronaut,coffee", "--output", tmp_path, "--quiet")
     result = run(*command)
     assert result.exit_code == 130
-    assert (tmp_path / "classes" / "0000.html").exists()
+    assert (tmp_path / "classes" / "0000" / "explanation.safetensors").exists()
     said = "What it had finished is kept: the same command with --output "
     assert said in result.stderr.splitlines()[-1]
     result = run(*command)

@@ -88,7 +88,7 @@ def test_explain_cuts_by_the_rule_on_its_own_pictures(
     options = ["--class", 0, "--preprocess", "unit", "--output", out, "--concepts", 2, "--quiet"]
     told = error_of("explain", model_file, folder, *options)
     assert "--factorizer signed-nmf" in told
-    options += ["--factorizer", "signed-nmf", "--folds", 0, "--mean-special-tokens"]
+    options += ["--factorizer", "signed-nmf", "--folds", 0, "--tokens-at", "mean"]
     saved = tmp_path / "saved.safetensors"
     result = run("explain", model_file, folder, *options, "--special-tokens", 1, "--save", saved)
     assert result.exit_code == 0, result.output
@@ -110,7 +110,7 @@ def test_explain_says_where_only_the_class_token_counts(
     result = run(
         *("explain", model_file, folder, "--class", 0, "--preprocess", "unit", "--quiet"),
         *("--output", tmp_path, "--layer", "block1", "--factorizer", "signed-nmf"),
-        *("--folds", 0, "--concepts", 2, "--keep-special-tokens"),
+        *("--folds", 0, "--concepts", 2, "--tokens-at", "kept"),
     )
     sentence = "Only 0.0% [0.0, 0.0] of the score still flows through patches after 'block1'"
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

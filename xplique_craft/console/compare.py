@@ -40,7 +40,7 @@ def compare(
         typer.Option(help="What takes a concept's place where it is taken out, as in `explain`."),
     ] = options.Baseline.zero,
     special_tokens: options.SpecialTokensOption = None,
-    keep_special_tokens: options.KeepSpecialTokensOption = None,
+    tokens_at: options.TokensAtOption = None,
     preprocess: Annotated[
         str,
         typer.Option(help="What the model was trained on, as in `explain`.", metavar="SPEC"),
@@ -120,7 +120,7 @@ def compare(
         factorizer=factorizer.value,
         baseline=baseline.value,
         special_tokens=special_tokens,
-        keep_special_tokens=keep_special_tokens,
+        keep_special_tokens=options.keeps(tokens_at),
         seed=seed,
         verbose=not quiet,
     )

@@ -38,7 +38,7 @@ def explain(
     factorizer: options.FactorizerOption = options.DEFAULT_FACTORIZER,
     baseline: options.BaselineOption = options.Baseline.zero,
     special_tokens: options.SpecialTokensOption = None,
-    keep_special_tokens: options.KeepSpecialTokensOption = None,
+    tokens_at: options.TokensAtOption = None,
     preprocess: options.PreprocessOption = "none",
     resize: options.ResizeOption = options.Resize.crop,
     size: options.SizeOption = None,
@@ -144,7 +144,7 @@ def explain(
         factorizer=factorizer.value,
         baseline=baseline.value,
         special_tokens=special_tokens,
-        keep_special_tokens=keep_special_tokens,
+        keep_special_tokens=options.keeps(tokens_at),
         seed=seed,
         verbose=not quiet,
     )

@@ -12,6 +12,13 @@ from ..factorization import FACTORIZERS
 from ..picture_files import MAX_PIXELS as MAX_PIXELS
 
 
+class TokensAt(str, Enum):
+    """What gates leave of tokens that belong to no place."""
+
+    kept = "kept"
+    mean = "mean"
+
+
 class Resize(str, Enum):
     """How pictures of another shape are brought to the model's."""
 
@@ -59,12 +66,11 @@ SpecialTokensOption = Annotated[
         min=0,
     ),
 ]
-KeepSpecialTokensOption = Annotated[
-    bool | None,
+TokensAtOption = Annotated[
+    TokensAt | None,
     typer.Option(
-        "--keep-special-tokens/--mean-special-tokens",
-        help="What is at these tokens while concepts are dimmed: what the picture has there, or "
-        "their mean, which leaves out what they know already; default: they are kept.",
+        help="What is at these tokens while concepts are dimmed: what the picture has there "
+        "(kept), or their mean, which leaves out what they know already; default: kept.",
     ),
 ]
 FactorizerOption = Annotated[
@@ -147,3 +153,8 @@ SaveOption = Annotated[
     typer.Option(help="A file to save the result in, too, for `report` and for Python."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+def keeps(tokens_at: TokensAt | None) -> bool | None:
+    """`keep_special_tokens` of a Craft."""
+    return None if tokens_at is None else tokens_at is TokensAt.kept
