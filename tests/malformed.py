@@ -1055,6 +1055,9 @@ _MAY_BE_NAN = {  # documented: not measured, not defined, or of one image
     *("low", "high", "estimation_interval", "image_interval", "estimation", "kkt_residual"),
     *("TreeBranch.mixedness", "TreeBranch.unexplained", "TreeBranch.gap"),
     *("Prevalence.reliability", "Quality.relative_error", "MethodScores.seconds"),
+    # of shapes that are in none of a few images
+    *("Recovery.strength", "Recovery.direction", "Recovery.correlation"),
+    *("Recovery.separation", "Recovery.orders", "Recovery.places"),
 }
 
 
