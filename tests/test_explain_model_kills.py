@@ -63,5 +63,5 @@ def test_kills_change_nothing(kills: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     killed, number, different = done.stdout.strip().split(maxsplit=2)
     assert different == "[]"
-    assert int(number) == 14
+    assert int(number) == 21  # of three classes and of all; the pages are among them
     assert int(killed) >= kills // 2  # others ended before

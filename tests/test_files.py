@@ -302,6 +302,8 @@ def writes(tree: ast.AST) -> Iterator[str]:
             any(isinstance(mode, str) and set(mode) & set("wax+") for mode in constants[:1])
             or any(k.arg == "mode" and not isinstance(k.value, ast.Constant) for k in node.keywords)
         )
+        if ast.unparse(node.func) in ("save", "craft.save"):  # our own, which end in write_file
+            continue
         into = node.args[0] if node.args else None
         in_memory = isinstance(into, ast.Name) and into.id in buffers
         if opens or (name in WRITERS and not in_memory):
@@ -314,7 +316,10 @@ def test_every_file_is_written_in_one_way() -> None:
         for path in sorted(PACKAGE.rglob("*.py"))
         if (calls := list(writes(ast.parse(path.read_text(encoding="utf-8")))))
     }
-    assert found == {"_files.py": ["open(temporary, 'xb')"]}
+    assert found == {
+        "_files.py": ["open(temporary, 'xb')"],
+        "atlas/of_one_class.py": ["model.save(new)"],  # Keras's own, which is then moved into place
+    }
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ NOT_CALLED = {
     ),
     "made by another that is called": "ConceptNode ConceptTree Child Growable",
     "abstract": "ConceptMetric MapMeasure Factorizer ImportanceMethod Factorizer.fit",
+    "needs an atlas of several classes": "concepts",
     "takes no argument": (
         "PCA build_model load_model check_if_fitted sorted records table summary get_concept_bank"
         " build_transformer load_transformer"
