@@ -943,9 +943,9 @@ READING = """What it says:
   the class token among its rows: its concepts are nearly as pure (0.55, 0.54), and at block6_out
   they keep 46, 91 and 76% of the predictions, with an EMD of 0.48 to 0.91. k-means keeps 23,
   100 and 44% there. PCA is nearly as faithful as ours, and less pure (0.45, 0.47).
-- **The class map beats the best heatmap by gradients on Insertion in all three classes**, by 0.10 to
-  0.18 at block8_out and 0.11 to 0.22 at block6_out, in one pass up to the layer and one gradient
-  after it. **On Deletion it is behind in all three**, by 0.06 to 0.08 and 0.07 to 0.11: squared and
+- **The class map beats the best heatmap by gradients on Insertion in all classes**, by 0.10 to 0.18
+  at block8_out and 0.11 to 0.22 at block6_out, in one pass up to the layer and one gradient after
+  it. **On Deletion it is behind in all**, by 0.06 to 0.08 and 0.07 to 0.11: squared and
   integrated gradients pick single pixels, which Deletion rewards and Insertion does not, as on
   convolutional models. Without gradients, Occlusion and Rise reach 0.66 to 0.75 on Insertion (ours
   0.58 to 0.72) and are behind on Deletion, as is everything but gradients there.
