@@ -67,5 +67,6 @@ def test_an_agreement_without_concepts_takes_from_that_with_them(agreement, floo
     )
     found = read_quality(quality)[0]
     assert found.level == level
-    said = f"; but {floor:.0%} of the predictions stay without any concept too" in found.words
+    said = f"{floor:.0%} of the predictions stay without any concept" in found.words
     assert said == (level in ("fair", "low"))
+    assert found.words.endswith("so this says little") == (level == "fair")

@@ -109,7 +109,7 @@ def run(script: str, folder: Path) -> str:
 
 
 def test_two_processes_write_the_files_of_one(tmp_path: Path) -> None:
-    assert run(TWO, tmp_path) == "14 []"
+    assert run(TWO, tmp_path) == "21 []"
 
 
 def test_a_worker_that_is_killed_loses_nothing_and_nothing_is_done_twice(tmp_path: Path) -> None:

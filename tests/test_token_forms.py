@@ -146,3 +146,50 @@ def test_a_page_and_one_image(fitted: Fitted, tmp_path: Path) -> None:
             fitted.craft, fitted.images, fitted.craft.class_id, photographs=pictures, folds=0
         )
     assert xc.report.write_report(found, tmp_path / "page.html").stat().st_size > 1e4
+
+
+def _blocks(kind: str) -> keras.Model:
+    """A class token, and after `start` a block of attention of some kind."""
+    layers, ops = keras.layers, keras.ops
+    pixels = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 2, strides=2)(pixels)
+    x = ClassToken()(layers.Reshape((16, 8))(x))
+    x = layers.Activation("linear", name="start")(x)
+    y = layers.LayerNormalization()(x)
+    attention = layers.MultiHeadAttention(2, 4)
+    if kind == "mask":
+        y = attention(y, y, attention_mask=np.ones((1, 17, 17), bool))
+    elif kind == "scores":
+        y, _ = attention(y, y, return_attention_scores=True)
+    else:
+        gate, value = ops.split(layers.Dense(16)(attention(y, y)), 2, axis=-1)
+        y = ops.silu(gate) * value
+    x = layers.LayerNormalization()(layers.Add()([x, y]))
+    return keras.Model(pixels, layers.Dense(3)(x[:, 0]))
+
+
+@pytest.mark.parametrize("kind", ["mask", "scores", "split"])
+def test_blocks_that_are_written_otherwise(kind: str) -> None:
+    """Masks, attention that gives its scores too, gates that split their channels."""
+    keras.utils.set_random_seed(0)
+    images = np.random.default_rng(0).random((6, 8, 8, 3), np.float32)
+    craft = xc.Craft.from_model(_blocks(kind), "start", 2, factorizer="signed-nmf", patch_size=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # random weights predict any class
+        craft.fit(images, 0)
+    found = craft.contributions(images)
+    np.testing.assert_allclose(found.score, craft.model.predict(images, verbose=0)[:, 0], rtol=1e-4)
+    parts = found.base + found.residual + found.phi.sum(axis=1) + found.gap
+    np.testing.assert_allclose(parts, found.score, atol=1e-4)
+    assert np.abs(found.gap).max() < 1e-2 * np.abs(found.score).max()
+
+
+def test_windows_that_are_pooled_at_once() -> None:
+    """No layer stands between windows laid among the images and the average of a head."""
+    pixels = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 2, strides=2, activation="relu", name="patches")(pixels)
+    y = keras.ops.reshape(x, (-1, 4, 8))
+    y = keras.ops.reshape(keras.layers.MultiHeadAttention(2, 4)(y, y), (-1, 16, 8))
+    model = keras.Model(pixels, keras.layers.Dense(3)(keras.ops.mean(y, axis=1)))
+    names = [candidate.name for candidate in xc.candidate_layers(model)]
+    assert "patches" in names

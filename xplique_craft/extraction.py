@@ -219,7 +219,12 @@ def _warn_of_special(
     """Say where what is left to patches, and so to concepts, is surely less than half."""
     if not special:
         return
-    images = next(iter(stream)).images[:ENOUGH_IMAGES]
+    some: list[np.ndarray] = []
+    for batch in stream:
+        some.append(batch.images)
+        if sum(map(len, some)) >= ENOUGH_IMAGES:
+            break
+    images = np.concatenate(some)[:ENOUGH_IMAGES]
     share = share_at(concept_model.network, special, images, class_id, concept_model.batch_size)
     if share.high < ENOUGH:
         warn(

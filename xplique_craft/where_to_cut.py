@@ -46,7 +46,7 @@ from .splitting.flatten import flat_graph
 from .splitting.graph import Graph
 from .splitting.layers import Candidate, candidates_of, recommended_layer
 from .splitting.network import Network
-from .splitting.tokens import number_of_special_tokens
+from .splitting.tokens import number_of_special_tokens, special_tokens_of
 from .targets import Targets
 
 ALL = Estimate(1.0, 1.0, 1.0)
@@ -128,7 +128,11 @@ def candidate_layers(
         return candidates
     shape = tuple(graph.model.input_shape[1:])
     Stream(images, shape, batch_size, "images")  # or what is wrong with them
-    measured = {c.name: (ALL, ALL) for c in candidates if c.has_positions and not c.special_tokens}
+    measured = {
+        c.name: (ALL, ALL)
+        for c in candidates
+        if c.has_positions and not c.special_tokens and _is_known(c, shape, special_tokens)
+    }
     tokens = [candidate for candidate in candidates if candidate.special_tokens]
     if tokens:
         walk = _walk_through(graph, tokens)
@@ -144,6 +148,18 @@ def candidate_layers(
     best = recommended_layer(found, int(graph.model.output_shape[-1] or 0), signed=True)
     _warn(found, best)
     return [replace(candidate, recommended=candidate is best) for candidate in found]
+
+
+def _is_known(
+    candidate: Candidate, image: tuple[int | None, ...], special_tokens: int | None
+) -> bool:
+    """Whether it is known that no token of a layer is special; of feature maps it is."""
+    if len(candidate.shape) != 2 or special_tokens is not None:
+        return True
+    tokens, (height, width) = candidate.shape[0], image[:2]
+    if tokens is None or height is None or width is None:
+        return False
+    return special_tokens_of(tokens, (height, width)) is not None
 
 
 def _named(candidates: list[Candidate], graph: Graph, named: int) -> list[Candidate]:
@@ -272,6 +288,12 @@ def _warn(candidates: Sequence[Candidate], best: Candidate | None) -> None:
     """Say at which layers less than half of the score flows through patches."""
     late = [candidate for candidate in candidates if not candidate.patches_matter]
     if not late:
+        return
+    if any(c.share_through_patches and np.isnan(c.share_through_patches.value) for c in late):
+        warn(
+            "How much of the score flows through patches is not defined: on these images it hardly "
+            "differs from that of a blank image. Give other images, or other targets."
+        )
         return
     shares = [c.share_through_patches for c in late if c.share_through_patches is not None]
     begin = "" if best is None else f" Begin with {best.name!r}, or an earlier layer."

@@ -38,7 +38,13 @@ def note_limits(craft: Craft, contributions: Contributions, fitted_on: int) -> l
             "Coefficients are signed here: a concept is a direction with two opposite ends. Its "
             "crops show the positive end only, and maps show both alike."
         )
-    if craft.baseline == "mean":
+    if craft.factorized.factorizer.around_mean:
+        notes.append(
+            "Concepts are counted from the mean activation of the class's images, and gates lead "
+            "there: what these images have in common is in the base, and shares are of the score "
+            "above it."
+        )
+    elif craft.baseline == "mean":
         notes.append(
             "Gates lead towards the mean activation of the images, so what these have in common is "
             "part of what the concepts do not explain."

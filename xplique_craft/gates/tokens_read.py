@@ -30,7 +30,8 @@ def tokens_read(steps: Sequence[Call]) -> dict[int, slice]:
         here = id(step.outputs[0])
         asked = wanted.get(here, [None])  # of what nobody reads, as of the logits, all
         tokens = asked[0]
-        if tokens is not None and all(one == tokens for one in asked):
+        alone = len(step.outputs) == 1
+        if alone and tokens is not None and all(one == tokens for one in asked):
             read[here] = tokens
         for number, tensor in enumerate(step.inputs):
             passed = is_tokenwise_call(step) or (is_attention_call(step) and number == 0)

@@ -105,6 +105,9 @@ def _above_its_floor(agreement: Reading, floor: Estimate | None) -> Reading:
     """The reading of an agreement, with what is said where it would be high without concepts."""
     if floor is None or agreement.level == "not defined" or not floor.value >= HIGH_FLOOR:
         return agreement
+    if agreement.level == "low":
+        without = f"{floor.value:.0%} of the predictions stay without any concept"
+        return replace(agreement, words=f"{agreement.words}; {without}")
     return replace(
         agreement,
         level="fair" if agreement.level == "good" else agreement.level,

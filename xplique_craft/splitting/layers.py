@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
 from .._checks import listing, nearest
 from ..results import Estimate
@@ -117,7 +118,8 @@ def recommended_layer(
     - is non-negative, as NMF needs it. With `signed` it need not be in models with special tokens
       (a class token, registers), nor in others where no such layer is;
     - has no special tokens, or at least half of the score (`ENOUGH`) still flows through its
-      patches. A layer of which that was not measured is passed over.
+      patches. Where that was not measured, or is not defined, none is recommended: layers before
+      the special tokens join would be all that is left.
 
     Parameters
     ----------
@@ -133,6 +135,9 @@ def recommended_layer(
     candidate
         None where there is none.
     """
+    shares = [one.share_through_patches for one in candidates if one.special_tokens]
+    if any(share is None or np.isnan(share.value) for share in shares):
+        return None
     placed = [
         candidate
         for candidate in candidates
@@ -276,24 +281,3 @@ def _advice(graph: Graph) -> str:
         f" It can be cut at {listing(names[-_NAMED_IN_ERRORS:])}"
         f"{' (candidate_layers lists all)' if len(names) > _NAMED_IN_ERRORS else ''}."
     )
-
-
-def best_layer(
-    candidates: Sequence[Candidate], classes: int, *, signed: bool = False
-) -> Candidate | None:
-    """
-    The last candidate that is non-negative and has several positions; None without one.
-
-    With `signed`, where none is known to be non-negative: the last that has several positions. One
-    with as many channels as classes is passed over: its channels are the classes' own maps, in
-    which there are no parts left to find.
-    """
-    placed = [
-        candidate
-        for candidate in candidates
-        if candidate.shape[-1] != classes and any(n != 1 for n in candidate.shape[:-1])
-    ]
-    fitting = [candidate for candidate in placed if candidate.non_negative]
-    if not fitting and signed:
-        fitting = placed
-    return fitting[-1] if fitting else None

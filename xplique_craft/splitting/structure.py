@@ -170,7 +170,7 @@ def is_attention_call(call: Call) -> bool:
     return (
         type(call.operation) is keras.layers.MultiHeadAttention
         and len(call.outputs) == 1
-        and all(value in (None, False) for value in masks.values())
+        and all(value is None or value is False for value in masks.values())
         and 1 <= len(call.args) <= 3
         and all(isinstance(x, keras.KerasTensor) and len(x.shape) == 3 for x in call.args)
         and call.args[0] is call.inputs[0]
