@@ -118,8 +118,8 @@ def recommended_layer(
     - is non-negative, as NMF needs it. With `signed` it need not be in models with special tokens
       (a class token, registers), nor in others where no such layer is;
     - has no special tokens, or at least half of the score (`ENOUGH`) still flows through its
-      patches. Where that was not measured, or is not defined, none is recommended: layers before
-      the special tokens join would be all that is left.
+      patches. A layer of which that is not known is passed over, and where it is known of none,
+      none is recommended: layers before the special tokens join would be all that is left.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def recommended_layer(
         None where there is none.
     """
     shares = [one.share_through_patches for one in candidates if one.special_tokens]
-    if any(share is None or np.isnan(share.value) for share in shares):
+    if shares and all(share is None or np.isnan(share.value) for share in shares):
         return None
     placed = [
         candidate
